@@ -1,0 +1,1 @@
+"""Networks and the blocks of which they are built: torch only."""

@@ -1,0 +1,129 @@
+"""Sensors that are silent, and sensors that are silenced in training.
+
+Sizes: B batch, M modalities, L timepoints, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ModalityDropout", "available_modalities", "curriculum_rate"]
+
+
+def available_modalities(observed: Sequence[Tensor]) -> Tensor:
+    """Which modalities each sample has: anything of them observed.
+
+    Parameters
+    ----------
+    observed : sequence of M bool Tensors of shape (B, L, C)
+        Their own L and C.
+
+    Returns
+    -------
+    Tensor of shape (B, M)
+        Bool.
+
+    Examples
+    --------
+    >>> seen, silent = torch.ones(1, 5, 2, dtype=bool), torch.zeros(1, 9, 1, dtype=bool)
+    >>> available_modalities([seen, silent])
+    tensor([[ True, False]])
+    """
+    return torch.stack([seen.flatten(1).any(1) for seen in observed], dim=1)
+
+
+def curriculum_rate(
+    epoch: int, *, max_rate: float = 0.4, n_warmup_epochs: int = 10, n_epochs: int = 100
+) -> float:
+    """Rate of the modality dropout in an epoch: 0, then rising in a straight line.
+
+    Section 6 of the method in [1]_: ``p(t) = min(p_max, (t - t_warm) / (t_max - t_warm) p_max)``.
+
+    Parameters
+    ----------
+    epoch : int
+        Epoch, counted from 0.
+    max_rate : float, default=0.4
+        Rate reached in epoch ``n_epochs``.
+    n_warmup_epochs : int, default=10
+        Epochs without dropout.
+    n_epochs : int, default=100
+        Epoch in which ``max_rate`` is reached; if not above ``n_warmup_epochs``, the rate jumps
+        to ``max_rate`` after the warm-up.
+
+    Returns
+    -------
+    float
+        In ``[0, max_rate]``.
+
+    References
+    ----------
+    .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
+       Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+
+    Examples
+    --------
+    >>> [curriculum_rate(t, n_warmup_epochs=10, n_epochs=20) for t in (0, 10, 15, 40)]
+    [0.0, 0.0, 0.2, 0.4]
+    """
+    if epoch <= n_warmup_epochs:
+        return 0.0
+    if n_epochs <= n_warmup_epochs:
+        return max_rate
+    return min(1.0, (epoch - n_warmup_epochs) / (n_epochs - n_warmup_epochs)) * max_rate
+
+
+class ModalityDropout(nn.Module):
+    """Hides whole modalities in training, drawn for each sample.
+
+    A sample never loses everything: where all that it has would be hidden, one modality that it
+    has, drawn at random, stays.
+
+    Parameters
+    ----------
+    p : float, default=0.4
+        Rate at which a modality of a sample is hidden. 0 hides nothing; towards 1 each sample
+        keeps one modality. It is the buffer ``p``: a schedule sets it by ``dropout.p.fill_(rate)``.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is not in [0, 1].
+
+    Notes
+    -----
+    Input and output: a list of ``observed (B, L, C)``, one a modality. Numbers are drawn from the
+    attribute ``generator`` (None: the default one of torch).
+
+    Examples
+    --------
+    >>> import torch
+    >>> dropout = ModalityDropout(1.0)
+    >>> hidden = dropout([torch.ones(4, 5, 2, dtype=bool), torch.ones(4, 9, 1, dtype=bool)])
+    >>> available_modalities(hidden).sum(1)
+    tensor([1, 1, 1, 1])
+    """
+
+    p: Tensor
+
+    def __init__(self, p: float = 0.4) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is a rate in [0, 1], got {p!r}.")
+        self.register_buffer("p", torch.tensor(float(p)))
+        self.generator: torch.Generator | None = None
+
+    def forward(self, observed: Sequence[Tensor]) -> list[Tensor]:
+        """Hide modalities in training; the same list otherwise."""
+        # NOTE[DIFF] The released code of MAESTRO draws one mask for a whole batch, and in
+        # evaluation too. Here each sample has its own, and only in training.
+        if not self.training:
+            return list(observed)
+        available = available_modalities(observed)  # (B, M)
+        draw = torch.rand(available.shape, generator=self.generator, device=available.device)
+        last = draw.masked_fill(~available, -1.0).argmax(1, keepdim=True)
+        keep = (draw >= self.p).scatter(1, last, True)
+        return [seen & keep[:, m, None, None] for m, seen in enumerate(observed)]

@@ -1,0 +1,85 @@
+"""Modules that draw numbers, each from a generator of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Dropout", "set_generator"]
+
+
+class Dropout(nn.Module):
+    """Dropout whose numbers come from a generator that can be set.
+
+    ``torch.nn.Dropout`` draws from the global state, which two fits in two threads share; with a
+    generator each, both give the same bits as if they had run alone.
+
+    Parameters
+    ----------
+    p : float, default=0.1
+        Share of the entries that are set to zero in training. 0 does nothing.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is not in [0, 1).
+
+    Notes
+    -----
+    ``generator`` (None: the default one of torch) is an attribute, set by
+    :func:`set_generator`; it must live on the device of the input.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dropout = Dropout(0.5)
+    >>> dropout.generator = torch.Generator().manual_seed(0)
+    >>> dropout(torch.ones(2, 8)).unique().tolist()
+    [0.0, 2.0]
+    >>> dropout.eval()(torch.ones(2, 8)).unique().tolist()
+    [1.0]
+    """
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p is a share in [0, 1), got {p!r}. Use p=0 for no dropout.")
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop entries of ``x`` in training; ``x`` itself otherwise."""
+        if not self.training or self.p == 0:
+            return x
+        if self.generator is None:
+            return F.dropout(x, self.p)
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep.div_(1 - self.p)
+
+    def extra_repr(self) -> str:
+        """The rate, for ``print``."""
+        return f"p={self.p}"
+
+
+def set_generator(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Let every part of a module draw its numbers from one generator.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        It and all its submodules that have an attribute ``generator`` are set.
+    generator : torch.Generator or None
+        On the device of the module; None for the default one of torch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 4), Dropout(0.5))
+    >>> set_generator(net, torch.Generator().manual_seed(0))
+    >>> net[1].generator is not None
+    True
+    """
+    for part in module.modules():
+        if hasattr(part, "generator"):
+            part.generator = generator  # type: ignore[assignment]
