@@ -1,0 +1,41 @@
+"""Scores of probabilities and of imputations: numpy and scikit-learn only."""
+
+from mts_fusion.metrics._calibration import (
+    ReliabilityCurve,
+    brier_score,
+    expected_calibration_error,
+    maximum_calibration_error,
+    negative_log_likelihood,
+    reliability_curve,
+)
+from mts_fusion.metrics._imputation import (
+    crps_from_quantiles,
+    crps_from_samples,
+    mae_at_missing,
+    oracle_cosine_similarity,
+)
+from mts_fusion.metrics._scorers import (
+    make_probability_scorer,
+    neg_brier_score_scorer,
+    neg_expected_calibration_error_scorer,
+    neg_log_likelihood_scorer,
+    neg_maximum_calibration_error_scorer,
+)
+
+__all__ = [
+    "ReliabilityCurve",
+    "brier_score",
+    "crps_from_quantiles",
+    "crps_from_samples",
+    "expected_calibration_error",
+    "mae_at_missing",
+    "make_probability_scorer",
+    "maximum_calibration_error",
+    "neg_brier_score_scorer",
+    "neg_expected_calibration_error_scorer",
+    "neg_log_likelihood_scorer",
+    "neg_maximum_calibration_error_scorer",
+    "negative_log_likelihood",
+    "oracle_cosine_similarity",
+    "reliability_curve",
+]

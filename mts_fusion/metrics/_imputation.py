@@ -1,0 +1,298 @@
+"""How well missing values were estimated: point error, representations, distributions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["crps_from_quantiles", "crps_from_samples", "mae_at_missing", "oracle_cosine_similarity"]
+
+
+def mae_at_missing(
+    truth: ArrayLike,
+    imputed: ArrayLike,
+    missing: ArrayLike,
+    *,
+    average: Literal["samples", "entries"] | None = "samples",
+) -> float | NDArray[np.float64]:
+    """Mean absolute error over the entries that were missing (MAE@Missing).
+
+    Parameters
+    ----------
+    truth : array-like of shape (n, ...)
+        What the values were, such as ``panel.values[name]`` before hiding. Read at the missing
+        entries only: NaN elsewhere does not matter.
+    imputed : array-like of shape (n, ...)
+        What was put there.
+    missing : array-like of bool of shape (n, ...)
+        The entries to score.
+    average : {"samples", "entries"} or None, default="samples"
+        "samples" is the mean of Eq. 21 of [1]_ over the samples that miss something; "entries"
+        weighs every missing entry alike, as CSDI does; None returns one number a sample.
+
+    Returns
+    -------
+    float or ndarray of shape (n,)
+        The error in units of the values; in the array, NaN for a sample that misses nothing.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, nothing is missing, or a scored entry of either array is not finite.
+
+    References
+    ----------
+    .. [1] Kan et al., "TRACE", ICML, 2026. https://arxiv.org/abs/2606.06285
+
+    Examples
+    --------
+    >>> mae_at_missing([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [3.0, 4.0]], [[0, 1], [0, 0]])
+    0.5
+    """
+    target, scored = _check_target(truth, missing)
+    estimate = np.asarray(imputed, dtype=np.float64)
+    _check_shape("imputed", estimate, target.shape)
+    _check_finite("imputed", estimate[scored], "Impute every missing entry first.")
+    if average not in ("samples", "entries", None):
+        raise ValueError(f"average is 'samples', 'entries' or None, got {average!r}.")
+    error = np.where(scored, np.abs(estimate - target), 0.0).reshape(len(target), -1)
+    n_missing = scored.reshape(len(target), -1).sum(axis=1)
+    if average == "entries":
+        return float(error.sum() / n_missing.sum())
+    with np.errstate(invalid="ignore"):  # 0 / 0: nothing missing in this sample
+        per_sample = error.sum(axis=1) / n_missing
+    return per_sample if average is None else float(np.nanmean(per_sample))
+
+
+def oracle_cosine_similarity(
+    oracle: ArrayLike, representation: ArrayLike, *, average: bool = True
+) -> float | NDArray[np.float64]:
+    """Cosine of the angle between representations of the complete and of the imputed input.
+
+    Appendix A.3 of [1]_: the oracle is what the same fitted network makes of the complete input.
+
+    Parameters
+    ----------
+    oracle : array-like of shape (n, D)
+        Representations of the complete samples.
+    representation : array-like of shape (n, D)
+        Representations of the same samples with estimated values.
+    average : bool, default=True
+        Mean over the samples; False returns one number a sample.
+
+    Returns
+    -------
+    float or ndarray of shape (n,)
+        In [-1, 1]; 1 is the same direction. A vector of zeros has no direction and gives 0, as in
+        scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not of one shape (n, D), or hold NaN or infinity.
+
+    References
+    ----------
+    .. [1] Kan et al., "TRACE", ICML, 2026. https://arxiv.org/abs/2606.06285
+
+    Examples
+    --------
+    >>> oracle_cosine_similarity([[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [1.0, 0.0]], average=False)
+    array([1., 0.])
+    """
+    reference = np.asarray(oracle, dtype=np.float64)
+    other = np.asarray(representation, dtype=np.float64)
+    if reference.ndim != 2 or len(reference) == 0:
+        raise ValueError(
+            f"oracle has shape {reference.shape}, but (n, D) was wanted. "
+            "Pool each sample to one vector first, for instance by its mean over time."
+        )
+    _check_shape("representation", other, reference.shape)
+    _check_finite("oracle", reference, "Drop those samples.")
+    _check_finite("representation", other, "Drop those samples.")
+    # Scaled before it is squared: tiny or huge vectors neither vanish nor overflow.
+    unit = [
+        v / np.maximum(np.abs(v).max(axis=1, keepdims=True), 1e-300) for v in (reference, other)
+    ]
+    norm = np.linalg.norm(unit[0], axis=1) * np.linalg.norm(unit[1], axis=1)
+    cosine = (unit[0] * unit[1]).sum(axis=1) / np.where(norm > 0, norm, 1.0)
+    cosine = cosine.clip(-1, 1)
+    return float(cosine.mean()) if average else cosine
+
+
+def crps_from_samples(
+    truth: ArrayLike,
+    samples: ArrayLike,
+    missing: ArrayLike | None = None,
+    *,
+    fair: bool = False,
+) -> float:
+    """Mean continuous ranked probability score of drawn values; 0 is perfect.
+
+    ``E|X - y| - E|X - X'| / 2`` over the draws, Eq. 21 of [1]_: the absolute error where there is
+    one draw, less where the draws spread as the truth does.
+
+    Parameters
+    ----------
+    truth : array-like of shape (n, ...)
+        What the values were.
+    samples : array-like of shape (S, n, ...)
+        S draws of each value.
+    missing : array-like of bool of shape (n, ...) or None, default=None
+        The entries to score; None: all.
+    fair : bool, default=False
+        Correct for the finite number of draws (divide by ``S (S - 1)`` instead of ``S**2``), so
+        that scores at different S can be compared. Needs S of at least 2; may then be below 0.
+
+    Returns
+    -------
+    float
+        In units of the values, mean over the scored entries. Memory: one sorted copy of the
+        scored draws.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, nothing is to be scored, or a scored value is not finite.
+
+    References
+    ----------
+    .. [1] Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation",
+       Journal of the American Statistical Association, 2007.
+
+    Examples
+    --------
+    >>> crps_from_samples([0.0], [[-1.0], [1.0]])
+    0.5
+    """
+    target, scored = _check_target(truth, missing)
+    draws = np.asarray(samples, dtype=np.float64)
+    if draws.ndim != target.ndim + 1 or draws.shape[1:] != target.shape or len(draws) == 0:
+        raise ValueError(
+            f"samples has shape {draws.shape}, but (n_samples, *truth.shape) = "
+            f"(S, {', '.join(map(str, target.shape))}) was wanted. "
+            "Move the axis of the draws to the front with np.moveaxis."
+        )
+    n_draws = len(draws)
+    if fair and n_draws < 2:
+        raise ValueError(f"fair=True needs at least 2 samples, got {n_draws}. Draw more.")
+    draws = draws[:, scored]
+    _check_finite("samples", draws, "Draw a value for every missing entry.")
+    draws = np.sort(draws, axis=0)
+    absolute = np.abs(draws - target[scored]).mean(axis=0)
+    # sum_ij |x_i - x_j| = 2 sum_i (2 i - S + 1) x_(i) of the sorted draws: O(S log S), not O(S^2)
+    weight = 2 * np.arange(n_draws) - n_draws + 1
+    pairs = 2 * np.tensordot(weight, draws - draws[:1], axes=1)
+    spread = pairs / (n_draws * (n_draws - 1) if fair else n_draws**2)
+    return float((absolute - spread / 2).mean())
+
+
+def crps_from_quantiles(
+    truth: ArrayLike,
+    quantiles: ArrayLike,
+    missing: ArrayLike | None = None,
+    *,
+    levels: ArrayLike | None = None,
+    normalize: bool = True,
+) -> float:
+    """Continuous ranked probability score from quantiles, as the tables of CSDI report it.
+
+    Twice the pinball loss, averaged over the levels (Eq. 14 and 15 of [1]_).
+
+    Parameters
+    ----------
+    truth : array-like of shape (n, ...)
+        What the values were.
+    quantiles : array-like of shape (Q, n, ...)
+        The estimated quantiles, such as ``np.quantile(samples, levels, axis=0)``.
+    missing : array-like of bool of shape (n, ...) or None, default=None
+        The entries to score; None: all.
+    levels : array-like of shape (Q,) or None, default=None
+        Levels of the quantiles in (0, 1). None: 0.05, 0.10, ..., 0.95 as in CSDI.
+    normalize : bool, default=True
+        Divide by the sum of ``|truth|`` over the scored entries (CSDI): a share, without unit, that
+        depends on where zero lies. False: mean over the entries, in units of the values.
+
+    Returns
+    -------
+    float
+        At least 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes or levels do not fit, nothing is to be scored, a scored value is not finite, or
+        the truth is 0 everywhere and ``normalize`` is set.
+
+    References
+    ----------
+    .. [1] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
+       Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
+
+    Examples
+    --------
+    >>> crps_from_quantiles([2.0, 4.0], [[1.0, 4.0]], levels=[0.5], normalize=False)
+    0.5
+    >>> round(crps_from_quantiles([2.0, 4.0], [[1.0, 4.0]], levels=[0.5]), 4)
+    0.1667
+    """
+    target, scored = _check_target(truth, missing)
+    level = np.arange(1, 20) / 20 if levels is None else np.atleast_1d(np.asarray(levels, float))
+    if level.ndim != 1 or not ((level > 0) & (level < 1)).all():
+        raise ValueError(f"levels is a list of numbers between 0 and 1, got {levels!r}.")
+    estimate = np.asarray(quantiles, dtype=np.float64)
+    if estimate.shape != (len(level), *target.shape):
+        raise ValueError(
+            f"quantiles has shape {estimate.shape}, but (n_levels, *truth.shape) = "
+            f"{(len(level), *target.shape)} was wanted. "
+            "Make them with np.quantile(samples, levels, axis=0)."
+        )
+    estimate, target = estimate[:, scored], target[scored]
+    _check_finite("quantiles", estimate, "Estimate every missing entry.")
+    level = level[:, None]  # (Q, 1) against (Q, entries)
+    pinball = np.where(target <= estimate, 1 - level, level) * np.abs(target - estimate)
+    total = 2 * pinball.mean(axis=0).sum()
+    if not normalize:
+        return float(total / len(target))
+    scale = np.abs(target).sum()
+    if scale == 0:
+        raise ValueError(
+            "The truth is 0 at every scored entry, so that nothing can be divided by its sum. "
+            "Use normalize=False."
+        )
+    return float(total / scale)
+
+
+def _check_target(
+    truth: ArrayLike, missing: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    target = np.asarray(truth, dtype=np.float64)
+    if target.ndim == 0:
+        raise ValueError("truth is a single number, but an array (n, ...) was wanted.")
+    scored = np.ones(target.shape, bool) if missing is None else np.asarray(missing, dtype=bool)
+    _check_shape("missing", scored, target.shape)
+    if not scored.any():
+        raise ValueError(
+            "No entry is missing, so that there is nothing to score. "
+            "Hide some that are known, for instance with MissingnessMasker."
+        )
+    _check_finite("truth", target[scored], "Score only entries whose truth is known.")
+    return target, scored
+
+
+def _check_shape(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {shape} was wanted. "
+            "Pass arrays of the same samples, channels and timepoints."
+        )
+
+
+def _check_finite(name: str, array: NDArray[np.float64], way_out: str) -> None:
+    n_broken = int((~np.isfinite(array)).sum())
+    if n_broken:
+        raise ValueError(
+            f"{name} has NaN or infinity at {n_broken} of {array.size} scored entries. {way_out}"
+        )

@@ -1,0 +1,147 @@
+"""The one check that labels and class probabilities pass before they are scored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import type_of_target
+
+__all__ = ["check_probabilities"]
+
+SUM_TOLERANCE = 1e-3  # of float16 softmax outputs with a few hundred classes
+
+
+def check_probabilities(
+    y_true: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    labels: ArrayLike | None,
+    nan_policy: Literal["raise", "omit"],
+) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
+    """Column index of each true class, and the probabilities ``(n, n_classes)``.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        True classes: any labels.
+    y_proba : array-like of shape (n, n_classes) or (n,)
+        Probabilities in the order of ``labels``; with one dimension, of the second of two classes.
+    labels : array-like of shape (n_classes,) or None
+        The class of each column. None: the sorted classes of ``y_true``.
+    nan_policy : {"raise", "omit"}
+        What to do with rows that hold NaN.
+
+    Returns
+    -------
+    index : ndarray of shape (n,)
+        Column of the true class.
+    proba : ndarray of shape (n, n_classes)
+        In the float type of ``y_proba``.
+
+    Raises
+    ------
+    ValueError
+        If shapes, labels or probabilities do not fit together, or nothing is left to score.
+    """
+    if nan_policy not in ("raise", "omit"):
+        raise ValueError(f"nan_policy is 'raise' or 'omit', got {nan_policy!r}.")
+    proba = _as_columns(y_proba)
+    truth = np.asarray(y_true)
+    if truth.ndim == 2 and truth.shape[1] > 1:
+        raise ValueError(
+            f"y_true has shape {truth.shape}, but one class a sample is scored. "
+            "Score several labels one by one: metric(y_true[:, k], y_proba[:, k])."
+        )
+    truth = column_or_1d(truth)
+    if len(truth) != len(proba):
+        raise ValueError(
+            f"y_true has {len(truth)} samples and y_proba has {len(proba)} rows. "
+            "Pass both for the same samples."
+        )
+    truth, proba = _without_nan(truth, proba, nan_policy)
+    if len(truth) == 0:
+        raise ValueError("There is no sample to score. Pass at least one without NaN.")
+    if type_of_target(truth).startswith("continuous"):
+        raise ValueError(
+            "y_true holds continuous numbers, but these metrics score classes. "
+            "For a regressor use sklearn.metrics.mean_absolute_error or crps_from_samples."
+        )
+    _check_distribution(proba)
+    return _column_of(truth, labels, proba.shape[1]), proba
+
+
+def _as_columns(y_proba: ArrayLike) -> NDArray[np.floating]:
+    proba = np.asarray(y_proba)
+    if proba.dtype.kind not in "fiub":
+        raise ValueError(
+            f"y_proba has dtype {proba.dtype}, but numbers in [0, 1] were wanted. "
+            "Pass estimator.predict_proba(X)."
+        )
+    if proba.dtype.kind != "f":
+        proba = proba.astype(np.float64)
+    if proba.ndim == 2 and proba.shape[1] == 1:
+        proba = proba[:, 0]
+    if proba.ndim == 1:
+        return np.stack([1 - proba, proba], axis=1)
+    if proba.ndim != 2:
+        raise ValueError(
+            f"y_proba has shape {proba.shape}, but (n, n_classes) was wanted. "
+            "Pass estimator.predict_proba(X)."
+        )
+    return proba
+
+
+def _without_nan(
+    truth: NDArray, proba: NDArray[np.floating], nan_policy: str
+) -> tuple[NDArray, NDArray[np.floating]]:
+    broken = np.isnan(proba).any(axis=1)
+    if truth.dtype.kind == "f":
+        broken |= np.isnan(truth)
+    if not broken.any():
+        return truth, proba
+    if nan_policy == "raise":
+        raise ValueError(
+            f"{broken.sum()} of {len(broken)} samples have NaN as label or probability "
+            f"(the first is row {int(broken.argmax())}). "
+            "Score the others only with nan_policy='omit'."
+        )
+    return truth[~broken], proba[~broken]
+
+
+def _check_distribution(proba: NDArray[np.floating]) -> None:
+    low, high = float(proba.min()), float(proba.max())
+    if low < 0 or high > 1 + SUM_TOLERANCE:
+        raise ValueError(
+            f"y_proba has values in [{low:.4g}, {high:.4g}], but probabilities lie in [0, 1]. "
+            "Turn logits into probabilities with scipy.special.softmax(logits, axis=1)."
+        )
+    total = proba.sum(axis=1, dtype=np.float64)
+    worst = int(np.abs(total - 1).argmax())
+    if abs(total[worst] - 1) > SUM_TOLERANCE:
+        raise ValueError(
+            f"The probabilities of row {worst} sum to {total[worst]:.4g}, but 1 was wanted. "
+            "Divide each row by its sum, or score each column of a multilabel output alone."
+        )
+
+
+def _column_of(truth: NDArray, labels: ArrayLike | None, n_columns: int) -> NDArray[np.intp]:
+    classes = np.unique(truth) if labels is None else column_or_1d(labels)
+    if len(classes) != n_columns:
+        source = "y_true has" if labels is None else "labels has"
+        raise ValueError(
+            f"{source} {len(classes)} classes and y_proba has {n_columns} columns. "
+            "Name the class of each column: labels=estimator.classes_."
+        )
+    order = np.argsort(classes)
+    position = np.searchsorted(classes[order], truth).clip(max=len(classes) - 1)
+    index = order[position]
+    unknown = classes[index] != truth
+    if unknown.any():
+        raise ValueError(
+            f"y_true has the class {truth[unknown][0]!r}, which is not in labels "
+            f"({', '.join(map(str, classes))}). Drop its samples, or add its probability."
+        )
+    return index
