@@ -1,0 +1,13 @@
+"""Data: synthetic panels, loaders of public sets, and the way from recordings to windows."""
+
+from mts_fusion.datasets._synthetic import (
+    make_panel_classification,
+    make_panel_regression,
+    make_trace_benchmark,
+)
+
+__all__ = [
+    "make_panel_classification",
+    "make_panel_regression",
+    "make_trace_benchmark",
+]
