@@ -1,0 +1,598 @@
+"""Conditional diffusion that fills the gaps of modalities, given what is observed of all of them.
+
+Sizes: B batch, S draws, M modalities, L timepoints, C channels, P patches, G groups of channels,
+N tokens of all modalities, D width, Q entries of all modalities (the sum of L * C).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._diffusion import (
+    CrossModalContext,
+    Grid,
+    GridEncoderLayer,
+    ResidualDenoiserLayer,
+    StepEmbedding,
+    sinusoids,
+)
+from mts_fusion.nn.blocks._hiding import HideObserved
+from mts_fusion.nn.blocks._noise import content_keys, keyed_normal
+from mts_fusion.nn.blocks._output import ModuleOutput
+from mts_fusion.nn.blocks._sampler import (
+    SAMPLERS,
+    sample_ddim,
+    sample_ddpm,
+    sample_dpmpp_2m,
+)
+from mts_fusion.nn.blocks._schedule import NoiseSchedule
+from mts_fusion.panel._schema import Schema
+
+__all__ = ["ConditionalDiffusion"]
+
+_MAX_GROUPS = 64
+
+
+class _Condition(NamedTuple):
+    """What one batch tells the denoiser, the same for each step and each draw."""
+
+    grids: list[Grid]
+    observed: Tensor  # (B, N, D) projection of the observed entries
+    sides: list[Tensor]  # one a layer, (B, N, 2 D)
+    location: Tensor  # (B, Q) centre of the latent
+    scale: Tensor  # (B, Q) its width
+    gate: Tensor  # (B, M, M)
+
+
+class _Patches(nn.Module):
+    """The entries of one modality as a grid of patches, and back.
+
+    ``(B, L, C) <-> (B, P * G, patch * group)``; L and C are filled up with zeros.
+    """
+
+    def __init__(self, n_channels: int, patch: int, group: int) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.patch = patch
+        self.group = group
+        self.n_groups = math.ceil(n_channels / group)
+        self.size = patch * group
+
+    def n_patches(self, n_timepoints: int) -> int:
+        return -(-n_timepoints // self.patch)
+
+    def cut(self, x: Tensor) -> Tensor:
+        n_patches = self.n_patches(x.shape[1])
+        more = (0, self.n_groups * self.group - x.shape[2], 0, n_patches * self.patch - x.shape[1])
+        x = F.pad(x, more) if any(more) else x
+        x = x.view(x.shape[0], n_patches, self.patch, self.n_groups, self.group)
+        return x.transpose(2, 3).reshape(x.shape[0], n_patches * self.n_groups, self.size)
+
+    def join(self, x: Tensor, n_timepoints: int) -> Tensor:
+        n_patches = self.n_patches(n_timepoints)
+        x = x.view(x.shape[0], n_patches, self.n_groups, self.patch, self.group).transpose(2, 3)
+        x = x.reshape(x.shape[0], n_patches * self.patch, self.n_groups * self.group)
+        return x[:, :n_timepoints, : self.n_channels]
+
+
+class ConditionalDiffusion(nn.Module):
+    """Samples of the missing entries of each modality, given the observed ones of all.
+
+    Stage 1 of TRACE [1]_, section 3.3. The gaps of modality m are noise that a denoiser turns into
+    values in steps; each step sees the observed entries of m (fixed), when and in which channel
+    each entry stands, and a gated context of the other modalities.
+
+    Two parts do the work. The *encoder* reads what is observed, once for all steps and draws, and
+    says where each missing entry is expected and how widely (``prior="learned"``). The *denoiser*
+    runs in each step on each draw, and is light. With ``n_encoder_layers=0, patch_length=1,
+    prior="standard"`` there is no encoder, and ``conditioning="target"`` on one modality is then
+    CSDI [2]_.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities; numbers only.
+    n_outputs : int, default=0
+        Without effect: the network has a loss of its own and no task.
+    d_model : int, default=64
+        Width D of the tokens.
+    n_heads : int, default=8
+        Heads of each attention.
+    n_layers : int, default=2
+        Layers of the denoiser; the time of each step grows with it.
+    n_encoder_layers : int, default=3
+        Layers of the encoder. 0 leaves all to the denoiser.
+    patch_length : int, default=4
+        Consecutive timepoints in a token. 1 is the denoiser of CSDI; time falls with the patch
+        length, detail may suffer. Modalities shorter than it are one patch.
+    d_context : int, default=128
+        Width of the context of the other modalities.
+    d_time : int, default=128
+        Width of the time embedding.
+    d_feature : int, default=64
+        Width of the embedding of a group of channels.
+    d_step : int, default=128
+        Width of the embedding of the step.
+    n_experts : int, default=5
+        Experts of the context.
+    conditioning : {"cross", "target", "none"}, default="cross"
+        What is known of a gap: the observed entries of all modalities, those of its own modality,
+        or none.
+    gating : {"moe", "fixed"}, default="moe"
+        How the other modalities are weighed: by a learnt gate, or alike.
+    mask_strategy : {"random", "block", "modality", "mix", "historical"}, default="mix"
+        What is hidden in training, see :class:`~mts_fusion.nn.blocks.HideObserved`.
+    hidden_fraction : float or None, default=None
+        Share hidden in training; None draws it for each sample.
+    schedule : {"quad", "linear", "cosine"}, default="quad"
+        Growth of the noise.
+    n_train_steps : int, default=50
+        Steps T of the diffusion in training.
+    target : {"velocity", "noise"}, default="velocity"
+        What the denoiser predicts: ``signal * noise - noise * x_0`` or the noise (eq. 7).
+    prior : {"learned", "standard"}, default="learned"
+        The latent is the gap less its expected value, in units of its expected width, both from the
+        encoder; or the gap itself.
+    time_unit : float or None, default=None
+        Seconds of one unit of the time embedding, best the shortest sampling interval. None takes
+        it from the highest rate of the schema, or 1.
+
+    Raises
+    ------
+    ValueError
+        If an option is not known, a size is out of range or a modality has tokens.
+
+    Notes
+    -----
+    ``forward(values, observed, times)`` gives the training loss in ``loss`` and an empty
+    ``prediction (B, 0)``; in evaluation mode, what is hidden and the noise depend on the content of
+    each sample alone. Record: ``gate (B, M, M)``, target and auxiliary; ``error (B, M)``, the mean
+    squared error on the hidden entries of each modality, 0 where none was hidden.
+    :meth:`sample` fills the gaps.
+
+    References
+    ----------
+    .. [1] Kan et al., "TRACE: A Temporal Conditional Estimation for Multimodal Time Series
+       Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
+    .. [2] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
+       Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mts_fusion.panel import Modality, Schema
+    >>> schema = Schema((Modality("acc", 3, 20), Modality("temp", 1, 5)))
+    >>> net = ConditionalDiffusion(schema, d_model=16, n_heads=2).eval()
+    >>> values = [torch.zeros(2, 20, 3), torch.zeros(2, 5, 1)]
+    >>> observed = [torch.ones(2, 20, 3, dtype=bool), torch.zeros(2, 5, 1, dtype=bool)]
+    >>> [tuple(x.shape) for x in net.sample(values, observed, n_samples=4, n_steps=2)]
+    [(2, 4, 20, 3), (2, 4, 5, 1)]
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        n_outputs: int = 0,
+        *,
+        d_model: int = 64,
+        n_heads: int = 8,
+        n_layers: int = 2,
+        n_encoder_layers: int = 3,
+        patch_length: int = 4,
+        d_context: int = 128,
+        d_time: int = 128,
+        d_feature: int = 64,
+        d_step: int = 128,
+        n_experts: int = 5,
+        conditioning: str = "cross",
+        gating: str = "moe",
+        mask_strategy: str = "mix",
+        hidden_fraction: float | None = None,
+        schedule: str = "quad",
+        n_train_steps: int = 50,
+        target: str = "velocity",
+        prior: str = "learned",
+        time_unit: float | None = None,
+    ) -> None:
+        super().__init__()
+        for modality in schema:
+            if modality.vocabulary is not None:
+                raise ValueError(
+                    f"Modality {modality.name!r} has tokens, but a diffusion fills numbers. Impute "
+                    "before the tokenizer, or drop it with X.drop(...)."
+                )
+        for name, value, known in (
+            ("conditioning", conditioning, ("cross", "target", "none")),
+            ("target", target, ("velocity", "noise")),
+            ("prior", prior, ("learned", "standard")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {list(known)}, got {value!r}.")
+        for name, size, least in (
+            ("d_model", d_model, 1),
+            ("n_heads", n_heads, 1),
+            ("n_layers", n_layers, 1),
+            ("n_encoder_layers", n_encoder_layers, 0),
+            ("patch_length", patch_length, 1),
+        ):
+            if size < least:
+                raise ValueError(f"{name} must be at least {least}, got {size}.")
+        if d_time % 2 or d_step % 2:
+            raise ValueError(f"d_time and d_step must be even, got {d_time} and {d_step}.")
+        rates = [m.rate for m in schema if m.rate is not None]
+        if time_unit is None:
+            time_unit = 1 / max(rates) if rates else 1.0
+        self.time_unit = time_unit
+        self.rates = [m.rate for m in schema]
+        self.d_time = d_time
+        self.conditioning = conditioning
+        self.target = target
+        self.prior = prior
+        self.generator: torch.Generator | None = None
+        self.hide = HideObserved(mask_strategy, hidden_fraction)
+        self.schedule = NoiseSchedule(schedule, n_train_steps)
+        # One token holds at most so many channels that a modality has _MAX_GROUPS tokens a patch:
+        # the embedding of a note with 768 channels is then 64 tokens, not 768.
+        self.patches = nn.ModuleList(
+            _Patches(
+                m.n_channels,
+                min(patch_length, m.n_timepoints),
+                math.ceil(m.n_channels / _MAX_GROUPS),
+            )
+            for m in schema
+        )
+        sizes: list[int] = [patches.size for patches in self.patches]  # type: ignore[misc]
+        n_groups: list[int] = [patches.n_groups for patches in self.patches]  # type: ignore[misc]
+        self.feature = nn.ParameterList(nn.Parameter(torch.randn(g, d_feature)) for g in n_groups)
+        d_query = d_time + d_feature
+        self.context: CrossModalContext | None = None
+        if conditioning == "cross" and len(schema) > 1:
+            self.auxiliary_in = nn.ModuleList(
+                nn.Linear(2 * size * g, d_context) for size, g in zip(sizes, n_groups, strict=True)
+            )
+            self.auxiliary_time = nn.Linear(d_time, d_context)
+            self.auxiliary = GridEncoderLayer(d_context, n_heads, 2 * d_context)
+            self.context = CrossModalContext(
+                d_query, d_context, n_heads=n_heads, n_experts=n_experts, gating=gating
+            )
+        d_given = d_query + (d_context if self.context is not None else 0)
+        self.observed_in = nn.ModuleList(nn.Linear(2 * size, d_model) for size in sizes)
+        self.encoder = nn.ModuleList(
+            GridEncoderLayer(d_model, n_heads, 2 * d_model) for _ in range(n_encoder_layers)
+        )
+        self.given = nn.Linear(d_given, d_model) if n_encoder_layers else None
+        self.prior_out = (
+            nn.ModuleList(nn.Linear(d_model, 2 * size) for size in sizes)
+            if prior == "learned"
+            else None
+        )
+        self.latent_in = nn.ModuleList(nn.Linear(size, d_model) for size in sizes)
+        self.step = StepEmbedding(d_step)
+        d_side = d_given + (d_model if n_encoder_layers else 0)
+        self.layers = nn.ModuleList(
+            ResidualDenoiserLayer(
+                d_model,
+                n_heads,
+                d_side=d_side,
+                d_step=d_step,
+                d_hidden=0 if n_encoder_layers else d_model,
+            )
+            for _ in range(n_layers)
+        )
+        self.skip = nn.Linear(d_model, d_model)
+        self.out = nn.ModuleList(nn.Linear(d_model, size) for size in sizes)
+        for layer in self.out:
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if self.prior_out is not None:
+            for layer in self.prior_out:
+                nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    # ---------------------------------------------------------------- entries and tokens
+
+    def _cut(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        return [p.cut(x) for p, x in zip(self.patches, parts, strict=True)]  # type: ignore[operator]
+
+    def _join(self, tokens: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """Tokens of each modality -> (rows, Q)."""
+        parts = [
+            patches.join(x, length).flatten(1)  # type: ignore[operator]
+            for patches, x, (length, _) in zip(self.patches, tokens, shapes, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
+    @staticmethod
+    def _split(flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """(rows, Q) -> list of (rows, L, C)."""
+        parts = flat.split([length * channels for length, channels in shapes], dim=1)
+        return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _time_tokens(
+        self, times: Sequence[Tensor | None] | None, values: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Time embedding of each patch: the mean over its timepoints, (B, P, d_time)."""
+        tokens = []
+        for m, x in enumerate(values):
+            patches = self.patches[m]
+            t = None if times is None else times[m]
+            if t is None:
+                rate = self.rates[m]
+                t = torch.arange(x.shape[1], device=x.device) / (rate or 1.0)
+                t = t.expand(x.shape[0], -1)
+            embedded = sinusoids(t / self.time_unit, self.d_time)  # (B, L, d_time)
+            n_patches = patches.n_patches(x.shape[1])  # type: ignore[operator]
+            more = n_patches * patches.patch - x.shape[1]  # type: ignore[operator]
+            if more:
+                embedded = F.pad(embedded, (0, 0, 0, more))
+            real = x.new_ones(1, x.shape[1], 1)
+            real = F.pad(real, (0, 0, 0, more)) if more else real
+            embedded = embedded.view(x.shape[0], n_patches, -1, self.d_time).sum(2)
+            tokens.append(embedded / real.view(1, n_patches, -1, 1).sum(2))
+        return tokens
+
+    # ---------------------------------------------------------------- once a batch
+
+    def _condition(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None] | None,
+    ) -> _Condition:
+        """All that does not depend on the step: side information, context, encoder, prior."""
+        n_samples = values[0].shape[0]
+        known = observed if self.conditioning != "none" else [torch.zeros_like(o) for o in observed]
+        shown = [torch.where(o, x, 0.0) for x, o in zip(values, known, strict=True)]
+        shapes = [(x.shape[1], x.shape[2]) for x in values]
+        seen = self._cut([o.to(x.dtype) for x, o in zip(values, known, strict=True)])
+        pairs = [torch.cat(pair, dim=2) for pair in zip(self._cut(shown), seen, strict=True)]
+        grids = [
+            (x.shape[1] // p.n_groups, p.n_groups)  # type: ignore[operator]
+            for x, p in zip(pairs, self.patches, strict=True)
+        ]
+        time = self._time_tokens(times, values)
+        queries = [
+            torch.cat(
+                [
+                    t[:, :, None].expand(-1, -1, g, -1),
+                    feature.expand(n_samples, p, -1, -1),
+                ],
+                dim=3,
+            ).flatten(1, 2)
+            for t, feature, (p, g) in zip(time, self.feature, grids, strict=True)
+        ]  # (B, P G, d_time + d_feature)
+        side = torch.cat(queries, dim=1)
+        gate = side.new_zeros(n_samples, len(values), len(values))
+        if self.context is not None:
+            encoded = [
+                layer(x.view(n_samples, p, -1)) + self.auxiliary_time(t)
+                for layer, x, t, (p, _) in zip(self.auxiliary_in, pairs, time, grids, strict=True)
+            ]
+            rows = [(p, 1) for p, _ in grids]
+            mixed = self.auxiliary(torch.cat(encoded, dim=1), rows)
+            encoded = list(mixed.split([p for p, _ in rows], dim=1))
+            some = [
+                x.view(n_samples, p, -1).amax(2) > 0 for x, (p, _) in zip(seen, grids, strict=True)
+            ]
+            context, gate = self.context(queries, encoded, some)
+            side = torch.cat([side, context], dim=2)
+        tokens = torch.cat(
+            [layer(x) for layer, x in zip(self.observed_in, pairs, strict=True)], dim=1
+        )
+        if self.given is not None:
+            hidden = tokens + self.given(side)
+            for layer in self.encoder:
+                hidden = layer(hidden, grids)
+            side = torch.cat([side, hidden], dim=2)
+        else:
+            hidden = tokens
+        location = side.new_zeros(n_samples, sum(length * width for length, width in shapes))
+        scale = torch.ones_like(location)
+        if self.prior_out is not None:
+            both = [
+                layer(x).chunk(2, dim=2)
+                for layer, x in zip(
+                    self.prior_out, hidden.split([p * g for p, g in grids], dim=1), strict=True
+                )
+            ]
+            location = self._join([pair[0] for pair in both], shapes)
+            # Bounded, so that neither a constant channel nor an outlier blows the loss up.
+            scale = self._join([pair[1] for pair in both], shapes)
+            scale = (3 * torch.tanh(scale / 3)).exp()
+        return _Condition(
+            grids, tokens, [layer.prepare(side) for layer in self.layers], location, scale, gate
+        )
+
+    # ---------------------------------------------------------------- once a step
+
+    def _denoise(
+        self, z: Tensor, step: Tensor, given: _Condition, shapes: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """Prediction for a latent ``z (B, S, Q)`` at ``step (B,)``, like ``z``."""
+        n_samples, n_draws = z.shape[:2]
+        cut = self._cut(self._split(z.flatten(0, 1), shapes))
+        x = torch.cat([layer(part) for layer, part in zip(self.latent_in, cut, strict=True)], dim=1)
+        x = x.view(n_samples, n_draws, *x.shape[1:]) + given.observed[:, None]
+        x = F.relu(x)
+        embedded = self.step(step)
+        total = torch.zeros_like(x)
+        for layer, side in zip(self.layers, given.sides, strict=True):
+            x, skip = layer(x, embedded, side, given.grids)
+            total = total + skip
+        x = F.relu(self.skip(total / math.sqrt(len(self.layers)))).flatten(0, 1)
+        parts = x.split([p * g for p, g in given.grids], dim=1)
+        tokens = [layer(part) for layer, part in zip(self.out, parts, strict=True)]
+        return self._join(tokens, shapes).view_as(z)
+
+    def _clean(self, z: Tensor, predicted: Tensor, step: Tensor) -> Tensor:
+        """Estimate of ``x_0`` from a prediction at ``step (B,)``; ``z (B, S, Q)``."""
+        signal, noise = self.schedule.signal[step], self.schedule.noise[step]
+        signal, noise = signal[:, None, None], noise[:, None, None]
+        if self.target == "velocity":
+            return signal * z - noise * predicted
+        return (z - noise * predicted) / signal
+
+    # ---------------------------------------------------------------- training
+
+    def _draw(
+        self, values: Sequence[Tensor], observed: Sequence[Tensor]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """What is hidden, the step ``(B,)`` and the noise ``(B, Q)`` of a batch."""
+        n_samples, device = values[0].shape[0], values[0].device
+        if self.training:
+            hidden = self.hide(observed)
+            # Steps spread evenly over the batch: the loss varies less than with free draws.
+            spread = torch.randperm(n_samples, generator=self.generator, device=device)
+            u = torch.rand(n_samples, generator=self.generator, device=device)
+            step = ((spread + u) / n_samples * self.schedule.n_steps).long()
+            n_entries = sum(x.shape[1] * x.shape[2] for x in values)
+            noise = torch.randn(n_samples, n_entries, generator=self.generator, device=device)
+            return hidden, step.clamp(max=self.schedule.n_steps - 1), noise
+        keys = content_keys(values, observed)
+        draws = torch.arange(2, device=device)
+        noises, hidden = [], []
+        share = 0.5 + 0.5 * torch.erf(
+            keyed_normal(keys, (1, 2), draws=draws[:1], step=1)[:, 0] / math.sqrt(2)
+        )  # (B, 1, 2), uniform
+        for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
+            z = keyed_normal(keys, (x.shape[1], x.shape[2]), draws=draws, modality=m)
+            noises.append(z[:, 0].flatten(1))
+            uniform = 0.5 + 0.5 * torch.erf(z[:, 1] / math.sqrt(2))
+            bound = share[:, :, :1] if self.hide.fraction is None else self.hide.fraction
+            hidden.append(seen & (uniform < bound))
+        step = (share[:, 0, 1] * self.schedule.n_steps).long()
+        return hidden, step.clamp(max=self.schedule.n_steps - 1), torch.cat(noises, dim=1)
+
+    def forward(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None = None,
+        *,
+        record: bool = False,
+    ) -> ModuleOutput:
+        """Hide a part of what is observed and measure how well it is denoised."""
+        hidden, step, noise = self._draw(values, observed)
+        known = [o & ~h for o, h in zip(observed, hidden, strict=True)]
+        shapes = [(x.shape[1], x.shape[2]) for x in values]
+        given = self._condition(values, known, times)
+        flat = torch.cat([x.flatten(1) for x in values], dim=1)
+        flat_known = torch.cat([k.flatten(1) for k in known], dim=1)
+        flat_hidden = torch.cat([h.flatten(1) for h in hidden], dim=1)
+        x = (flat - given.location.detach()) / given.scale.detach()
+        # What is truly missing has no value to start from: pure noise, as its latent would be
+        # at the beginning of the sampling.
+        # NOTE[DIFF] CSDI noises zeros there.
+        z = torch.where(flat_hidden, self.schedule.add_noise(x, noise, step), noise)
+        z = z.masked_fill(flat_known, 0.0)[:, None]
+        predicted = self._denoise(z, step, given, shapes)[:, 0]
+        if self.target == "velocity":
+            signal, level = self.schedule.signal[step], self.schedule.noise[step]
+            wanted = signal[:, None] * noise - level[:, None] * x
+        else:
+            wanted = noise
+        count = flat_hidden.sum().clamp(min=1)
+        error = torch.where(flat_hidden, (predicted - wanted) ** 2, 0.0)
+        loss = error.sum() / count
+        if self.prior_out is not None:
+            miss = (flat - given.location) / given.scale
+            likelihood = torch.where(flat_hidden, 0.5 * miss**2 + given.scale.log(), 0.0)
+            loss = loss + likelihood.sum() / count
+        tensors: dict[str, Tensor] = {}
+        if record:
+            sizes = [length * channels for length, channels in shapes]
+            totals = [part.sum(1) for part in error.split(sizes, dim=1)]
+            counts = [part.sum(1).clamp(min=1) for part in flat_hidden.split(sizes, dim=1)]
+            means = [total / n for total, n in zip(totals, counts, strict=True)]
+            tensors = {"gate": given.gate, "error": torch.stack(means, dim=1)}
+        return ModuleOutput(flat.new_zeros(flat.shape[0], 0), loss, tensors)
+
+    # ---------------------------------------------------------------- sampling
+
+    def sample(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None = None,
+        *,
+        n_samples: int = 20,
+        n_steps: int = 10,
+        sampler: str = "dpm++2m",
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> list[Tensor]:
+        """Fill the gaps, several times.
+
+        The noise is a function of the content of each sample, of ``seed`` and of the number of
+        the draw: neither the batch nor its order has a part in it.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Float32.
+        observed : list of M bool Tensors of shape (B, L, C)
+            What is kept, bit by bit.
+        times : list of M Tensors of shape (B, L) or None, or None, default=None
+            Seconds.
+        n_samples : int, default=20
+            Draws S.
+        n_steps : int, default=10
+            Steps of the sampler, at most those of the training.
+        sampler : {"dpm++2m", "ddim", "ddpm"}, default="dpm++2m"
+            A second-order solver, a first-order one, or ancestral sampling.
+        seed : int, default=0
+            Another seed, other draws.
+        batch_size : int or None, default=None
+            Draws that pass the denoiser at once: bounds the memory. None: all.
+
+        Returns
+        -------
+        list of M Tensors of shape (B, S, L, C)
+            Observed entries as they came.
+
+        Raises
+        ------
+        ValueError
+            If the sampler is not known or ``n_steps`` is out of range.
+        """
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {list(SAMPLERS)}, got {sampler!r}.")
+        shapes = [(x.shape[1], x.shape[2]) for x in values]
+        given = self._condition(values, observed, times)
+        keys = content_keys(values, observed, seed)
+        missing = ~torch.cat([o.flatten(1) for o in observed], dim=1)[:, None]  # (B, 1, Q)
+        at_once = n_samples
+        if batch_size is not None:
+            at_once = min(n_samples, max(1, batch_size // max(1, len(keys))))
+        filled = []
+        for draws in torch.arange(n_samples, device=keys.device).split(at_once):
+
+            def noise(i: int, draws: Tensor = draws) -> Tensor:
+                parts = [
+                    keyed_normal(keys, shape, draws=draws, step=i, modality=m).flatten(2)
+                    for m, shape in enumerate(shapes)
+                ]
+                return torch.cat(parts, dim=2) * missing
+
+            def denoise(z: Tensor, step: int) -> Tensor:
+                at = torch.full((z.shape[0],), step, device=z.device)
+                return self._clean(z, self._denoise(z, at, given, shapes), at) * missing
+
+            if sampler == "ddpm":
+                x = sample_ddpm(denoise, noise(0), self.schedule, n_steps, noise)
+            elif sampler == "ddim":
+                x = sample_ddim(denoise, noise(0), self.schedule, n_steps)
+            else:
+                x = sample_dpmpp_2m(denoise, noise(0), self.schedule, n_steps)
+            filled.append(x * given.scale[:, None] + given.location[:, None])
+        parts = torch.cat(filled, dim=1).split([a * b for a, b in shapes], dim=2)
+        return [
+            torch.where(o[:, None], x[:, None], part.view(*part.shape[:2], *shape))
+            for x, o, part, shape in zip(values, observed, parts, shapes, strict=True)
+        ]
