@@ -1,6 +1,7 @@
 """Data: synthetic panels, loaders of public sets, and the way from recordings to windows."""
 
-from mts_fusion.datasets._synthetic import (
+from ._segment import segment
+from ._synthetic import (
     make_panel_classification,
     make_panel_regression,
     make_trace_benchmark,
@@ -10,4 +11,5 @@ __all__ = [
     "make_panel_classification",
     "make_panel_regression",
     "make_trace_benchmark",
+    "segment",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from mts_fusion.panel import Panel
+from ..panel import Panel
 
 __all__ = ["make_panel_classification", "make_panel_regression", "make_trace_benchmark"]
 
