@@ -1,0 +1,16 @@
+"""Panel in, panel or table out: scikit-learn transformers that know what is missing."""
+
+from ._group import ModalityGrouper
+from ._masker import MissingnessMasker, mask_panel
+from ._sax import SAXTokenizer
+from ._scaler import PanelScaler
+from ._summary import PanelSummarizer
+
+__all__ = [
+    "MissingnessMasker",
+    "ModalityGrouper",
+    "PanelScaler",
+    "PanelSummarizer",
+    "SAXTokenizer",
+    "mask_panel",
+]

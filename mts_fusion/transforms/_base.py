@@ -1,0 +1,106 @@
+"""PanelTransformer: what every transformer of panels does with its X before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from mts_fusion.panel import Panel, Schema, as_panel
+
+__all__ = ["PanelTransformer", "by_modality"]
+
+
+class PanelTransformer(TransformerMixin, BaseEstimator):
+    """Abstract: remembers the schema in fit, holds X against it afterwards.
+
+    Attributes
+    ----------
+    schema_ : Schema
+        The modalities seen in ``fit``.
+    n_features_in_ : int
+        Columns of X, where X was a 2-D array.
+    """
+
+    schema_: Schema
+    n_features_in_: int
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _check_fit(self, X: Any) -> Panel:
+        """X as a panel, its schema remembered."""
+        panel = as_panel(X)
+        self.schema_ = panel.schema
+        columns = _count_columns(X)
+        if columns is not None:
+            self.n_features_in_ = columns
+        elif hasattr(self, "n_features_in_"):
+            del self.n_features_in_  # fitted again, on another kind of X
+        return panel
+
+    def _check_transform(self, X: Any) -> Panel:
+        """X as a panel of the schema seen in fit; the number of timepoints may differ."""
+        check_is_fitted(self)
+        panel = as_panel(X)
+        columns, wanted = _count_columns(X), getattr(self, "n_features_in_", None)
+        if columns is not None and wanted is not None and columns != wanted:
+            # The words of scikit-learn, which tests for them.
+            raise ValueError(
+                f"X has {columns} features, but {type(self).__name__} is expecting {wanted} "
+                "features as input."
+            )
+        self.schema_.check_matches(panel.schema, owner=type(self).__name__)
+        return panel
+
+
+def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:
+    """One value a modality, from one for all or a dict that names each.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of the parameter, for the message.
+    given : object or dict of str to object
+        One value for all modalities, or one for each.
+    schema : Schema
+        The modalities.
+
+    Returns
+    -------
+    dict of str to object
+        In schema order.
+
+    Raises
+    ------
+    ValueError
+        If a dict leaves out a modality or names an unknown one.
+    """
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(schema.names, given)
+    unknown = [name for name in given if name not in schema]
+    if unknown:
+        raise ValueError(
+            f"{parameter} names {unknown}, but the modalities are {list(schema.names)}. "
+            "Remove them from the dict."
+        )
+    absent = [name for name in schema.names if name not in given]
+    if absent:
+        raise ValueError(
+            f"{parameter} says nothing of {absent}. Name every modality of {list(schema.names)}, "
+            "or give one value for all."
+        )
+    return {name: given[name] for name in schema.names}
+
+
+def _count_columns(X: Any) -> int | None:
+    """Columns of a 2-D array, which are features to scikit-learn; None for all else."""
+    return int(X.shape[1]) if isinstance(X, np.ndarray) and X.ndim == 2 else None

@@ -1,0 +1,442 @@
+"""SAXTokenizer: segments of a channel -> ordered symbols, with one symbol for what is missing."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from mts_fusion.panel import Panel, Schema, Vocabulary, as_panel
+
+from ._base import PanelTransformer, by_modality
+from ._moments import channel_moments, no_spread, row_moments, sample_chunks
+
+__all__ = ["SAXTokenizer"]
+
+_LARGEST_ALPHABET = 2**15 - 1  # tokens are int16
+_MISSING = 0
+
+
+class SAXTokenizer(PanelTransformer):
+    """Segments of each channel as symbols: 0 for missing, 1 to ``alphabet_size`` by height.
+
+    Symbolic aggregate approximation [1]_ with a symbol for silence, as section 3.1 of [2]_ uses
+    it: each channel is normalised, averaged over segments of ``segment_length`` timepoints, and
+    each average is named by the interval between two breakpoints in which it lies.
+
+    Parameters
+    ----------
+    alphabet_size : int or dict of str to int, default=20
+        Symbols besides the missing one, from 2 to 32767. Few make a coarse sketch, many follow the
+        values closely. A dict names each modality.
+    segment_length : int or dict of str to int, default=2
+        Timepoints a symbol stands for. 1 keeps the resolution; the length of the series leaves
+        one symbol a channel. A dict names each modality.
+    scope : {"dataset", "instance"}, default="dataset"
+        What is normalised with what. ``"dataset"``: each channel with its mean and standard
+        deviation over the training samples, so a sample's level is kept. ``"instance"``: each
+        channel of each sample with its own, as in [2]_, so only the shape is kept.
+    breakpoints : {"gaussian", "quantile"}, default="gaussian"
+        ``"gaussian"``: bounds that make symbols equally likely under a standard normal
+        distribution. ``"quantile"``: bounds that make them equally frequent in the training
+        segments of a modality, all channels together.
+    min_observed : float, default=0.5
+        Smallest share of a segment's ``segment_length`` timepoints that has to be observed for a
+        symbol; below it, the segment is missing. 1 asks for all; near 0, one timepoint is enough.
+
+    Attributes
+    ----------
+    vocabularies_ : dict of str to Vocabulary
+        Size, breakpoints and centers of each modality, in normalised units. They travel on in the
+        schema of what ``transform`` gives.
+    center_, scale_ : dict of str to array of shape (C,)
+        What ``scope="dataset"`` normalises with. A constant channel has scale 1, one never
+        observed has center 0 and scale 1. Zeros and ones with ``scope="instance"``.
+    schema_ : Schema
+        What X was in ``fit``.
+    tokens_schema_ : Schema
+        What ``transform`` makes of it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, a modality is shorter than a segment, or holds tokens.
+
+    Notes
+    -----
+    Averages are over the observed timepoints of a segment. Timepoints that are left over at the
+    end make a last, shorter segment where they are at least ``min_observed`` of a whole one, and
+    are left out otherwise. Segments count timepoints, not seconds; the times of an irregular clock
+    are averaged over each segment, and a rate is divided by ``segment_length``. A value that an
+    imputer filled in counts as not observed.
+
+    References
+    ----------
+    .. [1] J. Lin, E. Keogh, S. Lonardi, B. Chiu, "A symbolic representation of time series, with
+       implications for streaming algorithms", DMKD, 2003.
+    .. [2] P. Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for
+       Multimodal Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = {"acc": np.array([[[0.0, 0.0, 5.0, 5.0, np.nan, np.nan]]])}
+    >>> tokens = SAXTokenizer(alphabet_size=4).fit_transform(X)
+    >>> tokens.values["acc"]
+    array([[[1, 4, 0]]], dtype=int16)
+    >>> tokens.schema["acc"].vocabulary.size
+    4
+    """
+
+    # NOTE[DIFF] MAESTRO: their code normalises each window and channel by itself, which erases the
+    # level, and leaves symbol 0 unused: a single NaN makes the whole channel symbol 1. Here scope
+    # is "dataset" by default, and averages and symbols are aware of what is missing.
+
+    vocabularies_: dict[str, Vocabulary]
+
+    def __init__(
+        self,
+        *,
+        alphabet_size: int | dict[str, int] = 20,
+        segment_length: int | dict[str, int] = 2,
+        scope: str = "dataset",
+        breakpoints: str = "gaussian",
+        min_observed: float = 0.5,
+    ) -> None:
+        self.alphabet_size = alphabet_size
+        self.segment_length = segment_length
+        self.scope = scope
+        self.breakpoints = breakpoints
+        self.min_observed = min_observed
+
+    def fit(self, X: Any, y: Any = None) -> SAXTokenizer:
+        """Learn how to normalise, and the breakpoints.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Training samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        SAXTokenizer
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, a modality is shorter than a segment, or holds tokens.
+        """
+        panel = self._check_fit(X)
+        self._check_parameters(panel.schema)
+        self._check_lengths(panel.schema)
+        sizes = by_modality("alphabet_size", self.alphabet_size, panel.schema)
+        self.center_: dict[str, np.ndarray] = {}
+        self.scale_: dict[str, np.ndarray] = {}
+        self.vocabularies_ = {}
+        for modality in panel.schema:
+            name = modality.name
+            values, observed = panel.values[name], panel.observed[name]
+            center, scale = np.zeros(modality.n_channels), np.ones(modality.n_channels)
+            if self.scope == "dataset":
+                mean, sd = channel_moments(values, observed)
+                center = np.where(np.isnan(mean), 0.0, mean)
+                scale = np.where(no_spread(mean, sd), 1.0, sd)
+            self.center_[name], self.scale_[name] = center, scale
+            vocabulary = _gaussian_vocabulary(sizes[name])
+            if self.breakpoints == "quantile":
+                means = [means for _, means in self._segment_means(panel, name)]
+                seen = np.concatenate([m[~np.isnan(m)] for m in means])
+                if seen.size:
+                    vocabulary = _quantile_vocabulary(sizes[name], seen)
+            self.vocabularies_[name] = vocabulary
+        self.tokens_schema_ = self.transform(panel[:1]).schema
+        return self
+
+    def transform(self, X: Any) -> Panel:
+        """The symbols of each segment.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Samples of the schema seen in ``fit``; the number of timepoints may differ.
+
+        Returns
+        -------
+        Panel
+            Tokens ``(n, C, ceil(L / segment_length))`` in int16, or one fewer where the last
+            segment is too short; each modality with its vocabulary.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the schema differs from that of ``fit``, or a modality is shorter than a segment.
+        """
+        panel = self._check_transform(X)
+        self._check_lengths(panel.schema)
+        lengths = by_modality("segment_length", self.segment_length, panel.schema)
+        tokens, times, rates = {}, {}, {}
+        for modality in panel.schema:
+            name, length = modality.name, lengths[modality.name]
+            n_segments = self._count_segments(modality.n_timepoints, length)
+            symbols = np.empty((len(panel), modality.n_channels, n_segments), np.int16)
+            bounds = np.asarray(self.vocabularies_[name].breakpoints)
+            for rows, means in self._segment_means(panel, name):
+                # Symbol s where breakpoints[s - 2] <= mean < breakpoints[s - 1], as in Lin et al.
+                symbols[rows] = np.searchsorted(bounds, means, side="right") + 1
+                symbols[rows][np.isnan(means)] = _MISSING
+            tokens[name] = symbols
+            rates[name] = None if modality.rate is None else modality.rate / length
+            clock = panel.times[name]
+            times[name] = None if clock is None else _segment_times(clock, length, n_segments)
+        return panel.replace(
+            values=tokens, times=times, rates=rates, vocabularies=self.vocabularies_
+        )
+
+    def inverse_transform(self, X: Any) -> Panel:
+        """The average that each symbol stands for.
+
+        Parameters
+        ----------
+        X : Panel
+            Tokens, as ``transform`` gives them.
+
+        Returns
+        -------
+        Panel
+            Numbers ``(n, C, segments)``, NaN where missing: the center of each symbol, in the
+            units of the data with ``scope="dataset"``, in normalised units with
+            ``scope="instance"``, which does not keep the level.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not hold tokens of this vocabulary; the message names the modality.
+        """
+        check_is_fitted(self)
+        panel = as_panel(X)
+        self.tokens_schema_.check_matches(panel.schema, owner=type(self).__name__)
+        values = {}
+        for name in panel.schema.names:
+            heights = np.array([np.nan, *(self.vocabularies_[name].centers or ())])
+            center, scale = self.center_[name][:, None], self.scale_[name][:, None]
+            values[name] = (heights[panel.values[name]] * scale + center).astype(np.float32)
+        return panel.replace(values=values, vocabularies=dict.fromkeys(panel.schema.names))
+
+    def mindist(self, A: Any, B: Any, *, modality: str | None = None) -> np.ndarray:
+        """Lower bound of the Euclidean distance between normalised series, from symbols alone.
+
+        Section 3 of [1]_, over all channels: the square root of the sum, over segments, of
+        timepoints times squared gap between the intervals of the two symbols.
+
+        Parameters
+        ----------
+        A : Panel of n_a samples or anything as_panel takes
+            Tokens, or numbers, which are tokenised first.
+        B : Panel of n_b samples or anything as_panel takes
+            Tokens, or numbers. As many segments as A.
+        modality : str or None, default=None
+            The distance within one modality; None for all of them together.
+
+        Returns
+        -------
+        array of shape (n_a, n_b)
+            Distances in standard deviations. A segment missing in either adds nothing.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If a modality is unknown, or has more segments in A than in B.
+
+        Notes
+        -----
+        The bound holds over the segments of which every timepoint was observed in both. A segment
+        observed in part gets the symbol of what was seen (see ``min_observed``), and counts with
+        all its timepoints: then the distance is an estimate. ``min_observed=1`` gives no symbol to
+        such segments, and the bound holds always.
+
+        By corollary 3.2 of the MAESTRO paper, where the bounds of two modalities are at most
+        ``e_1`` and ``e_2`` below their distances, the difference between the two bounds is at most
+        ``e_1 + e_2`` away from the difference between the two distances.
+
+        References
+        ----------
+        .. [1] J. Lin, E. Keogh, S. Lonardi, B. Chiu, "A symbolic representation of time series,
+           with implications for streaming algorithms", DMKD, 2003.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> X = {"acc": np.array([[[-1.0, -1.0, 1.0, 1.0]], [[1.0, 1.0, -1.0, -1.0]]])}
+        >>> SAXTokenizer(alphabet_size=4).fit(X).mindist(X, X).round(2)
+        array([[0.  , 2.7],
+               [2.7, 0.  ]])
+        """
+        check_is_fitted(self)
+        if modality is not None and modality not in self.schema_:
+            raise ValueError(
+                f"Modality {modality!r} is unknown; the tokenizer was fitted on "
+                f"{list(self.schema_.names)}."
+            )
+        first, second = self._as_tokens(A), self._as_tokens(B)
+        squares = np.zeros((len(first), len(second)))
+        for name in self.schema_.names if modality is None else (modality,):
+            a, b = first.values[name], second.values[name]
+            if a.shape[2] != b.shape[2]:
+                raise ValueError(
+                    f"Modality {name!r} has {a.shape[2]} segments in A and {b.shape[2]} in B; "
+                    "distances want equal lengths. Cut or pad one of them."
+                )
+            gaps = _squared_gaps(self.vocabularies_[name])
+            weights = self._segment_weights(name, a.shape[2])
+            for row, symbols in enumerate(a):
+                squares[row] += gaps[symbols, b].sum(1) @ weights  # (n_b, C, S) -> (n_b,)
+        return np.sqrt(squares)
+
+    def _as_tokens(self, X: Any) -> Panel:
+        panel = as_panel(X)
+        if all(modality.vocabulary is None for modality in panel.schema):
+            return self.transform(panel)
+        self.tokens_schema_.check_matches(panel.schema, owner=type(self).__name__)
+        return panel
+
+    def _segment_weights(self, name: str, n_segments: int) -> np.ndarray:
+        """Timepoints of each segment; the last may be shorter."""
+        length = by_modality("segment_length", self.segment_length, self.schema_)[name]
+        weights = np.full(n_segments, float(length))
+        if n_segments == self.tokens_schema_[name].n_timepoints:
+            weights[-1] = min(length, self.schema_[name].n_timepoints - (n_segments - 1) * length)
+        else:  # how long the last segment was is not told by tokens: the least it can be
+            weights[-1] = self._least_observed(length)
+        return weights
+
+    def _least_observed(self, length: int) -> int:
+        """Timepoints a segment has to have for a symbol."""
+        return max(1, int(np.ceil(self.min_observed * length - 1e-9)))
+
+    def _count_segments(self, n_timepoints: int, length: int) -> int:
+        whole, rest = divmod(n_timepoints, length)
+        return whole + int(rest >= self._least_observed(length))
+
+    def _segment_means(self, panel: Panel, name: str) -> Any:
+        """Slices of samples with their normalised segment means ``(rows, C, S)``, NaN if missing.
+
+        Means of normalised values are normalised means of values: there are fewer of these.
+        """
+        length = by_modality("segment_length", self.segment_length, panel.schema)[name]
+        least = self._least_observed(length)
+        n_segments = self._count_segments(panel.schema[name].n_timepoints, length)
+        all_values, all_observed = panel.values[name], panel.observed[name]
+        center, scale = self.center_[name][:, None], self.scale_[name][:, None]
+        for rows in sample_chunks(all_values.shape):
+            values, observed = all_values[rows].astype(np.float64), all_observed[rows]
+            if observed.all():
+                last = min(length, values.shape[2] - (n_segments - 1) * length)
+                counts = np.full(n_segments, float(length))
+                counts[-1] = last
+                means = _segment_sums(values, length, n_segments) / counts
+            else:
+                values = np.where(observed, values, 0.0)
+                counts = _segment_sums(observed.astype(np.float64), length, n_segments)
+                counts[counts < least] = np.nan
+                means = _segment_sums(values, length, n_segments) / counts
+            if self.scope == "instance":
+                center, scale = row_moments(values, observed)
+                scale = np.where(no_spread(center, scale), 1.0, scale)
+            yield rows, (means - center) / scale
+
+    def _check_parameters(self, schema: Schema) -> None:
+        for name, size in by_modality("alphabet_size", self.alphabet_size, schema).items():
+            if not isinstance(size, (int, np.integer)) or not 2 <= size <= _LARGEST_ALPHABET:
+                raise ValueError(
+                    f"alphabet_size is an integer from 2 to {_LARGEST_ALPHABET}, got {size!r} for "
+                    f"modality {name!r}."
+                )
+        for name, length in by_modality("segment_length", self.segment_length, schema).items():
+            if not isinstance(length, (int, np.integer)) or length < 1:
+                raise ValueError(
+                    f"segment_length is an integer of at least 1, got {length!r} for modality "
+                    f"{name!r}."
+                )
+        if self.scope not in ("dataset", "instance"):
+            raise ValueError(f"scope is 'dataset' or 'instance', got {self.scope!r}.")
+        if self.breakpoints not in ("gaussian", "quantile"):
+            raise ValueError(f"breakpoints is 'gaussian' or 'quantile', got {self.breakpoints!r}.")
+        if not isinstance(self.min_observed, (int, float, np.number)) or not 0 < self.min_observed <= 1:
+            raise ValueError(f"min_observed is above 0 and at most 1, got {self.min_observed!r}.")
+        for modality in schema:
+            if modality.vocabulary is not None:
+                raise ValueError(
+                    f"Modality {modality.name!r} holds tokens already; SAXTokenizer wants numbers. "
+                    "Leave one of the tokenizers out."
+                )
+
+    def _check_lengths(self, schema: Schema) -> None:
+        lengths = by_modality("segment_length", self.segment_length, schema)
+        for modality in schema:
+            name, length = modality.name, lengths[modality.name]
+            if modality.n_timepoints < length:
+                raise ValueError(
+                    f"Modality {name!r} has n_timepoints = {modality.n_timepoints}, fewer than "
+                    f"segment_length = {length}. Set segment_length to a dict with at most "
+                    f"{modality.n_timepoints} for {name!r}, or give longer windows."
+                )
+
+
+def _segment_sums(array: np.ndarray, length: int, n_segments: int) -> np.ndarray:
+    """Sums over segments of the last axis, ``(n, C, L) -> (n, C, S)``; the last may be shorter."""
+    whole = min(n_segments, array.shape[2] // length)
+    sums = np.zeros((*array.shape[:2], n_segments))
+    for offset in range(length):  # strided sums: numpy reduces a short last axis slowly
+        sums[..., :whole] += array[..., offset : whole * length : length]
+    if whole < n_segments:
+        sums[..., -1] = array[..., whole * length :].sum(2)
+    return sums
+
+
+def _segment_times(times: np.ndarray, length: int, n_segments: int) -> np.ndarray:
+    """Mean time of each segment ``(n, S)``, NaN where a segment is padding only."""
+    known = ~np.isnan(times)
+    counts = _segment_sums(known[:, None].astype(np.float64), length, n_segments)[:, 0]
+    sums = _segment_sums(np.where(known, times, 0.0)[:, None], length, n_segments)[:, 0]
+    with np.errstate(invalid="ignore"):
+        return sums / counts
+
+
+def _gaussian_vocabulary(size: int) -> Vocabulary:
+    """Equally likely symbols of a standard normal variable; centers are their means."""
+    normal = NormalDist()
+    bounds = [normal.inv_cdf(k / size) for k in range(1, size)]
+    density = np.array([0.0, *(normal.pdf(bound) for bound in bounds), 0.0])
+    centers = size * (density[:-1] - density[1:])  # mean of a normal variable in an interval
+    return Vocabulary(size, _MISSING, tuple(bounds), tuple(centers.tolist()))
+
+
+def _quantile_vocabulary(size: int, seen: np.ndarray) -> Vocabulary:
+    """Equally frequent symbols; centers are the means of what was seen in them."""
+    bounds = np.quantile(seen, np.arange(1, size) / size)
+    symbols = np.searchsorted(bounds, seen, side="right")
+    counts = np.bincount(symbols, minlength=size)
+    sums = np.bincount(symbols, weights=seen, minlength=size)
+    between = (np.r_[bounds[0], bounds] + np.r_[bounds, bounds[-1]]) / 2
+    centers = np.where(counts > 0, sums / np.maximum(counts, 1), between)
+    return Vocabulary(size, _MISSING, tuple(bounds.tolist()), tuple(centers.tolist()))
+
+
+def _squared_gaps(vocabulary: Vocabulary) -> np.ndarray:
+    """Squared gap between the intervals of two symbols; 0 to the missing one."""
+    edges = np.array([-np.inf, *(vocabulary.breakpoints or ()), np.inf])
+    low, high = edges[:-1], edges[1:]
+    gaps = np.zeros((vocabulary.n_tokens, vocabulary.n_tokens))
+    gaps[1:, 1:] = np.maximum(0.0, np.maximum(low[:, None] - high, low - high[:, None]))
+    return gaps**2

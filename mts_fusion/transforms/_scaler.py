@@ -1,0 +1,202 @@
+"""PanelScaler: every channel to a comparable range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mts_fusion.panel import Panel
+
+from ._base import PanelTransformer
+from ._moments import channel_moments, no_spread
+
+__all__ = ["PanelScaler"]
+
+# Interquartile range of a standard normal variable: makes the robust scale a standard deviation.
+_NORMAL_IQR = 1.3489795003921634
+
+
+class PanelScaler(PanelTransformer):
+    """Channels shifted and scaled by statistics of all training samples.
+
+    One center and one scale a channel, learnt from observed values only, so that the level of a
+    channel (the direction of gravity, a resting temperature) is kept. Values that an imputer
+    filled in do not enter the statistics, but are scaled along.
+
+    Parameters
+    ----------
+    method : {"standard", "robust"}, default="standard"
+        ``"standard"``: mean and standard deviation. ``"robust"``: median and interquartile range,
+        divided by that of a normal distribution (1.349), so that both agree on normal data.
+    clip_quantiles : tuple of two float or None, default=None
+        Bounds of each channel, as quantiles of the training values, such as ``(0.001, 0.999)``.
+        What lies outside is set to the bound, before center and scale are learnt. None leaves
+        outliers alone; ``(0, 1)`` clips to the range seen in training.
+
+    Attributes
+    ----------
+    center_, scale_ : dict of str to array of shape (C,)
+        By modality. A constant channel has scale 1, so it becomes 0; a channel never observed has
+        center 0 and scale 1, so later values of it pass unchanged.
+    bounds_ : dict of str to array of shape (2, C)
+        Lowest and highest value of each channel; infinite without ``clip_quantiles``.
+    schema_ : Schema
+        What X was in ``fit``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or a modality holds tokens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = {"acc": np.array([[[9.0, 11.0]], [[np.nan, 10.0]]])}
+    >>> PanelScaler().fit_transform(X).values["acc"][1, 0]
+    array([nan,  0.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str = "standard",
+        clip_quantiles: tuple[float, float] | None = None,
+    ) -> None:
+        self.method = method
+        self.clip_quantiles = clip_quantiles
+
+    def fit(self, X: Any, y: Any = None) -> PanelScaler:
+        """Learn center and scale of each channel.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Training samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        PanelScaler
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or a modality holds tokens.
+        """
+        panel = self._check_fit(X)
+        if self.method not in ("standard", "robust"):
+            raise ValueError(f"method is 'standard' or 'robust', got {self.method!r}.")
+        if self.clip_quantiles is not None:
+            low, high = self.clip_quantiles
+            if not 0 <= low < high <= 1:
+                raise ValueError(
+                    "clip_quantiles is an increasing pair within [0, 1], got "
+                    f"{self.clip_quantiles!r}."
+                )
+        self.center_: dict[str, np.ndarray] = {}
+        self.scale_: dict[str, np.ndarray] = {}
+        self.bounds_: dict[str, np.ndarray] = {}
+        for modality in panel.schema:
+            name = modality.name
+            if modality.vocabulary is not None:
+                raise ValueError(
+                    f"Modality {name!r} holds tokens, which have no scale. Put PanelScaler before "
+                    "the tokenizer."
+                )
+            values, observed = panel.values[name], panel.observed[name]
+            bounds = self._learn_bounds(values, observed)
+            if self.clip_quantiles is not None:
+                values = np.clip(values, bounds[0][:, None], bounds[1][:, None])
+            if self.method == "standard":
+                center, scale = channel_moments(values, observed)
+            else:
+                low, center, high = _quantiles(values, observed, (0.25, 0.5, 0.75))
+                scale = (high - low) / _NORMAL_IQR
+            silent = ~observed.any((0, 2))
+            center = np.where(silent, 0.0, center)
+            self.center_[name] = center
+            self.scale_[name] = np.where(silent | no_spread(center, scale), 1.0, scale)
+            self.bounds_[name] = bounds
+        return self
+
+    def _learn_bounds(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        n_channels = values.shape[1]
+        free = np.stack([np.full(n_channels, -np.inf), np.full(n_channels, np.inf)])
+        if self.clip_quantiles is None:
+            return free
+        bounds = _quantiles(values, observed, self.clip_quantiles)
+        return np.where(np.isnan(bounds), free, bounds)
+
+    def transform(self, X: Any) -> Panel:
+        """Scaled values.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        Panel
+            The same panel with ``(x - center) / scale`` for values, NaN where they were.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the schema differs from that of ``fit``; the message names the modality.
+        """
+        panel = self._check_transform(X)
+        values = {}
+        for name in panel.schema.names:
+            low, high = self.bounds_[name][:, :, None]
+            center, scale = self.center_[name][:, None], self.scale_[name][:, None]
+            clipped = panel.values[name].astype(np.float64)
+            if self.clip_quantiles is not None:
+                clipped = np.clip(clipped, low, high)
+            values[name] = ((clipped - center) / scale).astype(np.float32)
+        return panel.replace(values=values, observed=panel.observed)
+
+    def inverse_transform(self, X: Any) -> Panel:
+        """Values in their own units again.
+
+        Parameters
+        ----------
+        X : Panel
+            What ``transform`` gave, or an imputer made of it.
+
+        Returns
+        -------
+        Panel
+            The same panel with ``x * scale + center``. What was clipped stays at its bound.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the schema differs from that of ``fit``; the message names the modality.
+        """
+        panel = self._check_transform(X)
+        values = {}
+        for name in panel.schema.names:
+            center, scale = self.center_[name][:, None], self.scale_[name][:, None]
+            own = panel.values[name].astype(np.float64) * scale + center
+            values[name] = own.astype(np.float32)
+        return panel.replace(values=values, observed=panel.observed)
+
+
+def _quantiles(
+    values: np.ndarray, observed: np.ndarray, probabilities: tuple[float, ...]
+) -> np.ndarray:
+    """Quantiles of the observed values of each channel, ``(len(probabilities), C)``."""
+    found = np.full((len(probabilities), values.shape[1]), np.nan)
+    for channel in range(values.shape[1]):  # each channel has its own number of observed values
+        seen = values[:, channel][observed[:, channel]]
+        if seen.size:
+            found[:, channel] = np.quantile(seen.astype(np.float64), probabilities)
+    return found
