@@ -1,0 +1,135 @@
+"""Score an estimator on many changed copies of a panel, in parallel and with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_consistent_length, check_random_state
+from tqdm.auto import tqdm
+
+from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel._frames import as_frame
+
+__all__ = [
+    "check_panel_and_scorer",
+    "draw_repeats",
+    "draw_seeds",
+    "evaluate",
+    "hide_modalities",
+    "tidy",
+]
+
+BAR_DELAY_SECONDS = 2  # what is over before shows no bar
+
+Score = dict[str, float]
+Scorer = Callable[[Any, Panel, ArrayLike], Score]
+
+
+class _NamedScores:
+    """A scorer of scikit-learn as one that always gives a dict of metric to score."""
+
+    def __init__(self, scorer: Any, name: str) -> None:
+        self.scorer = scorer
+        self.name = name
+
+    def __call__(self, estimator: Any, X: Panel, y: ArrayLike) -> Score:
+        scores = self.scorer(estimator, X, y)
+        if not isinstance(scores, dict):
+            scores = {self.name: scores}
+        return {name: float(score) for name, score in scores.items()}
+
+
+def check_panel_and_scorer(
+    estimator: Any, X: Any, y: ArrayLike, scoring: Any
+) -> tuple[Panel, Scorer]:
+    """``X`` as a panel as long as ``y``, and a scorer that returns a dict."""
+    panel = as_panel(X)
+    check_consistent_length(panel, y)
+    if isinstance(scoring, str):
+        name = scoring
+    elif scoring is None:
+        name = "score"
+    else:
+        name = getattr(scoring, "__name__", None) or _metric_name(scoring)
+    return panel, _NamedScores(check_scoring(estimator, scoring=scoring), name)
+
+
+def _metric_name(scoring: Any) -> str:
+    """Name of the metric in a scorer object of scikit-learn or of ``metrics``."""
+    metric = getattr(scoring, "_score_func", None) or getattr(scoring, "_metric", None)
+    return getattr(metric, "__name__", "score")
+
+
+def draw_seeds(random_state: Any, n: int) -> list[int]:
+    """``n`` seeds; the same for the same ``random_state``."""
+    return [int(seed) for seed in check_random_state(random_state).randint(2**31 - 1, size=n)]
+
+
+def evaluate(
+    tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]],
+    estimator: Any,
+    panel: Panel,
+    y: ArrayLike,
+    scorer: Scorer,
+    *,
+    n_jobs: int | None,
+    verbose: int,
+    description: str,
+) -> list[Score]:
+    """The scores of ``change(panel, *arguments)`` for each ``(change, arguments)``, in order."""
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    scores = parallel(
+        joblib.delayed(_score)(estimator, panel, y, scorer, change, arguments)
+        for change, arguments in tasks
+    )
+    bar = tqdm(
+        scores,
+        total=len(tasks),
+        desc=description,
+        disable=not verbose,
+        delay=BAR_DELAY_SECONDS,
+    )
+    return list(bar)
+
+
+def _score(
+    estimator: Any,
+    panel: Panel,
+    y: ArrayLike,
+    scorer: Scorer,
+    change: Callable[..., Panel],
+    arguments: tuple[Any, ...],
+) -> Score:
+    return scorer(estimator, change(panel, *arguments), y)
+
+
+def hide_modalities(panel: Panel, names: Sequence[str]) -> Panel:
+    """The same panel in which the modalities named are silent in every sample."""
+    values, observed = {}, {}
+    for name in names:
+        vocabulary = panel.schema[name].vocabulary
+        silence = np.nan if vocabulary is None else vocabulary.missing
+        values[name] = np.full_like(panel.values[name], silence)
+        observed[name] = np.zeros(values[name].shape, bool)
+    return panel.replace(values=values, observed=observed)
+
+
+def draw_repeats(random_state: Any, n_repeats: int) -> list[int]:
+    if n_repeats < 1:
+        raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")
+    return draw_seeds(random_state, n_repeats)
+
+
+def tidy(labels: Sequence[dict[str, Any]], scores: Sequence[Score]) -> Any:
+    """One row per label and metric."""
+    rows = [
+        {**label, "metric": metric, "score": score}
+        for label, by_metric in zip(labels, scores, strict=True)
+        for metric, score in by_metric.items()
+    ]
+    return as_frame({column: [row[column] for row in rows] for column in rows[0]})

@@ -1,0 +1,242 @@
+"""What each modality is worth to a fitted estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
+from math import factorial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mts_fusion.inspection._evaluate import (
+    Score,
+    check_panel_and_scorer,
+    draw_seeds,
+    evaluate,
+    hide_modalities,
+)
+from mts_fusion.panel import Panel
+from mts_fusion.panel._frames import as_frame
+
+__all__ = ["modality_importance"]
+
+MAX_EXACT = 8  # modalities: 256 subsets to score
+
+Subset = frozenset[str]
+Evaluate = Callable[[Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]], list[Score]]
+
+
+def modality_importance(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    method: Literal["removal", "permutation", "shapley"] = "removal",
+    n_repeats: int = 20,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    verbose: int = 1,
+) -> Any:
+    """How much of the score of a fitted estimator is due to each modality.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; takes a Panel.
+    X : Panel or what ``as_panel`` takes
+        Test samples of at least two modalities.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Their targets.
+    method : {"removal", "permutation", "shapley"}, default="removal"
+        "removal" is the fall of the score when the modality is silent: low where another one
+        tells the same. "permutation" is the fall when its samples are shuffled [1]_: the estimator
+        is misled, not left alone. "shapley" is the mean rise of the score when the modality joins
+        those before it, over all orders [2]_: the values sum to the score with all modalities
+        minus the score with none. Exact for at most 8 modalities, beyond that over drawn orders.
+    n_repeats : int, default=20
+        Shuffles of "permutation", or pairs of opposite orders of sampled "shapley" (at least 2
+        each for an error). Unused where nothing is drawn.
+    scoring : str, callable, list, dict or None, default=None
+        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+    n_jobs : int or None, default=None
+        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is drawn.
+    verbose : int, default=1
+        0 shows no progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row per modality and metric: ``modality``, ``method``, ``metric``, ``importance`` in
+        units of the score, ``standard_error`` of what was drawn (0 where nothing was; NaN for a
+        single draw), ``n_draws``. The error tells nothing of the finite number of samples.
+
+    Raises
+    ------
+    ValueError
+        If X has a single modality, or ``method`` is unknown.
+
+    References
+    ----------
+    .. [1] Breiman, "Random Forests", Machine Learning, 2001.
+    .. [2] Covert, Lundberg and Lee, "Understanding Global Feature Contributions With Additive
+       Importance Measures", NeurIPS, 2020. https://arxiv.org/abs/2004.00668
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> from mts_fusion.transforms import PanelSummarizer
+    >>> X, y = make_panel_classification(90, informative=["m0"], random_state=0)
+    >>> model = make_pipeline(PanelSummarizer(), HistGradientBoostingClassifier(max_iter=5))
+    >>> table = modality_importance(model.fit(X, y), X, y, method="shapley")
+    >>> table.loc[table["importance"].idxmax(), "modality"]
+    'm0'
+    """
+    panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
+    names = panel.schema.names
+    if len(names) == 1:
+        raise ValueError(
+            f"X has the single modality {names[0]!r}, but importance compares at least two. "
+            "Split its channels with ModalityGrouper, or see missingness_curve(pattern='point')."
+        )
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is unknown. Choose from {sorted(_METHODS)}.")
+    if n_repeats < 1:
+        raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")
+
+    def score_all(tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]) -> list[Score]:
+        return evaluate(
+            tasks,
+            estimator,
+            panel,
+            y,
+            scorer,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            description=f"modality_importance({method})",
+        )
+
+    seeds = draw_seeds(random_state, n_repeats)
+    draws = _METHODS[method](names, seeds, score_all)  # metric -> (n_draws, M)
+    rows: dict[str, list[Any]] = {
+        key: []
+        for key in ("modality", "method", "metric", "importance", "standard_error", "n_draws")
+    }
+    for metric, importance in draws.items():
+        n_draws = len(importance)
+        drawn = method == "permutation" or (method == "shapley" and len(names) > MAX_EXACT)
+        error = np.zeros(len(names))
+        if drawn:
+            error[:] = np.nan
+        if drawn and n_draws > 1:
+            error = importance.std(axis=0, ddof=1) / np.sqrt(n_draws)
+        rows["modality"] += names
+        rows["method"] += [method] * len(names)
+        rows["metric"] += [metric] * len(names)
+        rows["importance"] += importance.mean(axis=0).tolist()
+        rows["standard_error"] += error.tolist()
+        rows["n_draws"] += [n_draws if drawn else 0] * len(names)
+    return as_frame(rows)
+
+
+def _by_removal(
+    names: Sequence[str], seeds: Sequence[int], score_all: Evaluate
+) -> dict[str, NDArray[np.float64]]:
+    complete, *without = score_all([(hide_modalities, (hidden,)) for hidden in [(), *zip(names)]])
+    return {
+        metric: np.array([[score - without[m][metric] for m in range(len(names))]])
+        for metric, score in complete.items()
+    }
+
+
+def _by_permutation(
+    names: Sequence[str], seeds: Sequence[int], score_all: Evaluate
+) -> dict[str, NDArray[np.float64]]:
+    cells = [(name, seed) for seed in seeds for name in names]
+    complete, *shuffled = score_all([(hide_modalities, ((),))] + [(_shuffle, c) for c in cells])
+    return {
+        metric: score
+        - np.array([other[metric] for other in shuffled]).reshape(len(seeds), len(names))
+        for metric, score in complete.items()
+    }
+
+
+def _by_shapley(
+    names: Sequence[str], seeds: Sequence[int], score_all: Evaluate
+) -> dict[str, NDArray[np.float64]]:
+    if len(names) <= MAX_EXACT:
+        value = _values(
+            (frozenset(s) for size in range(len(names) + 1) for s in combinations(names, size)),
+            names,
+            score_all,
+        )
+        return {metric: _exact(names, value, metric)[None] for metric in value[frozenset()]}
+    # An order and its reverse together: what one overrates the other underrates.
+    orders = [np.random.default_rng(seed).permutation(len(names)) for seed in seeds]
+    chains = [[names[m] for m in order] for order in orders]
+    both = chains + [chain[::-1] for chain in chains]
+    value = _values(
+        (frozenset(chain[:k]) for chain in both for k in range(len(names) + 1)), names, score_all
+    )
+    draws = {}
+    for metric in value[frozenset()]:
+        rises = np.array([_rises(names, chain, value, metric) for chain in both])
+        draws[metric] = (rises[: len(seeds)] + rises[len(seeds) :]) / 2
+    return draws
+
+
+_METHODS: dict[str, Callable[..., dict[str, NDArray[np.float64]]]] = {
+    "removal": _by_removal,
+    "permutation": _by_permutation,
+    "shapley": _by_shapley,
+}
+
+
+def _values(
+    subsets: Iterable[Subset], names: Sequence[str], score_all: Evaluate
+) -> dict[Subset, Score]:
+    """Score of each different subset of modalities, the others silent."""
+    unique = list(dict.fromkeys(subsets))
+    hidden = [tuple(name for name in names if name not in subset) for subset in unique]
+    scores = score_all([(hide_modalities, (silent,)) for silent in hidden])
+    return dict(zip(unique, scores, strict=True))
+
+
+def _exact(names: Sequence[str], value: dict[Subset, Score], metric: str) -> NDArray[np.float64]:
+    """Shapley values: ``sum_S |S|! (M - |S| - 1)! / M! (v(S + m) - v(S))``."""
+    n_modalities = len(names)
+    importance = np.zeros(n_modalities)
+    for m, name in enumerate(names):
+        for subset in value:
+            if name not in subset:
+                size = len(subset)
+                weight = factorial(size) * factorial(n_modalities - size - 1)
+                rise = value[subset | {name}][metric] - value[subset][metric]
+                importance[m] += weight / factorial(n_modalities) * rise
+    return importance
+
+
+def _rises(
+    names: Sequence[str], chain: Sequence[str], value: dict[Subset, Score], metric: str
+) -> NDArray[np.float64]:
+    """Rise of the score as each modality joins those before it in ``chain``, in schema order."""
+    scores = [value[frozenset(chain[:k])][metric] for k in range(len(chain) + 1)]
+    rise = dict(zip(chain, np.diff(scores), strict=True))
+    return np.array([rise[name] for name in names])
+
+
+def _shuffle(panel: Panel, name: str, seed: int) -> Panel:
+    """The samples of one modality in another order: values, times and mask together."""
+    order = np.random.default_rng([seed, panel.schema.names.index(name)]).permutation(len(panel))
+    clock = panel.times[name]
+    return panel.replace(
+        values={name: panel.values[name][order]},
+        times=None if clock is None else {name: clock[order]},
+        observed={name: panel.observed[name][order]},
+    )

@@ -1,0 +1,246 @@
+"""What a fitted estimator is still worth when sensors are silent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mts_fusion.inspection._evaluate import (
+    check_panel_and_scorer,
+    draw_repeats,
+    draw_seeds,
+    evaluate,
+    hide_modalities,
+    tidy,
+)
+from mts_fusion.panel import Panel
+from mts_fusion.transforms import mask_panel
+
+__all__ = ["missingness_curve", "modality_subsets"]
+
+
+def missingness_curve(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
+    pattern: str = "modality",
+    n_repeats: int = 5,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    verbose: int = 1,
+) -> Any:
+    """Scores of a fitted estimator as more and more of its input is hidden.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; takes a Panel.
+    X : Panel or what ``as_panel`` takes
+        Test samples. What is missing already stays missing.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Their targets.
+    fractions : sequence of float, default=(0.0, 0.1, 0.2, 0.3, 0.4)
+        Shares to hide, each in [0, 1). 0 hides nothing and is scored once.
+    pattern : {"modality", "point", "block", "span"}, default="modality"
+        What is hidden at once, as in :class:`mts_fusion.transforms.MissingnessMasker`.
+    n_repeats : int, default=5
+        Draws of what is hidden at each fraction. A draw has the same seed at every fraction and
+        for every estimator, so that curves can be compared.
+    scoring : str, callable, list, dict or None, default=None
+        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+    n_jobs : int or None, default=None
+        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+    random_state : int, RandomState instance or None, default=None
+        Seed of what is hidden.
+    verbose : int, default=1
+        0 shows no progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row per fraction, repeat and metric: ``pattern``, ``fraction``, ``repeat``, ``metric``,
+        ``score``.
+
+    Raises
+    ------
+    ValueError
+        If a fraction is not in [0, 1), ``n_repeats`` is below 1, or X and y differ in length.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> from mts_fusion.transforms import PanelSummarizer
+    >>> X, y = make_panel_classification(60, random_state=0)
+    >>> model = make_pipeline(PanelSummarizer(), HistGradientBoostingClassifier(max_iter=5))
+    >>> curve = missingness_curve(model.fit(X, y), X, y, fractions=[0, 0.4], n_repeats=2,
+    ...                           random_state=0)
+    >>> curve["fraction"].tolist()
+    [0.0, 0.4, 0.4]
+    """
+    panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
+    shares = [float(fraction) for fraction in fractions]
+    outside = [share for share in shares if not 0 <= share < 1]
+    if outside or not shares:
+        raise ValueError(
+            f"fractions are shares in [0, 1), got {list(fractions)}. "
+            "Divide percentages by 100; to hide everything use modality_subsets."
+        )
+    seeds = draw_repeats(random_state, n_repeats)
+    cells = [
+        (share, repeat) for share in shares for repeat in range(1 if share == 0 else n_repeats)
+    ]
+    scores = evaluate(
+        [(_hide_share, (share, pattern, seeds[repeat])) for share, repeat in cells],
+        estimator,
+        panel,
+        y,
+        scorer,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        description="missingness_curve",
+    )
+    labels = [{"pattern": pattern, "fraction": s, "repeat": repeat} for s, repeat in cells]
+    return tidy(labels, scores)
+
+
+def modality_subsets(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    max_size: int | None = None,
+    max_subsets: int = 512,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    verbose: int = 1,
+) -> Any:
+    """Scores of a fitted estimator for every subset of its modalities that could be left.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; takes a Panel.
+    X : Panel or what ``as_panel`` takes
+        Test samples. The modalities outside a subset are silent in all of them.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Their targets.
+    max_size : int or None, default=None
+        Modalities in the largest subset; None: all of them.
+    max_subsets : int, default=512
+        Most subsets to score. If there are more, the sizes with few subsets are still complete,
+        and of the others equally many are drawn: a warning says so and so does ``sampled``.
+    scoring : str, callable, list, dict or None, default=None
+        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+    n_jobs : int or None, default=None
+        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the drawn subsets.
+    verbose : int, default=1
+        0 shows no progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row per subset and metric: ``subset`` (tuple of names), ``n_modalities``, ``sampled``
+        (whether subsets of this size were drawn, not all scored), ``metric``, ``score``.
+
+    Raises
+    ------
+    ValueError
+        If ``max_size`` is not in [1, M], or ``max_subsets`` is smaller than the number of sizes.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> from mts_fusion.transforms import PanelSummarizer
+    >>> X, y = make_panel_classification(60, random_state=0)
+    >>> model = make_pipeline(PanelSummarizer(), HistGradientBoostingClassifier(max_iter=5))
+    >>> modality_subsets(model.fit(X, y), X, y)["subset"].tolist()[:4]
+    [('m0',), ('m1',), ('m2',), ('m0', 'm1')]
+    """
+    panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
+    names = panel.schema.names
+    largest = len(names) if max_size is None else max_size
+    if not 1 <= largest <= len(names):
+        raise ValueError(
+            f"max_size={max_size} is not in [1, {len(names)}], the number of modalities of X."
+        )
+    if max_subsets < largest:
+        raise ValueError(
+            f"max_subsets={max_subsets} is less than one for each of the {largest} sizes. "
+            f"Set it to at least {largest}, or lower max_size."
+        )
+    rng = np.random.default_rng(draw_seeds(random_state, 1)[0])
+    subsets = _choose_subsets(names, largest, max_subsets, rng)
+    labels = [
+        {"subset": subset, "n_modalities": len(subset), "sampled": sampled}
+        for subset, sampled in subsets
+    ]
+    scores = evaluate(
+        [(_keep, (subset,)) for subset, _ in subsets],
+        estimator,
+        panel,
+        y,
+        scorer,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        description="modality_subsets",
+    )
+    return tidy(labels, scores)
+
+
+def _hide_share(panel: Panel, share: float, pattern: str, seed: int) -> Panel:
+    if share == 0:
+        return panel
+    return mask_panel(panel, pattern=pattern, fraction=share, seed=seed)
+
+
+def _keep(panel: Panel, names: Sequence[str]) -> Panel:
+    return hide_modalities(panel, [name for name in panel.schema.names if name not in names])
+
+
+def _choose_subsets(
+    names: Sequence[str], largest: int, max_subsets: int, rng: np.random.Generator
+) -> list[tuple[tuple[str, ...], bool]]:
+    """Subsets, smallest first, each with whether its size was sampled."""
+    n_all = {size: comb(len(names), size) for size in range(1, largest + 1)}
+    total, budget = sum(n_all.values()), max_subsets
+    chosen: dict[int, list[tuple[str, ...]]] = {}
+    for place, size in enumerate(sorted(n_all, key=lambda size: n_all[size])):
+        quota = min(n_all[size], budget // (largest - place))
+        budget -= quota
+        if quota == n_all[size]:
+            chosen[size] = list(combinations(names, size))
+        else:
+            drawn: set[tuple[int, ...]] = set()
+            while len(drawn) < quota:
+                drawn.add(tuple(sorted(rng.choice(len(names), size, replace=False).tolist())))
+            chosen[size] = [tuple(names[m] for m in subset) for subset in sorted(drawn)]
+    n_chosen = sum(map(len, chosen.values()))
+    if n_chosen < total:
+        warnings.warn(
+            f"{len(names)} modalities have {total} subsets of at most {largest}; "
+            f"{n_chosen} of them are scored, drawn at random where a size has too many. "
+            f"Raise max_subsets={max_subsets} for more.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return [
+        (subset, len(chosen[size]) < n_all[size])
+        for size in sorted(chosen)
+        for subset in chosen[size]
+    ]
