@@ -70,7 +70,7 @@ def as_panel(
     """
     if isinstance(X, Panel):
         panel = X
-    elif isinstance(X, Mapping):
+    elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # scipy has sparse mappings
         panel = _from_dict(X)
     elif is_frame(X):
         panel = _from_frame(X)

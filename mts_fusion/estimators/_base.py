@@ -1,0 +1,606 @@
+"""PanelEstimator: what every method shares. A method adds its parameters and its network."""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.special import entr, logit
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    clone,
+    is_classifier,
+)
+from sklearn.model_selection import (
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
+from sklearn.utils import Tags, check_array, check_random_state, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+from torch import nn
+
+from mts_fusion.panel import SERIES, Panel, Schema, as_panel
+from mts_fusion.training import (
+    PRECISIONS,
+    BestWeights,
+    CosineSchedule,
+    EpochProgress,
+    ModalityCurriculum,
+    Multiclass,
+    Multilabel,
+    PanelDataset,
+    PanelNet,
+    Regression,
+    StopOnNaN,
+    Task,
+    pick_device,
+    seeded,
+)
+from mts_fusion.transforms import PanelScaler
+
+__all__ = ["PanelClassifierMixin", "PanelEstimator", "PanelRegressorMixin"]
+
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+MIN_VALIDATION = 10
+"""Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
+
+
+class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
+    """Abstract: a network that is fitted to a panel.
+
+    A method gives ``__init__`` (assignments only) and ``_make_module``; the mixins give the task.
+
+    Attributes
+    ----------
+    schema_ : Schema
+        The modalities seen in ``fit``.
+    nets_ : list of PanelNet
+        One trained network each for ``n_estimators``.
+    history_ : list of list of dict
+        Losses, by network and epoch.
+    n_features_in_ : int
+        Columns of X for a 2-D array, channels for a 3-D one, else modalities.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "calibration": [StrOptions({"auto", "temperature"}), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [list, tuple, None],
+        "device": [str],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "warm_start": ["boolean"],
+        "net_params": [dict, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # What a method says
+
+    @abstractmethod
+    def _make_module(self, schema: Schema, n_outputs: int) -> nn.Module:
+        """Its network, from explicit arguments."""
+
+    @abstractmethod
+    def _make_task(self, y: np.ndarray) -> Task:
+        """What is asked of the network; from the mixin."""
+
+    def _make_front(self, schema: Schema) -> Any:
+        """What X passes before the network: a transformer of panels, or None."""
+        return PanelScaler()
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples; NaN marks what is missing.
+        y : array of shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array of shape (n,), default=None
+            Weights of the samples in the loss; None for all alike.
+        groups : array of shape (n,), default=None
+            The subject of each sample. The inner validation split then keeps a subject whole.
+
+        Returns
+        -------
+        object
+            The estimator itself. Interrupted with Ctrl-C, it is fitted with the weights so far.
+
+        Raises
+        ------
+        ValueError
+            If X or y cannot be used; the message says what was wanted and what came.
+        """
+        self._validate_params()
+        continues = bool(self.warm_start and getattr(self, "nets_", None))
+        panel = self._check_X(X, reset=not continues)
+        y = self._check_y(y, panel)
+        weight = self._check_weight(sample_weight, y, panel)
+        if groups is not None:
+            groups = np.asarray(groups)
+            check_consistent_length(panel, groups)
+        random_state = check_random_state(self.random_state)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_estimators + 1)
+        if not continues:
+            self._task = self._make_task(y)
+            front = self._make_front(panel.schema)
+            self.front_ = None if front is None else clone(front).fit(panel, y)
+        if self.front_ is not None:
+            panel = self.front_.transform(panel)
+        training, validation = self._split(y, groups, int(seeds[-1]))
+        cells = _Cells(panel, self._task.encode(y), weight)
+        if not continues:
+            n_steps = self.max_epochs * math.ceil(len(training) / self.batch_size)
+            nets = [
+                self._make_net(panel.schema, int(seed), n_steps, len(validation) > 0)
+                for seed in seeds[:-1]
+            ]
+        else:
+            nets = self.nets_
+        held_out = self._as_in_training(panel, validation, int(seeds[-1]))
+        self.nets_ = []
+        for net in nets:
+            features = net.featurize(panel)
+            if features is not None and not continues and hasattr(net.module_, "fit_features"):
+                net.module_.fit_features([part[torch.from_numpy(training)] for part in features])
+            valid = cells.cut(*held_out, features) if len(validation) else None
+            net.train(cells.cut(training, None, features), valid)
+            self.nets_.append(net)
+            if net.interrupted:
+                break
+        self._calibrate(cells.cut(*held_out) if len(validation) else None)
+        self.history_ = [net.losses() for net in self.nets_]
+        self.n_iter_ = max(len(losses) for losses in self.history_)
+        if not self.warm_start:
+            for net in self.nets_:
+                net.trim_for_prediction()
+        return self
+
+    def _make_net(
+        self, schema: Schema, seed: int, n_steps: int, has_validation: bool
+    ) -> PanelNet:
+        with seeded(seed):
+            module = self._make_module(schema, self._task.n_outputs)
+        curriculum = ModalityCurriculum(
+            n_warmup_epochs=self.max_epochs // 10, n_epochs=self.max_epochs // 2
+        )
+        callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
+        if has_validation:
+            callbacks.append(BestWeights(self.patience))
+        if self.verbose:
+            callbacks.append(EpochProgress(self.max_epochs))
+        net = PanelNet(
+            module,
+            task=self._task,
+            precision=self.precision,
+            gradient_clip=1.0,
+            seed=seed,
+            optimizer=OPTIMIZERS.get(self.optimizer, self.optimizer),
+            optimizer__weight_decay=self.weight_decay,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            device=pick_device(self.device),
+            callbacks=[*callbacks, *(self.callbacks or [])],
+            callbacks__print_log=None,
+            verbose=0,
+            **(self.net_params or {}),
+        )
+        return net.initialize()
+
+    def _split(
+        self, y: np.ndarray, groups: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to train on and rows to look at after each epoch (none, where there are too few)."""
+        every, none = np.arange(len(y)), np.arange(0)
+        n_validation = round(self.validation_fraction * len(y))
+        classes = _strata(y) if is_classifier(self) else None
+        counts = np.bincount(classes) if classes is not None else np.array([len(y)])
+        if n_validation < max(MIN_VALIDATION, len(counts)) or counts.min() < 2:
+            return every, none
+        if groups is not None:
+            n_splits = min(round(1 / self.validation_fraction), len(np.unique(groups)))
+            if n_splits < 2:
+                raise ValueError(
+                    "The inner validation split keeps groups whole, but groups names only one. "
+                    "Pass no groups, or set validation_fraction=0."
+                )
+            splitter: Any = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+            strata = classes if classes is not None else np.zeros(len(y), int)
+        elif classes is not None:
+            splitter = StratifiedShuffleSplit(1, test_size=n_validation, random_state=seed)
+            strata = classes
+        else:
+            splitter = ShuffleSplit(1, test_size=n_validation, random_state=seed)
+            strata = np.zeros(len(y), int)
+        training, validation = next(splitter.split(every, strata, groups))
+        return np.sort(training), np.sort(validation)
+
+    def _as_in_training(
+        self, panel: Panel, rows: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Each row as it is and once more with the missing sensors that training shows.
+
+        The best epoch and the temperature are chosen on both, so that they hold when sensors fail.
+        """
+        rate = getattr(self, "modality_dropout", 0.0)
+        if not rate or len(panel.schema) < 2 or not len(rows):
+            return rows, None
+        available = panel.available[rows]
+        draw = np.random.default_rng(seed).random(available.shape)
+        silenced = draw < rate
+        last = np.where(available, draw, -1.0).argmax(1)
+        silenced[np.arange(len(rows)), last] = False
+        return np.tile(rows, 2), np.concatenate([np.zeros_like(silenced), silenced])
+
+    def _calibrate(self, held_out: PanelDataset | None) -> None:
+        """Learn the temperature from held-out samples; only classifiers have one."""
+
+    # Checks
+
+    def _check_X(self, X: Any, *, reset: bool) -> Panel:
+        panel = as_panel(X)
+        if reset:
+            self.schema_ = panel.schema
+            silent = [
+                name
+                for name, seen in zip(panel.schema.names, panel.available.any(0), strict=True)
+                if not seen
+            ]
+            if silent and len(silent) < len(panel.schema):
+                raise ValueError(
+                    f"Modality {silent[0]!r} is never observed in the {len(panel)} training "
+                    f"samples; a network cannot learn what it says. Leave it out with "
+                    f"X.drop({silent})."
+                )
+            if silent:
+                raise ValueError(
+                    f"Nothing is observed in any of the {len(panel)} training samples: all values "
+                    "are NaN. Check how X was read."
+                )
+        table = _as_table(X, panel)
+        validate_data(self, panel if table is None else table, reset=reset, skip_check_array=True)
+        if not reset:
+            self.schema_.check_matches(panel.schema, owner=type(self).__name__)
+        return panel
+
+    def _check_y(self, y: Any, panel: Panel) -> np.ndarray:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        y = check_array(
+            y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True, ensure_min_samples=0
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(panel, y)
+        return y
+
+    def _check_weight(
+        self, sample_weight: Any, y: np.ndarray, panel: Panel
+    ) -> np.ndarray | None:
+        """Weights of mean 1, those of the classes included; None for all alike."""
+        if self.class_weight is not None and not is_classifier(self):
+            raise ValueError("class_weight is for classifiers; set class_weight=None.")
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)))
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, y)
+        if not (weight >= 0).all() or weight.sum() == 0:
+            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
+        return weight / weight.mean()
+
+    # Predicting
+
+    def _logits(self, X: Any) -> list[np.ndarray]:
+        """Outputs of each network, ``(n, n_outputs)``."""
+        dataset = self._dataset(X)
+        return [net.collect(dataset) for net in self.nets_]
+
+    def _dataset(self, X: Any) -> PanelDataset:
+        check_is_fitted(self)
+        panel = self._check_X(X, reset=False)
+        if self.front_ is not None:
+            panel = self.front_.transform(panel)
+        return PanelDataset(panel)
+
+    def _answers(self, X: Any) -> np.ndarray:
+        """Probabilities, or numbers in the unit of y, averaged over the networks."""
+        return np.mean([self._task.link(logits) for logits in self._logits(X)], axis=0)
+
+    def explain(self, X: Any) -> dict[str, np.ndarray]:
+        """What the network saw in each sample.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        dict of str to array of shape (n, ...)
+            The record of the network, of the first one where there are several.
+
+        Raises
+        ------
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        dataset = self._dataset(X)
+        return self.nets_[0].collect_record(dataset)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class PanelClassifierMixin(ClassifierMixin):
+    """Abstract: classes, or any number of labels, of each sample."""
+
+    _task: Any
+
+    def _make_task(self, y: np.ndarray) -> Task:
+        check_classification_targets(y)
+        if type_of_target(y) == "multilabel-indicator":
+            self.classes_ = np.arange(y.shape[1])
+            return Multilabel(y.shape[1])
+        if y.ndim > 1:
+            raise ValueError(
+                f"y has shape {y.shape} with more than two values a column; classes (n,) or "
+                "labels (n, n_labels) of 0 and 1 are wanted. Fit one classifier a column."
+            )
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
+                f"{self.classes_[0]!r}."
+            )
+        return Multiclass(self.classes_, label_smoothing=self.label_smoothing)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class of each sample.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        array of shape (n,) or (n, n_labels)
+            Classes as in y, or 0 and 1 for each label.
+
+        Raises
+        ------
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        answers = self._answers(X)
+        return self._task.decode(answers)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        array of shape (n, n_classes) or (n, n_labels)
+            Rows sum to 1, in the order of ``classes_``; for labels, each is for itself.
+
+        Raises
+        ------
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        return self._answers(X)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Log odds of each class.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        array of shape (n,), (n, n_classes) or (n, n_labels)
+            Log probabilities of the classes; log odds of the second of two classes; log odds
+            of each label.
+
+        Raises
+        ------
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        p = np.clip(self._answers(X), 1e-300, 1.0)
+        if isinstance(self._task, Multilabel):
+            return logit(np.clip(p, 1e-15, 1 - 1e-15))
+        scores = np.log(p)
+        return scores[:, 1] - scores[:, 0] if p.shape[1] == 2 else scores
+
+    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+        """The entropy of the prediction, split into noise of the data and doubt of the network.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+        n_samples : int, default=20
+            Networks drawn by dropout [1]_; with ``n_estimators > 1`` the trained ones are taken.
+
+        Returns
+        -------
+        dict of str to array of shape (n,)
+            In nats: ``total``, the entropy of the mean probability; ``aleatoric``, the mean
+            entropy; ``epistemic``, their difference, the mutual information.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+
+        References
+        ----------
+        .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
+           https://arxiv.org/abs/1506.02142
+        """
+        if n_samples < 2:
+            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
+        dataset = self._dataset(X)
+        if len(self.nets_) > 1:
+            logits = np.stack([net.collect(dataset) for net in self.nets_])
+        else:
+            logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
+        p = np.stack([self._task.link(one) for one in logits])  # (S, n, K)
+        total = self._entropy(p.mean(0))
+        aleatoric = self._entropy(p).mean(0)
+        return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
+
+    def _entropy(self, p: np.ndarray) -> np.ndarray:
+        if isinstance(self._task, Multilabel):
+            p = np.stack([p, 1 - p], axis=-1)
+            return entr(p).sum(-1).mean(-1)
+        return entr(p).sum(-1)
+
+    def _calibrate(self, held_out: PanelDataset | None) -> None:
+        wanted = self.calibration
+        if wanted is None or not isinstance(self._task, Multiclass):
+            if wanted == "temperature":
+                raise ValueError(
+                    "calibration='temperature' is for one class a sample, but y holds labels. "
+                    "Set calibration=None."
+                )
+            return
+        n_absent = 0
+        if held_out is not None:
+            n_absent = self._task.n_outputs - len(np.unique(held_out.y.numpy()))
+        if wanted == "temperature" and (held_out is None or n_absent):
+            what = "is empty" if held_out is None else f"lacks {n_absent} of the classes"
+            raise ValueError(
+                f"calibration='temperature' needs held-out samples of every class, but the inner "
+                f"validation split (validation_fraction={self.validation_fraction}) {what}. "
+                "Raise validation_fraction, give more samples, or set calibration='auto'."
+            )
+        if held_out is None:
+            return
+        y = held_out.y.numpy()
+        logits = np.mean([net.collect(held_out) for net in self.nets_], axis=0)
+        self._task.calibrate(logits, y)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = False
+        return tags
+
+
+class PanelRegressorMixin(RegressorMixin):
+    """Abstract: one or several numbers of each sample."""
+
+    _task: Any
+
+    def _make_task(self, y: np.ndarray) -> Task:
+        if y.dtype.kind not in "fiub":
+            y = y.astype(np.float64)
+        return Regression(y)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number, or numbers, of each sample.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+
+        Returns
+        -------
+        array of shape (n,) or (n, n_outputs)
+            In the unit of y.
+
+        Raises
+        ------
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        answers = self._answers(X)
+        return self._task.decode(answers)
+
+
+class _Cells:
+    """What is trained on, from which datasets are cut by rows."""
+
+    def __init__(self, panel: Panel, target: np.ndarray, weight: np.ndarray | None) -> None:
+        self.panel, self.target, self.weight = panel, target, weight
+
+    def cut(
+        self,
+        rows: np.ndarray,
+        silenced: np.ndarray | None = None,
+        features: Sequence[torch.Tensor] | None = None,
+    ) -> PanelDataset:
+        """A dataset of these rows."""
+        return PanelDataset(
+            self.panel[rows],
+            self.target[rows],
+            None if self.weight is None else self.weight[rows],
+            silenced,
+            None if features is None else [part[torch.from_numpy(rows)] for part in features],
+        )
+
+
+def _as_table(X: Any, panel: Panel) -> Any:
+    """X itself, or its array, where it is a plain table whose columns scikit-learn counts."""
+    if panel.schema.names != (SERIES,) or isinstance(X, (Panel, Mapping)):
+        return None
+    values = panel.values[SERIES]
+    if values.shape[1] > 1:
+        return values
+    if hasattr(X, "columns"):
+        return X if X.shape[1] == values.shape[2] else None
+    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else len(X.shape)
+    return values[:, 0] if n_axes == 2 else values
+
+
+def _strata(y: np.ndarray) -> np.ndarray:
+    """Class numbers to stratify by; samples with the same labels are of one class."""
+    return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)

@@ -1,0 +1,25 @@
+"""From a panel and a network to trained weights: batches, tasks and skorch's loop."""
+
+from ._batch import Inputs, PanelDataset, collate
+from ._callbacks import BestWeights, CosineSchedule, EpochProgress, ModalityCurriculum, StopOnNaN
+from ._net import PRECISIONS, PanelNet, pick_device, seeded
+from ._task import Multiclass, Multilabel, Regression, Task
+
+__all__ = [
+    "PRECISIONS",
+    "BestWeights",
+    "CosineSchedule",
+    "EpochProgress",
+    "Inputs",
+    "ModalityCurriculum",
+    "Multiclass",
+    "Multilabel",
+    "PanelDataset",
+    "PanelNet",
+    "Regression",
+    "StopOnNaN",
+    "Task",
+    "collate",
+    "pick_device",
+    "seeded",
+]

@@ -1,0 +1,203 @@
+"""What happens around the epochs: schedules, averaging, and a stop before a loss of NaN spoils all."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+
+from mts_fusion.nn.blocks import ModalityDropout, curriculum_rate
+
+__all__ = ["BestWeights", "CosineSchedule", "EpochProgress", "ModalityCurriculum", "StopOnNaN"]
+
+
+class ModalityCurriculum(Callback):
+    """Lets the rate of modality dropout rise over the epochs, from none to that of the module.
+
+    Parameters
+    ----------
+    n_warmup_epochs : int
+        Epochs without dropout.
+    n_epochs : int
+        Epoch in which the full rate is reached.
+    """
+
+    def __init__(self, n_warmup_epochs: int, n_epochs: int) -> None:
+        self.n_warmup_epochs = n_warmup_epochs
+        self.n_epochs = n_epochs
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Remember the full rates."""
+        self.full_ = [
+            (part, float(part.p))
+            for part in net.module_.modules()
+            if isinstance(part, ModalityDropout)
+        ]
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Set the rates of the epoch that begins."""
+        epoch = len(net.history) - 1
+        for part, full in self.full_:
+            rate = curriculum_rate(
+                epoch,
+                max_rate=full,
+                n_warmup_epochs=self.n_warmup_epochs,
+                n_epochs=self.n_epochs,
+            )
+            part.p.fill_(rate)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the full rates back."""
+        for part, full in self.full_:
+            part.p.fill_(full)
+
+
+class CosineSchedule(Callback):
+    """Learning rate of each step: a short linear rise, then half a cosine down to nothing.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps in all.
+    warmup_fraction : float, default=0.05
+        Share of the steps in which the rate rises.
+    """
+
+    def __init__(self, n_steps: int, warmup_fraction: float = 0.05) -> None:
+        self.n_steps = n_steps
+        self.warmup_fraction = warmup_fraction
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Remember the full rates."""
+        self.step_ = 0
+        self.full_ = [group["lr"] for group in net.optimizer_.param_groups]
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kw: Any) -> None:
+        """Set the rate of the step that begins."""
+        if not training:
+            return
+        n_warmup = max(1.0, self.warmup_fraction * self.n_steps)
+        share = min(1.0, (self.step_ - n_warmup) / max(1.0, self.n_steps - n_warmup))
+        factor = (
+            (self.step_ + 1) / (n_warmup + 1)
+            if self.step_ < n_warmup
+            else 0.5 * (1 + math.cos(math.pi * share))
+        )
+        for group, full in zip(net.optimizer_.param_groups, self.full_, strict=True):
+            group["lr"] = full * factor
+        self.step_ += 1
+
+
+class BestWeights(Callback):
+    """Keeps the weights of the epoch with the lowest validation loss, and stops when it is past.
+
+    Parameters
+    ----------
+    patience : int or None
+        Epochs without a new lowest loss after which training stops. None never stops early.
+
+    Notes
+    -----
+    The weights are copied: the released code of MAESTRO kept a name of the live ones.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget earlier runs."""
+        self.best_loss_ = math.inf
+        self.best_epoch_ = 0
+        self.weights_: dict[str, torch.Tensor] | None = None
+        self.stopped_ = False
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep the weights if they are the best yet."""
+        loss, epoch = net.history[-1, "valid_loss"], len(net.history)
+        if loss < self.best_loss_:
+            self.best_loss_, self.best_epoch_ = loss, epoch
+            self.weights_ = {k: v.clone() for k, v in net.module_.state_dict().items()}
+        elif self.patience is not None and epoch - self.best_epoch_ >= self.patience:
+            self.stopped_ = True
+            raise KeyboardInterrupt  # how a skorch callback ends the loop
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Restore the best weights."""
+        if self.weights_ is not None:
+            net.module_.load_state_dict(self.weights_)
+            self.weights_ = None
+
+
+class EpochProgress(Callback):
+    """Shows a bar over the epochs with the losses.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Length of the bar.
+    """
+
+    def __init__(self, max_epochs: int) -> None:
+        self.max_epochs = max_epochs
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self.bar_ = tqdm(total=self.max_epochs, unit="epoch")
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Move it on."""
+        row = net.history[-1]
+        losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
+        self.bar_.set_postfix(losses)
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close it."""
+        self.bar_.close()
+        del self.bar_
+
+
+class StopOnNaN(Callback):
+    """Ends training when the loss is no longer a number, with the weights of before.
+
+    Warns
+    -----
+    UserWarning
+        Which epoch it was, and what to try.
+    """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Keep the first weights."""
+        self.weights_ = _copy(net.module_)
+        self.stopped_ = False
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep the weights of an epoch that went well, or go back and stop."""
+        loss = net.history[-1, "train_loss"]
+        finite = all(torch.isfinite(p).all() for p in net.module_.parameters())
+        if math.isfinite(loss) and finite:
+            self.weights_ = _copy(net.module_)
+            return
+        epoch = len(net.history)
+        self.stopped_ = True
+        net.module_.load_state_dict(self.weights_)
+        warnings.warn(
+            f"The training loss became {loss} in epoch {epoch}; training stopped and the weights "
+            f"of epoch {epoch - 1} are kept. Lower lr, or set precision='float32'.",
+            UserWarning,
+            stacklevel=2,
+        )
+        raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Let go of the copy."""
+        self.weights_ = {}
+
+
+def _copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in module.state_dict().items()}

@@ -1,0 +1,324 @@
+"""PanelNet: skorch's loop around one network and one task. Here torch becomes numpy again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mts_fusion.nn.blocks import Dropout, ModuleOutput, set_generator
+from mts_fusion.panel import Panel
+
+from ._batch import Inputs, PanelDataset, collate
+from ._callbacks import BestWeights, StopOnNaN
+from ._task import Task
+
+__all__ = ["PRECISIONS", "PanelNet", "pick_device", "seeded"]
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_BUILD = threading.Lock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw the first weights of a network from a seed, leaving torch's global state as it was.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of what is drawn inside. One thread at a time is let in.
+
+    Examples
+    --------
+    >>> with seeded(0):
+    ...     a = nn.Linear(2, 2)
+    >>> with seeded(0):
+    ...     b = nn.Linear(2, 2)
+    >>> torch.equal(a.weight, b.weight)
+    True
+    """
+    with _BUILD, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def pick_device(device: str) -> str:
+    """``"auto"`` as the accelerator if there is one, else the CPU; other names as they are.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, or a device of torch.
+
+    Returns
+    -------
+    str
+        A device of torch.
+
+    Examples
+    --------
+    >>> pick_device("cpu")
+    'cpu'
+    """
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _NoCriterion(nn.Module):
+    """skorch wants a criterion; the loss is the task's and the module's own."""
+
+
+class PanelNet(NeuralNet):
+    """A network and its task in skorch's loop; ``loss = task.loss + output.loss``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Built already.
+    task : Task or None
+        None where the module brings its whole loss itself.
+    precision : {"float32", "bf16", "fp16"}, default="float32"
+        Type of the matrix products. The weights stay float32.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of a step.
+    seed : int, default=0
+        Of shuffling, dropout and whatever else is drawn while training.
+    **kwargs
+        As for ``skorch.NeuralNet``.
+
+    Notes
+    -----
+    A module with ``featurize(values, observed, times) -> list of Tensor (B, ...)`` has fixed
+    features: they are computed once, by :meth:`featurize`, and handed to ``forward`` as
+    ``features``. If it has ``fit_features(features)`` too, that is called with those of the
+    training set, to keep their statistics.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        task: Task | None = None,
+        precision: str = "float32",
+        gradient_clip: float | None = None,
+        seed: int = 0,
+        criterion: Any = _NoCriterion,
+        **kwargs: Any,
+    ) -> None:
+        self.task = task
+        self.precision = precision
+        self.gradient_clip = gradient_clip
+        self.seed = seed
+        super().__init__(module, criterion=criterion, **kwargs)
+
+    # Training
+
+    def train(self, training: PanelDataset, validation: PanelDataset | None) -> PanelNet:
+        """Fit to a dataset; a validation set, where there is one, is looked at after each epoch.
+
+        Parameters
+        ----------
+        training, validation : PanelDataset
+            Targets included.
+
+        Returns
+        -------
+        PanelNet
+            Itself, in evaluation mode.
+        """
+        if not self.initialized_:
+            self.initialize()
+        generator = torch.Generator(device=self.device).manual_seed(self.seed)
+        set_generator(self.module_, generator)
+        self.shuffle_ = torch.Generator().manual_seed(self.seed)
+        self.train_split = None if validation is None else predefined_split(validation)
+        self.scaler_ = torch.amp.GradScaler(
+            torch.device(self.device).type, enabled=self.precision == "fp16"
+        )
+        try:
+            self.partial_fit(training, None)
+        finally:  # generators and data are of this call only
+            set_generator(self.module_, None)
+            self.shuffle_ = None
+            self.train_split = None
+            self.module_.eval()
+        return self
+
+    def get_iterator(self, dataset: PanelDataset, training: bool = False) -> DataLoader:
+        """Batches of a dataset, shuffled by our own generator in training."""
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=training,
+            generator=self.shuffle_ if training else None,
+            collate_fn=collate,
+        )
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last training ended before its epochs, and not by a rule of its own."""
+        ended = any(
+            isinstance(callback, (BestWeights, StopOnNaN)) and callback.stopped_
+            for _, callback in self.callbacks_
+        )
+        return not ended and len(self.history) % self.max_epochs != 0
+
+    def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
+        """One step of the optimiser."""
+        inputs, target = batch
+        self._set_training(True)
+        self.optimizer_.zero_grad(set_to_none=True)
+        output = self.infer(inputs, **fit_params)
+        loss = self.get_loss(output, target, X=inputs, training=True)
+        self.scaler_.scale(loss).backward()
+        self.scaler_.unscale_(self.optimizer_)
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clip)
+        self.notify(
+            "on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=batch
+        )
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
+        return {"loss": loss.detach(), "y_pred": output}
+
+    def losses(self) -> list[dict[str, float]]:
+        """Losses and seconds by epoch, those of unfinished epochs left out."""
+        keys = ("epoch", "train_loss", "valid_loss", "dur")
+        return [
+            {key: row[key] for key in keys if key in row}
+            for row in self.history
+            if "train_loss" in row
+        ]
+
+    def infer(self, x: Inputs, **fit_params: Any) -> ModuleOutput:
+        """The output of the module for a batch, in the precision asked for."""
+        dtype = PRECISIONS[self.precision]
+        device = torch.device(self.device).type
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            return self.module_(**x.to(self.device).arguments, **fit_params)
+
+    def get_loss(
+        self,
+        y_pred: ModuleOutput,
+        y_true: dict[str, Tensor],
+        X: Any = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Loss of the task, and what the module itself minimises."""
+        if self.task is None:
+            return y_pred.loss
+        y, weight = y_true["y"].to(self.device), y_true["weight"].to(self.device)
+        return self.task.loss(y_pred.prediction, y, weight) + y_pred.loss
+
+    # Prediction
+
+    def batches(self, dataset: PanelDataset) -> Iterator[Inputs]:
+        """Inputs in order, ``batch_size`` at a time."""
+        size = self.batch_size
+        for start in range(0, len(dataset), size):
+            rows = range(start, min(start + size, len(dataset)))
+            yield dataset.__getitems__(rows)[0]
+
+    def featurize(self, panel: Panel, module: nn.Module | None = None) -> list[Tensor] | None:
+        """Fixed features of a panel, a list of Tensor ``(n, ...)``; None if there are none."""
+        module = self.module_ if module is None else module
+        if not hasattr(module, "featurize"):
+            return None
+        parts = []
+        with torch.inference_mode():
+            for inputs in self.batches(PanelDataset(panel)):
+                features = module.featurize(**inputs.to(self.device).arguments)
+                parts.append([part.cpu() for part in features])
+        return [torch.cat(column).clone() for column in zip(*parts, strict=True)]
+
+    def collect(self, dataset: PanelDataset) -> np.ndarray:
+        """Predictions of the module, in order.
+
+        Parameters
+        ----------
+        dataset : PanelDataset
+            n samples.
+
+        Returns
+        -------
+        array of shape (n, n_outputs)
+            float32.
+        """
+        return np.concatenate(
+            [_numpy(output.prediction) for output in self._outputs(self.module_, dataset)]
+        )
+
+    def collect_record(self, dataset: PanelDataset) -> dict[str, np.ndarray]:
+        """What the module saw: the record of :class:`ModuleOutput`, first axis the samples.
+
+        Parameters
+        ----------
+        dataset : PanelDataset
+            n samples.
+
+        Returns
+        -------
+        dict of str to array of shape (n, ...)
+            By the names of the record.
+        """
+        records = [
+            {key: _numpy(value) for key, value in output.record.items()}
+            for output in self._outputs(self.module_, dataset, record=True)
+        ]
+        return {key: np.concatenate([r[key] for r in records]) for key in records[0]}
+
+    def collect_dropout(self, dataset: PanelDataset, n_passes: int, seed: int) -> np.ndarray:
+        """Predictions of ``n_passes`` networks that dropout draws from this one.
+
+        Parameters
+        ----------
+        dataset : PanelDataset
+            n samples.
+        n_passes : int
+            Passes; dropout is active, modality dropout is not.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        array of shape (n_passes, n, n_outputs)
+            float32.
+        """
+        module = deepcopy(self.module_)
+        for part in module.modules():
+            part.training = isinstance(part, Dropout)
+        set_generator(module, torch.Generator(device=self.device).manual_seed(seed))
+        return np.stack(
+            [
+                np.concatenate([_numpy(o.prediction) for o in self._outputs(module, dataset)])
+                for _ in range(n_passes)
+            ]
+        )
+
+    def _outputs(
+        self, module: nn.Module, dataset: PanelDataset, **arguments: Any
+    ) -> Iterator[ModuleOutput]:
+        dtype = PRECISIONS[self.precision]
+        device = torch.device(self.device).type
+        for inputs in self.batches(dataset):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device, dtype=dtype, enabled=dtype is not None),
+            ):
+                yield module(**inputs.to(self.device).arguments, **arguments)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

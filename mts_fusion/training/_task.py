@@ -1,0 +1,190 @@
+"""What is asked of a network: how y is coded, what is minimised, how outputs become answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch.nn.functional as F
+from scipy.special import expit, log_softmax, softmax
+from torch import Tensor
+
+__all__ = ["Multiclass", "Multilabel", "Regression", "Task"]
+
+
+class Task(Protocol):
+    """Codes y, gives the loss, and turns outputs into answers.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Outputs that the network needs.
+    """
+
+    n_outputs: int
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Targets as the loss wants them, first axis the samples."""
+
+    def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
+
+    def link(self, prediction: np.ndarray) -> np.ndarray:
+        """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y."""
+
+    def decode(self, p: np.ndarray) -> np.ndarray:
+        """What ``link`` gave as answers in the words of y."""
+
+
+class Multiclass:
+    """One class of several a sample; softmax cross-entropy.
+
+    Parameters
+    ----------
+    classes : array of shape (K,)
+        The labels, sorted, at least two.
+    label_smoothing : float, default=0.0
+        Share of the target spread over all classes, in [0, 1).
+
+    Attributes
+    ----------
+    temperature : float
+        Divides the logits before the softmax; 1 until calibrated.
+
+    Examples
+    --------
+    >>> task = Multiclass(np.array(["run", "walk"]))
+    >>> task.encode(np.array(["walk", "run"]))
+    array([1, 0])
+    >>> task.decode(np.array([[0.3, 0.7]]))
+    array(['walk'], dtype='<U4')
+    """
+
+    def __init__(self, classes: np.ndarray, *, label_smoothing: float = 0.0) -> None:
+        self.classes = classes
+        self.n_outputs = len(classes)
+        self.label_smoothing = label_smoothing
+        self.temperature = 1.0
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Positions in ``classes``, int64 ``(n,)``."""
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Weighted cross-entropy of the logits."""
+        each = F.cross_entropy(
+            prediction.float(), y, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (each * weight).mean()
+
+    def link(self, prediction: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n, K)``."""
+        return softmax(prediction.astype(np.float64) / self.temperature, axis=1)
+
+    def decode(self, p: np.ndarray) -> np.ndarray:
+        """The label of the largest probability."""
+        return self.classes[p.argmax(axis=1)]
+
+    def calibrate(self, prediction: np.ndarray, y: np.ndarray) -> None:
+        """Set ``temperature`` to the one that minimises the log loss of held-out samples.
+
+        Temperature scaling, Sec. 4.2 of [1]_: one number, so the answers stay the same.
+
+        Parameters
+        ----------
+        prediction : array of shape (n, K)
+            Logits.
+        y : array of shape (n,)
+            Encoded targets.
+
+        References
+        ----------
+        .. [1] Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
+           https://arxiv.org/abs/1706.04599
+        """
+        from scipy.optimize import minimize_scalar
+
+        logits, rows = prediction.astype(np.float64), np.arange(len(y))
+
+        def loss(log_temperature: float) -> float:
+            scaled = logits / np.exp(log_temperature)
+            return float(-log_softmax(scaled, axis=1)[rows, y].mean())
+
+        found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+        self.temperature = float(np.exp(found.x))
+
+
+class Multilabel:
+    """Any number of labels a sample; sigmoid cross-entropy of each.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of labels.
+
+    Examples
+    --------
+    >>> Multilabel(2).decode(np.array([[0.3, 0.7]]))
+    array([[0, 1]])
+    """
+
+    def __init__(self, n_outputs: int) -> None:
+        self.n_outputs = n_outputs
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """float32 ``(n, n_outputs)``."""
+        return np.asarray(y, dtype=np.float32)
+
+    def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Weighted binary cross-entropy, mean over the labels."""
+        each = F.binary_cross_entropy_with_logits(prediction.float(), y, reduction="none")
+        return (each.mean(1) * weight).mean()
+
+    def link(self, prediction: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n, n_outputs)``, each label for itself."""
+        return expit(prediction.astype(np.float64))
+
+    def decode(self, p: np.ndarray) -> np.ndarray:
+        """1 where the probability is above one half."""
+        return (p > 0.5).astype(int)
+
+
+class Regression:
+    """Numbers; squared error of the standardised targets.
+
+    Parameters
+    ----------
+    y : array of shape (n,) or (n, n_outputs)
+        Training targets, for their mean and spread.
+
+    Examples
+    --------
+    >>> task = Regression(np.array([1.0, 3.0]))
+    >>> task.link(task.encode(np.array([2.0])))
+    array([[2.]])
+    """
+
+    def __init__(self, y: np.ndarray) -> None:
+        self.is_flat = y.ndim == 1
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        self.n_outputs = y.shape[1]
+        self.mean = y.mean(0)
+        spread = y.std(0)
+        self.scale = np.where(spread > 0, spread, 1.0)
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Standardised targets, float32 ``(n, n_outputs)``."""
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return ((y - self.mean) / self.scale).astype(np.float32)
+
+    def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Weighted mean squared error."""
+        return ((prediction.float() - y).square().mean(1) * weight).mean()
+
+    def link(self, prediction: np.ndarray) -> np.ndarray:
+        """Predictions in the unit of y, ``(n, n_outputs)``."""
+        return prediction.astype(np.float64) * self.scale + self.mean
+
+    def decode(self, p: np.ndarray) -> np.ndarray:
+        """``(n,)`` where y was flat."""
+        return p[:, 0] if self.is_flat else p
