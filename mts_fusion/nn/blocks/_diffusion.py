@@ -126,7 +126,9 @@ class GridAttention(nn.Module):
         """Attend within each modality."""
         rows, width = x.shape[0], x.shape[2]
         mixed = []
-        for part, (p, g) in zip(self.qkv(x).split([p * g for p, g in grids], 1), grids, strict=True):
+        for part, (p, g) in zip(
+            self.qkv(x).split([p * g for p, g in grids], 1), grids, strict=True
+        ):
             if (p if self.axis == "time" else g) == 1:
                 mixed.append(part[..., 2 * width :])
                 continue

@@ -103,9 +103,7 @@ class HideObserved(nn.Module):
         draw = self._uniform(tuple(available.shape), available).masked_fill(~available, -1.0)
         chosen = draw.argmax(1)  # (B,)
         several = available.sum(1) > 1
-        return [
-            seen & (several & (chosen == m))[:, None, None] for m, seen in enumerate(observed)
-        ]
+        return [seen & (several & (chosen == m))[:, None, None] for m, seen in enumerate(observed)]
 
     def _historical(self, observed: Sequence[Tensor]) -> list[Tensor]:
         return [seen & ~seen.roll(1, 0) for seen in observed]

@@ -1,7 +1,8 @@
-"""From noise to samples: ancestral steps, DDIM and a second-order multistep solver."""
+"""From noise to samples: ancestral steps, DDIM and second-order multistep solvers."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -9,21 +10,31 @@ from torch import Tensor
 
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
 
-__all__ = ["SAMPLERS", "sample_ddim", "sample_ddpm", "sample_dpmpp_2m", "solver_steps"]
+__all__ = [
+    "SAMPLERS",
+    "sample_ddim",
+    "sample_ddpm",
+    "sample_dpmpp_2m",
+    "sample_flow_2m",
+    "solver_steps",
+]
 
 Denoise = Callable[[Tensor, int], Tensor]
 """From the latent and the training step to the estimate of the clean signal."""
 
 
-def solver_steps(n_train_steps: int, n_steps: int) -> list[int]:
-    """Training steps that a solver visits: evenly spaced, from the last to the first.
+def solver_steps(schedule: NoiseSchedule, n_steps: int, spacing: str = "time") -> list[int]:
+    """Training steps that a solver visits, from the last to the first.
 
     Parameters
     ----------
-    n_train_steps : int
-        Steps T of the training schedule.
+    schedule : NoiseSchedule
+        The one of the training, of T steps.
     n_steps : int
         Steps of the solver.
+    spacing : {"time", "log_snr", "angle"}, default="time"
+        What is cut evenly: the number of the step, the logarithm of signal over noise, or
+        ``arctan(noise / signal)``.
 
     Returns
     -------
@@ -37,18 +48,29 @@ def solver_steps(n_train_steps: int, n_steps: int) -> list[int]:
 
     Examples
     --------
-    >>> solver_steps(50, 5)
+    >>> solver_steps(NoiseSchedule("quad", 50), 5)
     [49, 37, 24, 12, 0]
     """
-    if not 1 <= n_steps <= n_train_steps:
+    last = schedule.n_steps - 1
+    if not 1 <= n_steps <= last + 1:
         raise ValueError(
-            f"n_steps={n_steps}, but a diffusion trained with {n_train_steps} steps is solved in "
-            f"1 to {n_train_steps}. Lower n_steps, or train with n_train_steps={n_steps}."
+            f"n_steps={n_steps}, but a diffusion trained with {last + 1} steps is solved in "
+            f"1 to {last + 1}. Lower n_steps, or train with n_train_steps={n_steps}."
         )
-    if n_steps == 1:
-        return [n_train_steps - 1]
-    gap = (n_train_steps - 1) / (n_steps - 1)
-    return [int(n_train_steps - 1 - i * gap + 0.5) for i in range(n_steps)]
+    even = torch.linspace(1.0, 0.0, n_steps, dtype=torch.float64)
+    if spacing == "time":
+        wanted = [int(last * share + 0.5) for share in even.tolist()]
+    else:
+        signal, noise = schedule.signal.double().cpu(), schedule.noise.double().cpu()
+        at = (noise / signal).log() if spacing == "log_snr" else torch.atan2(noise, signal)
+        goal = at[0] + even * (at[-1] - at[0])
+        wanted = (at - goal[:, None]).abs().argmin(1).tolist()
+    steps: list[int] = []
+    for i, step in enumerate(wanted):
+        # Two goals may lie next to one step: keep the numbers falling, with room for the rest.
+        upper = last if not steps else steps[-1] - 1
+        steps.append(max(min(step, upper), n_steps - 1 - i))
+    return steps
 
 
 def sample_ddpm(
@@ -78,7 +100,7 @@ def sample_ddpm(
     Tensor
         Like ``z``.
     """
-    steps = solver_steps(schedule.n_steps, n_steps)
+    steps = solver_steps(schedule, n_steps)
     for i, (step, after) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
         x = denoise(z, step)
         if after is None:
@@ -115,9 +137,9 @@ def sample_ddim(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: i
     .. [1] Song, Meng and Ermon, "Denoising Diffusion Implicit Models", ICLR, 2021.
        https://arxiv.org/abs/2010.02502
     """
-    steps = solver_steps(schedule.n_steps, n_steps)
+    steps = solver_steps(schedule, n_steps, "angle")
     x = denoise(z, steps[0])
-    for step, after in zip(steps[:-1], steps[1:], strict=True):
+    for step, after in itertools.pairwise(steps):
         epsilon = (z - schedule.signal[step] * x) / schedule.noise[step]
         z = schedule.signal[after] * x + schedule.noise[after] * epsilon
         x = denoise(z, after)
@@ -148,10 +170,10 @@ def sample_dpmpp_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_step
     .. [1] Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic
        Models", 2022, algorithm 2. https://arxiv.org/abs/2211.01095
     """
-    steps = solver_steps(schedule.n_steps, n_steps)
+    steps = solver_steps(schedule, n_steps, "log_snr")
     half_log_snr = schedule.signal.log() - schedule.noise.log()
     x, before, gap_before = denoise(z, steps[0]), None, None
-    for step, after in zip(steps[:-1], steps[1:], strict=True):
+    for step, after in itertools.pairwise(steps):
         gap = half_log_snr[after] - half_log_snr[step]
         direction = x
         if before is not None:
@@ -163,4 +185,49 @@ def sample_dpmpp_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_step
     return x
 
 
-SAMPLERS = ("ddpm", "ddim", "dpm++2m")
+def sample_flow_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: int) -> Tensor:
+    """Second-order multistep solver of the flow ``dz / d angle = velocity``.
+
+    With ``signal = cos(angle)`` and ``noise = sin(angle)`` the flow of the probability has the
+    velocity ``v = cos(angle) epsilon - sin(angle) x_0`` [1]_; two-step Adams-Bashforth follows it.
+    Where the data are standard normal, v is 0 and any number of steps is exact, while
+    :func:`sample_ddim` with 10 steps loses an eighth of the deviation. A latent that is
+    standardised given what is known is nearly so.
+
+    Parameters
+    ----------
+    denoise : callable
+        ``denoise(z, step) -> x_0``.
+    z : Tensor
+        Standard normal noise, of any shape.
+    schedule : NoiseSchedule
+        The one of the training.
+    n_steps : int
+        Steps, at most those of the schedule.
+
+    Returns
+    -------
+    Tensor
+        Like ``z``.
+
+    References
+    ----------
+    .. [1] Lu and Song, "Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models",
+       ICLR, 2025, section 3. https://arxiv.org/abs/2410.11081
+    """
+    steps = solver_steps(schedule, n_steps, "angle")
+    angle = torch.atan2(schedule.noise, schedule.signal)
+    angles = [angle[step] for step in steps] + [torch.zeros_like(angle[0])]
+    before, gap_before = None, None
+    for i, step in enumerate(steps):
+        velocity = (schedule.signal[step] * z - denoise(z, step)) / schedule.noise[step]
+        gap = angles[i] - angles[i + 1]
+        direction = velocity
+        if before is not None and i < n_steps - 1:
+            direction = velocity + (velocity - before) * (gap / (2 * gap_before))
+        z = z - gap * direction
+        before, gap_before = velocity, gap
+    return z
+
+
+SAMPLERS = ("flow2m", "dpm++2m", "ddim", "ddpm")

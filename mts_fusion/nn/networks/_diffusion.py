@@ -30,6 +30,7 @@ from mts_fusion.nn.blocks._sampler import (
     sample_ddim,
     sample_ddpm,
     sample_dpmpp_2m,
+    sample_flow_2m,
 )
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
 from mts_fusion.panel._schema import Schema
@@ -37,6 +38,7 @@ from mts_fusion.panel._schema import Schema
 __all__ = ["ConditionalDiffusion"]
 
 _MAX_GROUPS = 64
+_SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample_ddim}
 
 
 class _Condition(NamedTuple):
@@ -522,8 +524,8 @@ class ConditionalDiffusion(nn.Module):
         times: list[Tensor | None] | None = None,
         *,
         n_samples: int = 20,
-        n_steps: int = 10,
-        sampler: str = "dpm++2m",
+        n_steps: int = 5,
+        sampler: str = "flow2m",
         seed: int = 0,
         batch_size: int | None = None,
     ) -> list[Tensor]:
@@ -542,10 +544,10 @@ class ConditionalDiffusion(nn.Module):
             Seconds.
         n_samples : int, default=20
             Draws S.
-        n_steps : int, default=10
+        n_steps : int, default=5
             Steps of the sampler, at most those of the training.
-        sampler : {"dpm++2m", "ddim", "ddpm"}, default="dpm++2m"
-            A second-order solver, a first-order one, or ancestral sampling.
+        sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
+            Two second-order solvers, a first-order one, or ancestral sampling.
         seed : int, default=0
             Another seed, other draws.
         batch_size : int or None, default=None
@@ -586,10 +588,8 @@ class ConditionalDiffusion(nn.Module):
 
             if sampler == "ddpm":
                 x = sample_ddpm(denoise, noise(0), self.schedule, n_steps, noise)
-            elif sampler == "ddim":
-                x = sample_ddim(denoise, noise(0), self.schedule, n_steps)
             else:
-                x = sample_dpmpp_2m(denoise, noise(0), self.schedule, n_steps)
+                x = _SOLVERS[sampler](denoise, noise(0), self.schedule, n_steps)
             filled.append(x * given.scale[:, None] + given.location[:, None])
         parts = torch.cat(filled, dim=1).split([a * b for a, b in shapes], dim=2)
         return [
