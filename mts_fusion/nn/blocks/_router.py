@@ -1,0 +1,245 @@
+"""Experts to which the modalities of each timepoint are routed: jointly, each alone, or apart.
+
+Sizes: B batch, M modalities, L timepoints, D width, E experts, K chosen, G routers, W width of what
+a router reads, F hidden width of an expert.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["GATES", "ROUTERS", "ModalityMoE", "routing_entropy_loss"]
+
+ROUTERS = ("joint", "per_modality", "disjoint")
+GATES = ("softmax", "laplace", "gaussian")
+
+_MIN_NOISE = 1e-2  # floor of the standard deviation of the noise, as in the released code
+
+
+class ModalityMoE(nn.Module):
+    """Feed-forward layer in which the modalities of each timepoint pass through ``k`` experts.
+
+    Parameters
+    ----------
+    n_modalities : int
+        Modalities M.
+    d_model : int
+        Width D of input and output.
+    n_experts : int, default=8
+        Experts E in all.
+    k : int, default=4
+        Experts that each router chooses. ``k=n_experts`` is a dense mixture. With ``k=1`` the only
+        gate is 1, and the router learns from the regulariser alone.
+    d_hidden : int, default=64
+        Hidden width F of an expert.
+    router : {"joint", "per_modality", "disjoint"}, default="joint"
+        ``"joint"``: one router reads all modalities side by side, and its experts rewrite them
+        all. ``"per_modality"``: each modality has its router, all share the experts.
+        ``"disjoint"``: each modality has its router and ``n_experts / n_modalities`` experts.
+    gate : {"softmax", "laplace", "gaussian"}, default="laplace"
+        Logit of an expert: inner product with its key, minus the distance to its key, or minus
+        the squared distance.
+    noisy : bool, default=True
+        Add Gaussian noise of learned, input-dependent width to the logits in training, so that
+        experts that were not chosen are tried.
+
+    Raises
+    ------
+    ValueError
+        If ``router`` or ``gate`` is unknown, ``k`` is not in [1, experts of a router], or
+        ``"disjoint"`` cannot split the experts evenly.
+
+    Notes
+    -----
+    Inputs ``x (B, M, L, D)`` and ``available (B, M)`` bool; outputs ``(B, M, L, D)``, the loss of
+    eq. 8 of [1]_ and the record: ``routing (B, M, L, E)`` probabilities over all experts before
+    noise and choice, ``gate (B, M, L, E)`` weights of the chosen ones.
+
+    All experts are computed and the hidden units of those not chosen multiplied by zero: one pair
+    of matrix products without a data-dependent shape, so that the layer exports and compiles. Its
+    cost grows with ``n_experts``, not with ``k``.
+
+    References
+    ----------
+    .. [1] Kan et al., "TRACE: A Temporal Conditional Estimation for Multimodal Time Series
+       Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
+    .. [2] Han et al., "FuseMoE: Mixture-of-Experts Transformers for Fleximodal Fusion", NeurIPS,
+       2024. https://arxiv.org/abs/2402.03226
+
+    Examples
+    --------
+    >>> import torch
+    >>> moe = ModalityMoE(3, 16, router="per_modality")
+    >>> y, loss, record = moe(torch.randn(2, 3, 5, 16), torch.ones(2, 3, dtype=bool))
+    >>> y.shape, record["gate"].count_nonzero(-1).unique()
+    (torch.Size([2, 3, 5, 16]), tensor([4]))
+    """
+
+    # NOTE[DIFF] The released code flattens all reference times of a modality into one vector and
+    # routes it as a whole (an expert has time x width inputs); its experts end in a log-softmax
+    # and are mixed in log space. Here each reference time is routed by itself and experts are
+    # plain two-layer networks, mixed as they are.
+
+    def __init__(
+        self,
+        n_modalities: int,
+        d_model: int,
+        *,
+        n_experts: int = 8,
+        k: int = 4,
+        d_hidden: int = 64,
+        router: str = "joint",
+        gate: str = "laplace",
+        noisy: bool = True,
+    ) -> None:
+        super().__init__()
+        if router not in ROUTERS:
+            raise ValueError(f"router={router!r} is unknown; choose one of {list(ROUTERS)}.")
+        if gate not in GATES:
+            raise ValueError(f"gate={gate!r} is unknown; choose one of {list(GATES)}.")
+        own = n_experts
+        if router == "disjoint":
+            if n_experts % n_modalities:
+                raise ValueError(
+                    f"router='disjoint' splits the experts evenly between the modalities, but "
+                    f"n_experts={n_experts} is no multiple of {n_modalities} modalities. Use "
+                    f"n_experts={max(1, round(n_experts / n_modalities)) * n_modalities}."
+                )
+            own = n_experts // n_modalities
+        if not 1 <= k <= own:
+            raise ValueError(
+                f"k is in [1, {own}], the experts a router can choose from with router={router!r} "
+                f"and n_experts={n_experts}; got k={k}."
+            )
+        self.n_modalities, self.n_experts, self.k = n_modalities, n_experts, k
+        self.router, self.gate, self.noisy = router, gate, noisy
+        self.generator: torch.Generator | None = None
+        width = d_model * n_modalities if router == "joint" else d_model
+        n_routers = 1 if router == "joint" else n_modalities
+        n_banks = n_modalities if router == "disjoint" else 1
+        # NOTE[DIFF] The released code starts all keys at zero, where every expert is equally far.
+        # We draw them, with a spread that leaves the gates nearly even to begin with.
+        self.keys = nn.Parameter(torch.randn(n_routers, own, width) / math.sqrt(width))
+        self.noise = nn.Parameter(torch.zeros(n_routers, width, own)) if noisy else None
+        self.w_in = nn.Parameter(_uniform(width, n_banks, width, own * d_hidden))
+        self.b_in = nn.Parameter(_uniform(width, n_banks, 1, own * d_hidden))
+        self.w_out = nn.Parameter(_uniform(d_hidden, n_banks, own * d_hidden, width))
+        self.b_out = nn.Parameter(_uniform(d_hidden, n_banks, own, width))
+
+    def forward(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Route, transform and mix."""
+        n_samples, n_modalities, length, _ = x.shape
+        u = x
+        if self.router == "joint":
+            u = x.transpose(1, 2).flatten(2).unsqueeze(1)  # (B, M, L, D) -> (B, 1, L, M * D)
+        logits = self._logits(u)  # (B, G, L, E)
+        gate = self._choose(logits, u)
+        hidden = F.gelu(_apply(u, self.w_in) + self.b_in)  # (B, G, L, E * F)
+        hidden = hidden.unflatten(-1, (gate.shape[-1], -1)) * gate.unsqueeze(-1)
+        y = _apply(hidden.flatten(-2), self.w_out) + _apply(gate, self.b_out)  # (B, G, L, W)
+        if self.router == "joint":
+            y = y.squeeze(1).reshape(n_samples, length, n_modalities, -1).transpose(1, 2)
+        routing, gate = self._by_modality(logits.softmax(-1)), self._by_modality(gate)
+        loss = routing_entropy_loss(routing, available)
+        return y, loss, {"routing": routing, "gate": gate}
+
+    def _logits(self, u: Tensor) -> Tensor:
+        """Affinity of each token to each expert, ``(B, G, L, E)``."""
+        inner = _apply(u, self.keys.transpose(-2, -1))
+        if self.gate == "softmax":
+            return inner
+        squared = u.square().sum(-1, keepdim=True) - 2 * inner
+        squared = squared + self.keys.square().sum(-1).unsqueeze(1)
+        if self.gate == "gaussian":
+            return -squared
+        return -squared.clamp(min=1e-12).sqrt()
+
+    def _choose(self, logits: Tensor, u: Tensor) -> Tensor:
+        """Softmax over the ``k`` largest, noisy in training, zero elsewhere."""
+        if self.training and self.noise is not None:
+            spread = F.softplus(_apply(u, self.noise)) + _MIN_NOISE
+            draw = torch.empty_like(logits).normal_(generator=self.generator)
+            logits = logits + draw * spread
+        top, expert = logits.topk(self.k, dim=-1)
+        return torch.zeros_like(logits).scatter(-1, expert, top.softmax(-1).to(logits.dtype))
+
+    def _by_modality(self, p: Tensor) -> Tensor:
+        """Weights ``(B, G, L, own experts)`` as ``(B, M, L, E)``."""
+        if self.router == "joint":
+            return p.expand(-1, self.n_modalities, -1, -1)
+        if self.router == "per_modality":
+            return p
+        owner = torch.eye(self.n_modalities, dtype=p.dtype, device=p.device)
+        return (p.unsqueeze(-2) * owner[:, None, :, None]).flatten(-2)
+
+    def extra_repr(self) -> str:
+        """The options, for ``print``."""
+        return f"n_experts={self.n_experts}, k={self.k}, router={self.router}, gate={self.gate}"
+
+
+def routing_entropy_loss(routing: Tensor, available: Tensor) -> Tensor:
+    """Mean entropy of the modalities' routing minus the entropy of their mean routing.
+
+    Eq. 8 of [1]_: ``1/M sum_j H(p_j) - H(1/M sum_j p_j)``, where ``p_j`` is the routing of
+    modality j averaged over its observations. It is smallest, ``-log(min(M, E))``, where each
+    modality is sure of experts of its own, and 0 where all modalities are routed alike.
+
+    Parameters
+    ----------
+    routing : Tensor of shape (B, M, L, E)
+        Probabilities over experts.
+    available : bool Tensor of shape (B, M)
+        Modalities that a sample has; the others do not enter the averages.
+
+    Returns
+    -------
+    Tensor of shape ()
+        At most 0. 0 where nothing is available.
+
+    Notes
+    -----
+    A joint router gives all modalities of a sample the same probabilities: then the term is 0
+    unless different samples lack different modalities. With disjoint experts it is the constant
+    ``-log(M)`` where nothing is absent. It steers the per-modality router.
+
+    References
+    ----------
+    .. [1] Kan et al., "TRACE: A Temporal Conditional Estimation for Multimodal Time Series
+       Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
+
+    Examples
+    --------
+    >>> import torch
+    >>> own = torch.eye(2).reshape(1, 2, 1, 2)
+    >>> round(routing_entropy_loss(own, torch.ones(1, 2, dtype=bool)).item(), 4)
+    -0.6931
+    """
+    # NOTE[DIFF] The released code of FuseMoE computes the squared coefficients of variation of
+    # importance and load instead, and discards them. We add eq. 8 as the papers define it.
+    weight = available.to(routing.dtype)
+    count = weight.sum(0)  # (M,)
+    p = torch.einsum("bm,bme->me", weight, routing.mean(2)) / count.clamp(min=1).unsqueeze(-1)
+    present = (count > 0).to(routing.dtype)
+    share = present / present.sum().clamp(min=1)
+    return (share * _entropy(p)).sum() - _entropy(share @ p)
+
+
+def _apply(u: Tensor, weight: Tensor) -> Tensor:
+    """Weights ``(1 or G, W, V)``, shared or one set a router, applied to ``(B, G, L, W)``."""
+    if weight.shape[0] == 1:
+        return u @ weight[0]
+    return torch.einsum("bglw,gwv->bglv", u, weight)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    # xlogy has an infinite slope at 0, where a disjoint router puts exact zeros.
+    return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1)
+
+
+def _uniform(fan_in: int, *shape: int) -> Tensor:
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(shape).uniform_(-bound, bound)

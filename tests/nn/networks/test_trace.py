@@ -1,0 +1,330 @@
+"""Trace: silence, padding, clocks, imputed values, tokens, gradients, export."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mts_fusion.nn.networks import Trace
+from mts_fusion.panel import Modality, Schema, Vocabulary
+
+SCHEMA = Schema(
+    (
+        Modality("vitals", 3, 12, rate=2.0),
+        Modality("labs", 2, 7),  # irregular: comes with times
+        Modality("age", 1, 1),
+        Modality("words", 2, 5, vocabulary=Vocabulary(4)),
+    )
+)
+ROUTERS = ["joint", "per_modality", "disjoint"]
+
+
+def _net(schema=SCHEMA, seed=0, **options):
+    torch.manual_seed(seed)
+    small = {"d_model": 16, "d_time": 16, "n_reference": 6, "n_heads": 4, "d_hidden": 8, "k": 2}
+    return Trace(schema, 3, **{**small, **options}).eval()
+
+
+def _batch(n=4, seed=0, rate=0.7):
+    draw = torch.Generator().manual_seed(seed)
+    values, observed = [], []
+    for m in SCHEMA:
+        shape = (n, m.n_timepoints, m.n_channels)
+        seen = torch.rand(shape, generator=draw) < rate
+        seen[:, 0] = True
+        if m.vocabulary is None:
+            values.append(torch.randn(shape, generator=draw) * seen)
+        else:
+            values.append(torch.randint(1, 5, shape, generator=draw) * seen)
+        observed.append(seen)
+    labs = torch.rand(n, 7, generator=draw).sort(1)[0] * 6
+    return values, observed, [None, labs, None, None]
+
+
+def _hide(observed, m, samples=slice(None)):
+    observed = [seen.clone() for seen in observed]
+    observed[m][samples] = False
+    return observed
+
+
+def _noise_behind(values, observed):
+    return [
+        torch.where(seen, x, 77.0 if x.is_floating_point() else 3)
+        for x, seen in zip(values, observed, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("m", range(4))
+def test_values_behind_unobserved_entries_do_not_matter(m, router):
+    net = _net(router=router)
+    values, observed, times = _batch()
+    observed = _hide(observed, m, slice(0, 2))
+
+    out = net(values, observed, times, record=True)
+    other = net(_noise_behind(values, observed), observed, times, record=True)
+
+    assert torch.equal(out.prediction, other.prediction)
+    assert all(torch.equal(out.record[key], other.record[key]) for key in out.record)
+
+
+def test_times_of_unobserved_entries_do_not_matter():
+    net = _net()
+    values, observed, times = _batch()
+    observed[1][:, 3] = False
+    moved = times[1].clone()
+    moved[:, 3] = 1e5
+
+    out = net(values, observed, times).prediction
+
+    assert torch.equal(out, net(values, observed, [None, moved, None, None]).prediction)
+
+
+def test_imputed_values_are_read_and_known_as_such():
+    plain, net = _net(), _net(imputed=True)
+    values, observed, times = _batch()
+    filled = _noise_behind(values, observed)
+    everything = [torch.ones_like(seen) for seen in observed]
+
+    assert torch.equal(plain(filled, observed, times)[0], plain(values, observed, times)[0])
+    assert torch.equal(net(values, observed, times)[0], plain(values, observed, times)[0])
+    assert not torch.allclose(net(filled, observed, times)[0], net(values, observed, times)[0])
+    assert not torch.allclose(net(filled, observed, times)[0], net(filled, everything, times)[0])
+
+
+def test_a_modality_that_the_imputer_generated_is_available():
+    values, observed, times = _batch()
+    observed = _hide(observed, 0)
+
+    empty = [x * seen for x, seen in zip(values, observed, strict=True)]
+    absent = _net(imputed=True)(empty, observed, times, record=True)
+    generated = _net(imputed=True)(_noise_behind(values, observed), observed, times, record=True)
+
+    assert not absent.record["available"][:, 0].any()
+    assert generated.record["available"].all()
+
+
+@pytest.mark.parametrize("imputed", [False, True])
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_sample_without_anything_has_a_finite_output_and_gradient(router, imputed):
+    net = _net(router=router, imputed=imputed).train()
+    values, observed, times = _batch()
+    values = [torch.zeros_like(x) for x in values]
+    observed = [torch.zeros_like(seen) for seen in observed]
+
+    out = net(values, observed, times, record=True)
+    (out.prediction.sum() + out.loss).backward()
+
+    assert torch.isfinite(out.prediction).all()
+    assert all(torch.isfinite(x).all() for x in out.record.values())
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_an_absent_modality_is_never_asked():
+    values, observed, times = _batch()
+    observed = _hide(observed, 1)
+
+    attention = _net()(values, observed, times, record=True).record["attention"]
+
+    assert (attention[..., 1] == 0).all()
+    torch.testing.assert_close(attention.sum(-1), torch.ones(4, 2, 4))
+
+
+@pytest.mark.parametrize("imputed", [False, True])
+def test_longer_padding_changes_nothing(imputed):
+    net = _net(imputed=imputed)
+    values, observed, times = _batch()
+
+    out = net(values, observed, times).prediction
+    longer = net(
+        [F.pad(x, (0, 0, 0, 9)) for x in values],
+        [F.pad(seen, (0, 0, 0, 9)) for seen in observed],
+        [None if t is None else F.pad(t, (0, 9)) for t in times],
+    ).prediction
+
+    torch.testing.assert_close(out, longer)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_one_batch_equals_its_samples_alone(router):
+    net = _net(router=router)
+    values, observed, times = _batch()
+    observed = _hide(observed, 0, slice(1, 2))
+
+    whole = net(values, observed, times, record=True)
+    for i in range(4):
+        alone = net(
+            [x[i : i + 1] for x in values],
+            [seen[i : i + 1] for seen in observed],
+            [None if t is None else t[i : i + 1] for t in times],
+            record=True,
+        )
+        torch.testing.assert_close(alone.prediction, whole.prediction[i : i + 1])
+        for key, x in whole.record.items():
+            torch.testing.assert_close(alone.record[key], x[i : i + 1])
+
+
+def test_clocks_shifted_and_stretched_together_change_nothing():
+    schema = Schema((Modality("a", 2, 6), Modality("b", 1, 4)))
+    net = _net(schema)
+    values = [torch.randn(2, 6, 2), torch.randn(2, 4, 1)]
+    observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
+    times = [torch.rand(2, 6).sort(1)[0].double(), torch.rand(2, 4).sort(1)[0].double()]
+
+    out = net(values, observed, times).prediction
+    later = net(values, observed, [1.7e9 + 3600 * t for t in times]).prediction
+
+    torch.testing.assert_close(out, later, rtol=1e-4, atol=1e-4)
+
+
+def test_a_horizon_makes_the_absolute_time_matter():
+    schema = Schema((Modality("a", 2, 6),))
+    values, times = [torch.randn(2, 6, 2)], torch.rand(2, 6).sort(1)[0]
+    observed = [torch.ones_like(values[0], dtype=torch.bool)]
+    free, fixed = _net(schema), _net(schema, horizon_seconds=10.0)
+
+    def same(net):
+        first, second = (net(values, observed, [t]).prediction for t in (times, 5 + 2 * times))
+        return torch.allclose(first, second, atol=1e-4)
+
+    assert same(free)
+    assert not same(fixed)
+
+
+def test_a_regular_clock_equals_its_times_written_out():
+    schema = Schema((Modality("a", 2, 6, rate=0.5), Modality("b", 1, 3, rate=0.25)))
+    net = _net(schema)
+    values = [torch.randn(2, 6, 2), torch.randn(2, 3, 1)]
+    observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
+
+    times = [(2.0 * torch.arange(6)).expand(2, -1), None]
+
+    torch.testing.assert_close(
+        net(values, observed).prediction, net(values, observed, times).prediction
+    )
+
+
+@pytest.mark.parametrize("gate", ["softmax", "laplace", "gaussian"])
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_gradient_reaches_every_parameter(router, gate):
+    net = _net(router=router, gate=gate).train()
+    values, observed, times = _batch(16)
+    for m in range(4):
+        observed = _hide(observed, m, slice(m, m + 1))
+
+    out = net(values, observed, times)
+    ((out.prediction**2).sum() + out.loss).backward()
+
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_loss_is_the_weighted_regulariser():
+    values, observed, times = _batch()
+
+    light, heavy, none = (
+        _net(router="per_modality", entropy_weight=w)(values, observed, times).loss
+        for w in (0.01, 0.1, 0.0)
+    )
+
+    assert light < 0
+    torch.testing.assert_close(heavy, 10 * light)
+    assert none == 0
+
+
+def test_modality_dropout_hides_imputed_values_too():
+    net = _net(imputed=True, modality_dropout=0.99, dropout=0.0, noisy=False).train()
+    values, observed, times = _batch()
+    net.modality_dropout.generator = torch.Generator().manual_seed(0)
+
+    out = net(_noise_behind(values, observed), observed, times, record=True)
+
+    assert (out.record["available"].sum(1) == 1).all()
+
+
+def test_without_layers_the_head_reads_the_interpolated_modalities():
+    values, observed, times = _batch()
+
+    out = _net(n_layers=0)(values, observed, times, record=True)
+
+    assert out.prediction.shape == (4, 3)
+    assert set(out.record) >= {"representation", "fused"}
+    assert out.loss == 0
+
+
+def test_the_record_has_its_shapes_and_only_when_asked():
+    values, observed, times = _batch()
+
+    record = _net()(values, observed, times, record=True).record
+
+    assert {key: tuple(x.shape) for key, x in record.items()} == {
+        "available": (4, 4),
+        "representation": (4, 4, 6, 16),
+        "fused": (4, 64),
+        "attention": (4, 2, 4, 4),
+        "routing": (4, 2, 4, 8),
+        "gate": (4, 2, 4, 8),
+        "time_attention_vitals": (4, 4, 6, 12),
+        "time_attention_labs": (4, 4, 6, 7),
+        "time_attention_words": (4, 4, 6, 5),
+    }
+    assert _net()(values, observed, times).record == {}
+
+
+@pytest.mark.parametrize(
+    ("router", "imputed"),
+    [
+        ("joint", False),
+        pytest.param("per_modality", True, marks=pytest.mark.slow),
+        pytest.param("disjoint", False, marks=pytest.mark.slow),
+    ],
+)
+def test_it_exports_for_any_batch_size(router, imputed):
+    net = _net(router=router, imputed=imputed)
+    values, observed, times = _batch(4)
+    n = torch.export.Dim("n", min=1)
+    shapes = (
+        [{0: n}] * 4,
+        [{0: n}] * 4,
+        [None, {0: n}, None, None],
+    )
+
+    program = torch.export.export(net, (values, observed, times), dynamic_shapes=shapes)
+
+    other = _batch(7, seed=1)
+    torch.testing.assert_close(program.module()(*other).prediction, net(*other).prediction)
+
+
+@pytest.mark.slow
+def test_it_compiles_without_a_break():
+    net = _net()
+    values, observed, times = _batch(4)
+
+    with torch.no_grad():
+        out = torch.compile(net, fullgraph=True)(values, observed, times).prediction
+
+    torch.testing.assert_close(out, net(values, observed, times).prediction, rtol=1e-4, atol=1e-5)
+
+
+def test_it_traces_without_a_break():
+    net = _net()
+    values, observed, times = _batch(4)
+
+    out = torch.compile(net, fullgraph=True, backend="eager")(values, observed, times).prediction
+
+    torch.testing.assert_close(out, net(values, observed, times).prediction)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"d_model": 10}, "d_model is a multiple of n_heads, got d_model=10 and n_heads=4"),
+        ({"d_time": 10}, "d_time is a multiple of n_heads, got d_time=10 and n_heads=4"),
+        ({"n_reference": 0}, "n_reference is at least 1, got 0"),
+        ({"horizon_seconds": -1.0}, "horizon_seconds is a positive number of seconds or None, got"),
+        ({"router": "all"}, "router='all' is unknown"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        _net(**options)
