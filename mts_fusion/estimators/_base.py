@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from scipy.special import entr, logit
 from sklearn.base import (
     BaseEstimator,
@@ -33,10 +32,10 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
-from torch import nn
 
 from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.training import (
+    OPTIMIZERS,
     PRECISIONS,
     BestWeights,
     CosineSchedule,
@@ -55,8 +54,6 @@ from mts_fusion.training import (
 from mts_fusion.transforms import PanelScaler
 
 __all__ = ["PanelClassifierMixin", "PanelEstimator", "PanelRegressorMixin"]
-
-OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 MIN_VALIDATION = 10
 """Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
@@ -103,7 +100,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # What a method says
 
     @abstractmethod
-    def _make_module(self, schema: Schema, n_outputs: int) -> nn.Module:
+    def _make_module(self, schema: Schema, n_outputs: int) -> Any:
         """Its network, from explicit arguments."""
 
     @abstractmethod
@@ -157,27 +154,35 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if self.front_ is not None:
             panel = self.front_.transform(panel)
         training, validation = self._split(y, groups, int(seeds[-1]))
-        cells = _Cells(panel, self._task.encode(y), weight)
+        target = self._task.encode(y)
+        dataset = PanelDataset(panel, target, weight)
+        held_out = None
+        if len(validation):
+            held_out = self._as_in_training(panel.available[validation], int(seeds[-1]))
+            validation = np.tile(validation, len(held_out) // len(validation))
         if not continues:
             n_steps = self.max_epochs * math.ceil(len(training) / self.batch_size)
             nets = [
-                self._make_net(panel.schema, int(seed), n_steps, len(validation) > 0)
+                self._make_net(panel.schema, int(seed), n_steps, held_out is not None)
                 for seed in seeds[:-1]
             ]
         else:
             nets = self.nets_
-        held_out = self._as_in_training(panel, validation, int(seeds[-1]))
         self.nets_ = []
         for net in nets:
-            features = net.featurize(panel)
-            if features is not None and not continues and hasattr(net.module_, "fit_features"):
-                net.module_.fit_features([part[torch.from_numpy(training)] for part in features])
-            valid = cells.cut(*held_out, features) if len(validation) else None
-            net.train(cells.cut(training, None, features), valid)
+            featured = net.featurize(dataset)
+            if not continues:
+                net.fit_features(featured.take(training))
+            net.train(
+                featured.take(training),
+                None if held_out is None else featured.take(validation, held_out),
+            )
             self.nets_.append(net)
             if net.interrupted:
                 break
-        self._calibrate(cells.cut(*held_out) if len(validation) else None)
+        self._calibrate(
+            None if held_out is None else dataset.take(validation, held_out), target[validation]
+        )
         self.history_ = [net.losses() for net in self.nets_]
         self.n_iter_ = max(len(losses) for losses in self.history_)
         if not self.warm_start:
@@ -185,9 +190,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                 net.trim_for_prediction()
         return self
 
-    def _make_net(
-        self, schema: Schema, seed: int, n_steps: int, has_validation: bool
-    ) -> PanelNet:
+    def _make_net(self, schema: Schema, seed: int, n_steps: int, has_validation: bool) -> PanelNet:
         with seeded(seed):
             module = self._make_module(schema, self._task.n_outputs)
         curriculum = ModalityCurriculum(
@@ -245,24 +248,22 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         training, validation = next(splitter.split(every, strata, groups))
         return np.sort(training), np.sort(validation)
 
-    def _as_in_training(
-        self, panel: Panel, rows: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Each row as it is and once more with the missing sensors that training shows.
+    def _as_in_training(self, available: np.ndarray, seed: int) -> np.ndarray:
+        """What to silence in held-out samples: first nothing, then what training would hide.
 
         The best epoch and the temperature are chosen on both, so that they hold when sensors fail.
         """
         rate = getattr(self, "modality_dropout", 0.0)
-        if not rate or len(panel.schema) < 2 or not len(rows):
-            return rows, None
-        available = panel.available[rows]
+        nothing = np.zeros_like(available)
+        if not rate or available.shape[1] < 2:
+            return nothing
         draw = np.random.default_rng(seed).random(available.shape)
         silenced = draw < rate
         last = np.where(available, draw, -1.0).argmax(1)
-        silenced[np.arange(len(rows)), last] = False
-        return np.tile(rows, 2), np.concatenate([np.zeros_like(silenced), silenced])
+        silenced[np.arange(len(available)), last] = False
+        return np.concatenate([nothing, silenced])
 
-    def _calibrate(self, held_out: PanelDataset | None) -> None:
+    def _calibrate(self, held_out: PanelDataset | None, target: np.ndarray) -> None:
         """Learn the temperature from held-out samples; only classifiers have one."""
 
     # Checks
@@ -299,16 +300,19 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         y = check_array(
-            y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True, ensure_min_samples=0
+            y,
+            ensure_2d=False,
+            dtype=None,
+            input_name="y",
+            ensure_all_finite=True,
+            ensure_min_samples=0,
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(panel, y)
         return y
 
-    def _check_weight(
-        self, sample_weight: Any, y: np.ndarray, panel: Panel
-    ) -> np.ndarray | None:
+    def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
         """Weights of mean 1, those of the classes included; None for all alike."""
         if self.class_weight is not None and not is_classifier(self):
             raise ValueError("class_weight is for classifiers; set class_weight=None.")
@@ -502,30 +506,28 @@ class PanelClassifierMixin(ClassifierMixin):
             return entr(p).sum(-1).mean(-1)
         return entr(p).sum(-1)
 
-    def _calibrate(self, held_out: PanelDataset | None) -> None:
-        wanted = self.calibration
-        if wanted is None or not isinstance(self._task, Multiclass):
-            if wanted == "temperature":
+    def _calibrate(self, held_out: PanelDataset | None, target: np.ndarray) -> None:
+        demanded = self.calibration == "temperature"
+        if self.calibration is None:
+            return
+        if not isinstance(self._task, Multiclass):
+            if demanded:
                 raise ValueError(
                     "calibration='temperature' is for one class a sample, but y holds labels. "
                     "Set calibration=None."
                 )
             return
-        n_absent = 0
-        if held_out is not None:
-            n_absent = self._task.n_outputs - len(np.unique(held_out.y.numpy()))
-        if wanted == "temperature" and (held_out is None or n_absent):
+        n_absent = self._task.n_outputs - len(np.unique(target))
+        if demanded and (held_out is None or n_absent):
             what = "is empty" if held_out is None else f"lacks {n_absent} of the classes"
             raise ValueError(
                 f"calibration='temperature' needs held-out samples of every class, but the inner "
                 f"validation split (validation_fraction={self.validation_fraction}) {what}. "
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
-        if held_out is None:
-            return
-        y = held_out.y.numpy()
-        logits = np.mean([net.collect(held_out) for net in self.nets_], axis=0)
-        self._task.calibrate(logits, y)
+        if held_out is not None:
+            logits = np.mean([net.collect(held_out) for net in self.nets_], axis=0)
+            self._task.calibrate(logits, target)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -566,28 +568,6 @@ class PanelRegressorMixin(RegressorMixin):
         return self._task.decode(answers)
 
 
-class _Cells:
-    """What is trained on, from which datasets are cut by rows."""
-
-    def __init__(self, panel: Panel, target: np.ndarray, weight: np.ndarray | None) -> None:
-        self.panel, self.target, self.weight = panel, target, weight
-
-    def cut(
-        self,
-        rows: np.ndarray,
-        silenced: np.ndarray | None = None,
-        features: Sequence[torch.Tensor] | None = None,
-    ) -> PanelDataset:
-        """A dataset of these rows."""
-        return PanelDataset(
-            self.panel[rows],
-            self.target[rows],
-            None if self.weight is None else self.weight[rows],
-            silenced,
-            None if features is None else [part[torch.from_numpy(rows)] for part in features],
-        )
-
-
 def _as_table(X: Any, panel: Panel) -> Any:
     """X itself, or its array, where it is a plain table whose columns scikit-learn counts."""
     if panel.schema.names != (SERIES,) or isinstance(X, (Panel, Mapping)):
@@ -597,7 +577,7 @@ def _as_table(X: Any, panel: Panel) -> Any:
         return values
     if hasattr(X, "columns"):
         return X if X.shape[1] == values.shape[2] else None
-    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else len(X.shape)
+    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
     return values[:, 0] if n_axes == 2 else values
 
 

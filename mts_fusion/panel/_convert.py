@@ -166,10 +166,7 @@ def _from_frame(frame: Any) -> Panel:
         return Panel(
             {
                 name: _stack(
-                    [
-                        _join([cells[c][i] for c in channels], name, i)
-                        for i in range(len(frame))
-                    ],
+                    [_join([cells[c][i] for c in channels], name, i) for i in range(len(frame))],
                     name,
                 )
                 for name, channels in _by_modality(columns).items()
@@ -216,9 +213,7 @@ def _from_frames(frames: Sequence[Any]) -> Panel:
 
 def _from_samples(samples: Sequence[Mapping[str, Any]]) -> Panel:
     names = list(dict.fromkeys(name for sample in samples for name in sample))
-    return Panel(
-        {name: _stack([sample.get(name) for sample in samples], name) for name in names}
-    )
+    return Panel({name: _stack([sample.get(name) for sample in samples], name) for name in names})
 
 
 def _is_ragged(part: Sequence[Any]) -> bool:
@@ -267,9 +262,7 @@ def _stack(samples: list[Any], name: str) -> np.ndarray:
         )
     length = max((array.shape[1] for array in present), default=0)
     if length == 0:
-        raise ValueError(
-            f"Modality {name!r} has no timepoint in any sample. Leave it out instead."
-        )
+        raise ValueError(f"Modality {name!r} has no timepoint in any sample. Leave it out instead.")
     values = np.full((len(arrays), counts.pop(), length), np.nan)
     for i, array in enumerate(arrays):
         if array is not None:
@@ -278,10 +271,12 @@ def _stack(samples: list[Any], name: str) -> np.ndarray:
 
 
 def _ragged_times(name: str, given: Any, panel: Panel) -> np.ndarray | None:
-    if given is None or isinstance(given, np.ndarray) and given.dtype != object:
+    if given is None or (isinstance(given, np.ndarray) and given.dtype != object):
         return given
     if name not in panel.schema:
-        raise ValueError(f"times names {name!r}, but the modalities are {list(panel.schema.names)}.")
+        raise ValueError(
+            f"times names {name!r}, but the modalities are {list(panel.schema.names)}."
+        )
     length = panel.schema[name].n_timepoints
     times = np.full((len(given), length), np.nan)
     for i, clock in enumerate(given):

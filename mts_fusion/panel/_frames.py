@@ -53,9 +53,7 @@ def multiindex_frame(values: np.ndarray, columns: list[tuple[str, str]]) -> Any:
     import pandas as pd
 
     n, n_channels, length = values.shape
-    index = pd.MultiIndex.from_product(
-        [range(n), range(length)], names=["instances", "timepoints"]
-    )
+    index = pd.MultiIndex.from_product([range(n), range(length)], names=["instances", "timepoints"])
     flat = values.transpose(0, 2, 1).reshape(n * length, n_channels)
     return pd.DataFrame(flat, index=index, columns=pd.MultiIndex.from_tuples(columns))
 

@@ -342,7 +342,7 @@ class Panel:
             else:
                 shape = (self._n, m.n_channels, m.n_timepoints)
                 values[m.name] = np.full(shape, m.vocabulary.missing, TOKEN_DTYPE)
-        here = [m if m.name not in self.schema else self.schema[m.name] for m in schema]
+        here = [self.schema[m.name] if m.name in self.schema else m for m in schema]  # noqa: SIM401
         return Panel(
             values,
             times={k: v for k, v in self._times.items() if v is not None},
@@ -450,9 +450,7 @@ class Panel:
         if mtype == "nested_univ":
             return nested_frame(self._values)
         if mtype in ("pd-multiindex", "df-list"):
-            columns = [
-                (m.name, str(c)) for m in self.schema for c in range(m.n_channels)
-            ]
+            columns = [(m.name, str(c)) for m in self.schema for c in range(m.n_channels)]
             make = multiindex_frame if mtype == "pd-multiindex" else sample_frames
             return make(self.to_numpy3d(), columns)
         raise ValueError(
@@ -481,9 +479,7 @@ class Panel:
             rows["timepoints"].append(modality.n_timepoints)
             rows["rate_hz"].append(np.nan if modality.rate is None else modality.rate)
             rows["missing_fraction"].append(1 - seen.size / total if total else np.nan)
-            rows["absent_fraction"].append(
-                1 - available[:, column].mean() if self._n else np.nan
-            )
+            rows["absent_fraction"].append(1 - available[:, column].mean() if self._n else np.nan)
             rows["mean"].append(seen.mean(dtype=float) if number else np.nan)
             rows["std"].append(seen.std(dtype=float) if number else np.nan)
         return as_frame(rows, index=list(self.schema.names), index_name="modality")

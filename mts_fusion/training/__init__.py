@@ -2,10 +2,11 @@
 
 from ._batch import Inputs, PanelDataset, collate
 from ._callbacks import BestWeights, CosineSchedule, EpochProgress, ModalityCurriculum, StopOnNaN
-from ._net import PRECISIONS, PanelNet, pick_device, seeded
+from ._net import OPTIMIZERS, PRECISIONS, PanelNet, pick_device, seeded
 from ._task import Multiclass, Multilabel, Regression, Task
 
 __all__ = [
+    "OPTIMIZERS",
     "PRECISIONS",
     "BestWeights",
     "CosineSchedule",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -59,16 +61,13 @@ class PanelDataset(Dataset[Batch]):
         Encoded targets. None in prediction.
     sample_weight : array of shape (n,), default=None
         Weights with mean 1; None for all alike.
-    silenced : bool array of shape (n, M), default=None
-        Modalities of samples to be taken as not observed.
-    features : list of Tensor of shape (n, ...), default=None
-        What ``module.featurize`` gave for this panel: computed once, not in every epoch.
 
     Notes
     -----
     A batch is ``(inputs, target)``: the arguments of ``inputs`` are the lists ``values``,
-    ``observed``, ``times`` (and ``features``) in the order of the schema; ``target`` has ``y`` and
-    ``weight``. Values are finite: 0 stands where nothing is known, and ``observed`` says so.
+    ``observed``, ``times`` (and ``features``, once :meth:`with_features` has set them) in the
+    order of the schema; ``target`` has ``y`` and ``weight``. Values are finite: 0 stands where
+    nothing is known, and ``observed`` says so.
 
     Examples
     --------
@@ -84,32 +83,67 @@ class PanelDataset(Dataset[Batch]):
         panel: Panel,
         y: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
-        silenced: np.ndarray | None = None,
-        features: Sequence[Tensor] | None = None,
     ) -> None:
-        observed, times = panel.observed, panel.times
-        self.values = [_tensor(panel.values[name]) for name in panel.schema.names]
-        self.observed = [_tensor(observed[name]) for name in panel.schema.names]
-        self.times = [
-            None if times[name] is None else _tensor(times[name]) for name in panel.schema.names
-        ]
-        self.y = None if y is None else _tensor(y)
-        self.weight = None if sample_weight is None else _tensor(sample_weight).float()
-        self.silenced = None if silenced is None else _tensor(silenced)
-        self.features = None if features is None else list(features)
-        self.n = len(panel)
+        n, observed, times = len(panel), panel.observed, panel.times
+        names = panel.schema.names
+        self.values = [_tensor(panel.values[name]) for name in names]
+        self.observed = [_tensor(observed[name]) for name in names]
+        self.times = [None if times[name] is None else _tensor(times[name]) for name in names]
+        self.y = torch.zeros(n) if y is None else _tensor(y)
+        self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
+        self.features: list[Tensor] | None = None
+        self.rows = torch.arange(n)
+        self.silenced: Tensor | None = None
+
+    def take(self, rows: np.ndarray, silenced: np.ndarray | None = None) -> PanelDataset:
+        """Some of the samples, without a copy of their values.
+
+        Parameters
+        ----------
+        rows : int array of shape (k,)
+            Samples; one may stand twice.
+        silenced : bool array of shape (k, M), default=None
+            Modalities of these samples to be taken as not observed.
+
+        Returns
+        -------
+        PanelDataset
+            k samples.
+        """
+        new = copy(self)
+        new.rows = self.rows[_tensor(rows)]
+        new.silenced = None if silenced is None else _tensor(silenced)
+        return new
+
+    def with_features(self, features: list[Tensor] | None) -> PanelDataset:
+        """The same samples with features that a module has computed for all of the panel.
+
+        Parameters
+        ----------
+        features : list of Tensor of shape (n, ...), or None
+            First axis: the samples of the panel, not only those taken.
+
+        Returns
+        -------
+        PanelDataset
+            As many samples as this.
+        """
+        new = copy(self)
+        new.features = features
+        return new
 
     def __len__(self) -> int:
-        return self.n
+        return len(self.rows)
 
     def __getitem__(self, i: int) -> Batch:
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = torch.as_tensor(indices)
+        here = torch.as_tensor(indices)
+        rows = self.rows[here]
         observed = [seen[rows].transpose(1, 2) for seen in self.observed]
         if self.silenced is not None:
-            silent = self.silenced[rows]
+            silent = self.silenced[here]
             observed = [seen & ~silent[:, m, None, None] for m, seen in enumerate(observed)]
         arguments: dict[str, list[Tensor | None]] = {
             "values": [_values(values[rows]) for values in self.values],
@@ -121,11 +155,7 @@ class PanelDataset(Dataset[Batch]):
         }
         if self.features is not None:
             arguments["features"] = [part[rows] for part in self.features]
-        target = {
-            "y": torch.zeros(len(rows)) if self.y is None else self.y[rows],
-            "weight": torch.ones(len(rows)) if self.weight is None else self.weight[rows],
-        }
-        return Inputs(arguments, len(rows)), target
+        return Inputs(arguments, len(rows)), {"y": self.y[rows], "weight": self.weight[rows]}
 
 
 def collate(batch: Batch) -> Batch:
@@ -150,7 +180,7 @@ def _values(values: Tensor) -> Tensor:
     return values.nan_to_num(0.0) if values.is_floating_point() else values.long()
 
 
-def _tensor(array: np.ndarray | None) -> Tensor:
+def _tensor(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():  # read-only memory (pandas, joblib): we only read it
         warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(np.ascontiguousarray(array))

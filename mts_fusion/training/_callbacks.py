@@ -1,4 +1,4 @@
-"""What happens around the epochs: schedules, averaging, and a stop before a loss of NaN spoils all."""
+"""What happens around the epochs: schedules, the best weights, and a stop when the loss is NaN."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CosineSchedule(Callback):
         self.step_ = 0
         self.full_ = [group["lr"] for group in net.optimizer_.param_groups]
 
-    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kw: Any) -> None:
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """Set the rate of the step that begins."""
         if not training:
             return

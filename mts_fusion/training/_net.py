@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mts_fusion.nn.blocks import Dropout, ModuleOutput, set_generator
-from mts_fusion.panel import Panel
 
 from ._batch import Inputs, PanelDataset, collate
 from ._callbacks import BestWeights, StopOnNaN
 from ._task import Task
 
-__all__ = ["PRECISIONS", "PanelNet", "pick_device", "seeded"]
+__all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet", "pick_device", "seeded"]
+
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -196,7 +197,7 @@ class PanelNet(NeuralNet):
         """Losses and seconds by epoch, those of unfinished epochs left out."""
         keys = ("epoch", "train_loss", "valid_loss", "dur")
         return [
-            {key: row[key] for key in keys if key in row}
+            {key: float(row[key]) for key in keys if key in row}
             for row in self.history
             if "train_loss" in row
         ]
@@ -230,17 +231,39 @@ class PanelNet(NeuralNet):
             rows = range(start, min(start + size, len(dataset)))
             yield dataset.__getitems__(rows)[0]
 
-    def featurize(self, panel: Panel, module: nn.Module | None = None) -> list[Tensor] | None:
-        """Fixed features of a panel, a list of Tensor ``(n, ...)``; None if there are none."""
-        module = self.module_ if module is None else module
-        if not hasattr(module, "featurize"):
-            return None
+    def featurize(self, dataset: PanelDataset) -> PanelDataset:
+        """The dataset with the fixed features of the module, if it has any.
+
+        Parameters
+        ----------
+        dataset : PanelDataset
+            A whole panel.
+
+        Returns
+        -------
+        PanelDataset
+            With ``features``, where the module has a method ``featurize``.
+        """
+        if not hasattr(self.module_, "featurize"):
+            return dataset
         parts = []
         with torch.inference_mode():
-            for inputs in self.batches(PanelDataset(panel)):
-                features = module.featurize(**inputs.to(self.device).arguments)
+            for inputs in self.batches(dataset):
+                features = self.module_.featurize(**inputs.to(self.device).arguments)
                 parts.append([part.cpu() for part in features])
-        return [torch.cat(column).clone() for column in zip(*parts, strict=True)]
+        columns = zip(*parts, strict=True)
+        return dataset.with_features([torch.cat(column).clone() for column in columns])
+
+    def fit_features(self, training: PanelDataset) -> None:
+        """Let the module learn the statistics of its features, if it wants to.
+
+        Parameters
+        ----------
+        training : PanelDataset
+            The samples that are trained on.
+        """
+        if training.features is not None and hasattr(self.module_, "fit_features"):
+            self.module_.fit_features([part[training.rows] for part in training.features])
 
     def collect(self, dataset: PanelDataset) -> np.ndarray:
         """Predictions of the module, in order.
