@@ -1,6 +1,11 @@
 """Data: synthetic panels, loaders of public sets, and the way from recordings to windows."""
 
+from ._cache import get_data_home
+from ._dsads import fetch_dsads
+from ._pamap2 import fetch_pamap2
+from ._physionet2012 import fetch_physionet2012
 from ._segment import segment
+from ._stress_predict import fetch_stress_predict
 from ._synthetic import (
     make_panel_classification,
     make_panel_regression,
@@ -8,6 +13,11 @@ from ._synthetic import (
 )
 
 __all__ = [
+    "fetch_dsads",
+    "fetch_pamap2",
+    "fetch_physionet2012",
+    "fetch_stress_predict",
+    "get_data_home",
     "make_panel_classification",
     "make_panel_regression",
     "make_trace_benchmark",

@@ -238,7 +238,7 @@ def numbers(text: bytes, n_columns: int, what: str) -> NDArray[np.float64]:
     Parameters
     ----------
     text : bytes
-        Rows of numbers (or ``NaN``) divided by commas or blanks.
+        Rows of numbers divided by commas or blanks; ``NaN`` and, between commas, nothing are NaN.
     n_columns : int
         Columns of the table.
     what : str
@@ -256,18 +256,20 @@ def numbers(text: bytes, n_columns: int, what: str) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> numbers(b"1,2\\n3,NaN\\n", 2, "a.csv")
+    >>> numbers(b"1,2\\n,NaN\\n", 2, "a.csv")
     array([[ 1.,  2.],
-           [ 3., nan]])
+           [nan, nan]])
     """
-    fields = text.replace(b",", b" ").decode("ascii", errors="replace")
+    rows = re.sub(rb"\s*\n\s*", b"\n", text.strip()) if b"\n\n" in text else text.strip()
+    if b",," in rows or b",\n" in rows or b"\n," in rows:  # empty fields, which have no number
+        rows = re.sub(rb"(?m)(?<=,)(?=[,\r\n]|\Z)|^(?=,)", b"NaN", rows)
+    n_rows = rows.count(b"\n") + bool(rows)
+    first = rows.split(b"\n", 1)[0].replace(b",", b" ").split()
     try:
         # numpy warns, and later raises, where it meets something that is no number
-        table = np.fromstring(fields, sep=" ")  # type: ignore[arg-type]
-    except ValueError:
+        table = np.fromstring(rows.replace(b",", b" ").decode("ascii", "replace"), sep=" ")
+    except (ValueError, DeprecationWarning):
         table = np.empty(0)
-    first = fields.split("\n", 1)[0].split()
-    n_rows = sum(1 for line in fields.splitlines() if line.strip())
     if len(first) != n_columns or table.size != n_rows * n_columns:
         raise ValueError(
             f"{what} has {len(first)} columns in its first and {table.size} numbers in {n_rows} "

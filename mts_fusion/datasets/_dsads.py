@@ -46,12 +46,13 @@ _ACTIVITIES = (
     "playing basketball",
 )
 _DESCRIPTION = """\
-Daily and Sports Activities (UCI 256, CC BY 4.0). Each of 8 subjects did 19 activities for 5 minutes,
-cut into 60 segments of 5 seconds. Units at 5 positions of the body, each with accelerometer (m/s2),
-gyroscope (rad/s) and magnetometer (normalised to the field of the earth), x, y and z, at 25 Hz.
-Nothing is missing. Segments of one subject and activity follow each other: split by `groups`.
-Altun, Barshan, Tuncel: Comparative study on classifying human activities with miniature inertial and
-magnetic sensors. Pattern Recognition 43 (2010). https://doi.org/10.24432/C5C59F
+Daily and Sports Activities (UCI 256, CC BY 4.0). Each of 8 subjects did 19 activities for 5
+minutes, cut into 60 segments of 5 seconds. Units at 5 positions of the body, each with
+accelerometer (m/s2), gyroscope (rad/s) and magnetometer (normalised to the field of the earth),
+x, y and z, at 25 Hz. Nothing is missing. Segments of one subject and activity follow each other:
+split by `groups`.
+Altun, Barshan, Tuncel: Comparative study on classifying human activities with miniature inertial
+and magnetic sensors. Pattern Recognition 43 (2010). https://doi.org/10.24432/C5C59F
 """
 
 
