@@ -46,8 +46,8 @@ Sensors 22 (2022) 8135. https://doi.org/10.3390/s22218135
 def fetch_stress_predict(
     *,
     data_home: str | os.PathLike[str] | None = None,
-    window_seconds: float = 60.0,
-    step_seconds: float | None = 30.0,
+    window_seconds: float = 30.0,
+    step_seconds: float | None = 15.0,
     min_share: float = 0.5,
     modalities: Collection[str] = ("bvp", "acc", "eda", "temp", "hr"),
     subjects: Collection[int] | None = None,
@@ -62,9 +62,9 @@ def fetch_stress_predict(
         Folder with ``Stress-Predict-Dataset-main.zip`` (or ``stress_predict*.zip``, also with a
         part of the subjects), or the file. None means the environment variable
         ``MTS_FUSION_DATA``.
-    window_seconds : float, default=60.0
+    window_seconds : float, default=30.0
         Duration of a window in seconds.
-    step_seconds : float or None, default=30.0
+    step_seconds : float or None, default=15.0
         Time from one window to the next; None means ``window_seconds``.
     min_share : float, default=0.5
         Share of the labelled seconds of a window that its label has to have.
