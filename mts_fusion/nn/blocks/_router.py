@@ -1,7 +1,7 @@
 """Experts to which the modalities of each timepoint are routed: jointly, each alone, or apart.
 
-Sizes: B batch, M modalities, L timepoints, D width, E experts, K chosen, G routers, W width of what
-a router reads, F hidden width of an expert.
+Sizes: B batch, M modalities, L timepoints, D width, E experts, k chosen, G routers, W width of what
+a router reads, F hidden width of an expert, N tokens in all, S tokens in a block.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ __all__ = ["GATES", "ROUTERS", "ModalityMoE", "routing_entropy_loss"]
 ROUTERS = ("joint", "per_modality", "disjoint")
 GATES = ("softmax", "laplace", "gaussian")
 
+# Tokens of one expert that are multiplied at once. Forward and backward of 12,288 tokens, width 64,
+# hidden 64, E = 16, k = 4, on one core: all experts on all tokens 1,120 ms, blocks of 32, 64, 128,
+# 256 tokens 466, 389, 325, 281 ms; a small batch pays for the empty places of large blocks.
+_BLOCK = 128
+
 _MIN_NOISE = 1e-2  # floor of the standard deviation of the noise, as in the released code
 
 
@@ -31,7 +36,7 @@ class ModalityMoE(nn.Module):
         Width D of input and output.
     n_experts : int, default=8
         Experts E in all.
-    k : int, default=4
+    k : int, default=2
         Experts that each router chooses. ``k=n_experts`` is a dense mixture. With ``k=1`` the only
         gate is 1, and the router learns from the regulariser alone.
     d_hidden : int, default=64
@@ -59,9 +64,7 @@ class ModalityMoE(nn.Module):
     eq. 8 of [1]_ and the record: ``routing (B, M, L, E)`` probabilities over all experts before
     noise and choice, ``gate (B, M, L, E)`` weights of the chosen ones.
 
-    All experts are computed and the hidden units of those not chosen multiplied by zero: one pair
-    of matrix products without a data-dependent shape, so that the layer exports and compiles. Its
-    cost grows with ``n_experts``, not with ``k``.
+    Cost grows with ``k``, not with ``n_experts``. No token is ever dropped.
 
     References
     ----------
@@ -76,7 +79,7 @@ class ModalityMoE(nn.Module):
     >>> moe = ModalityMoE(3, 16, router="per_modality")
     >>> y, loss, record = moe(torch.randn(2, 3, 5, 16), torch.ones(2, 3, dtype=bool))
     >>> y.shape, record["gate"].count_nonzero(-1).unique()
-    (torch.Size([2, 3, 5, 16]), tensor([4]))
+    (torch.Size([2, 3, 5, 16]), tensor([2]))
     """
 
     # NOTE[DIFF] The released code flattens all reference times of a modality into one vector and
@@ -90,7 +93,7 @@ class ModalityMoE(nn.Module):
         d_model: int,
         *,
         n_experts: int = 8,
-        k: int = 4,
+        k: int = 2,
         d_hidden: int = 64,
         router: str = "joint",
         gate: str = "laplace",
@@ -120,15 +123,14 @@ class ModalityMoE(nn.Module):
         self.generator: torch.Generator | None = None
         width = d_model * n_modalities if router == "joint" else d_model
         n_routers = 1 if router == "joint" else n_modalities
-        n_banks = n_modalities if router == "disjoint" else 1
         # NOTE[DIFF] The released code starts all keys at zero, where every expert is equally far.
         # We draw them, with a spread that leaves the gates nearly even to begin with.
         self.keys = nn.Parameter(torch.randn(n_routers, own, width) / math.sqrt(width))
         self.noise = nn.Parameter(torch.zeros(n_routers, width, own)) if noisy else None
-        self.w_in = nn.Parameter(_uniform(width, n_banks, width, own * d_hidden))
-        self.b_in = nn.Parameter(_uniform(width, n_banks, 1, own * d_hidden))
-        self.w_out = nn.Parameter(_uniform(d_hidden, n_banks, own * d_hidden, width))
-        self.b_out = nn.Parameter(_uniform(d_hidden, n_banks, own, width))
+        self.weight_in = nn.Parameter(_uniform(width, n_experts, width, d_hidden))
+        self.bias_in = nn.Parameter(_uniform(width, n_experts, 1, d_hidden))
+        self.weight_out = nn.Parameter(_uniform(d_hidden, n_experts, d_hidden, width))
+        self.bias_out = nn.Parameter(_uniform(d_hidden, n_experts, 1, width))
 
     def forward(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Route, transform and mix."""
@@ -137,10 +139,14 @@ class ModalityMoE(nn.Module):
         if self.router == "joint":
             u = x.transpose(1, 2).flatten(2).unsqueeze(1)  # (B, M, L, D) -> (B, 1, L, M * D)
         logits = self._logits(u)  # (B, G, L, E)
-        gate = self._choose(logits, u)
-        hidden = F.gelu(_apply(u, self.w_in) + self.b_in)  # (B, G, L, E * F)
-        hidden = hidden.unflatten(-1, (gate.shape[-1], -1)) * gate.unsqueeze(-1)
-        y = _apply(hidden.flatten(-2), self.w_out) + _apply(gate, self.b_out)  # (B, G, L, W)
+        top, expert = self._noisy(logits, u).topk(self.k, dim=-1)
+        weight = top.float().softmax(-1).to(x.dtype)
+        gate = torch.zeros_like(logits, dtype=x.dtype).scatter(-1, expert, weight)
+        if self.router == "disjoint":  # modality g has the experts g * E / M and on
+            first = torch.arange(n_modalities, device=x.device) * gate.shape[-1]
+            expert = expert + first[:, None, None]
+        y = self._dispatch(u.flatten(0, 2), expert.flatten(0, 2), weight.flatten(0, 2))
+        y = y.view_as(u)  # (N, W) -> (B, G, L, W)
         if self.router == "joint":
             y = y.squeeze(1).reshape(n_samples, length, n_modalities, -1).transpose(1, 2)
         routing, gate = self._by_modality(logits.softmax(-1)), self._by_modality(gate)
@@ -158,14 +164,39 @@ class ModalityMoE(nn.Module):
             return -squared
         return -squared.clamp(min=1e-12).sqrt()
 
-    def _choose(self, logits: Tensor, u: Tensor) -> Tensor:
-        """Softmax over the ``k`` largest, noisy in training, zero elsewhere."""
-        if self.training and self.noise is not None:
-            spread = F.softplus(_apply(u, self.noise)) + _MIN_NOISE
-            draw = torch.empty_like(logits).normal_(generator=self.generator)
-            logits = logits + draw * spread
-        top, expert = logits.topk(self.k, dim=-1)
-        return torch.zeros_like(logits).scatter(-1, expert, top.softmax(-1).to(logits.dtype))
+    def _noisy(self, logits: Tensor, u: Tensor) -> Tensor:
+        """Logits by which experts are chosen: noisy in training."""
+        if not self.training or self.noise is None:
+            return logits
+        spread = F.softplus(_apply(u, self.noise)) + _MIN_NOISE
+        return logits + spread * torch.empty_like(logits).normal_(generator=self.generator)
+
+    def _dispatch(self, tokens: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sum of the experts ``(N, k)`` of tokens ``(N, W)``.
+
+        The tokens are sorted by expert into blocks of one expert each, as many blocks as could be
+        needed at most, so that no shape depends on the data.
+        """
+        choice = expert.flatten()  # (N k,)
+        n_choices, n_experts = choice.shape[0], self.n_experts
+        counts = F.one_hot(choice, n_experts).sum(0)
+        last_block = ((counts + _BLOCK - 1) // _BLOCK).cumsum(0)
+        first_slot = F.pad(last_block[:-1], (1, 0)) * _BLOCK
+        order = choice.argsort(stable=True)
+        in_order = choice[order]
+        nth = torch.arange(n_choices, device=tokens.device) - (counts.cumsum(0) - counts)[in_order]
+        slot = nth + first_slot[in_order]
+        n_blocks = n_choices // _BLOCK + n_experts
+        # An empty slot holds token 0; what becomes of it is never read.
+        source = torch.zeros(n_blocks, _BLOCK, dtype=torch.int64, device=tokens.device)
+        source = source.index_put((slot // _BLOCK, slot % _BLOCK), order // self.k)
+        block = torch.arange(n_blocks, device=tokens.device)
+        owner = torch.searchsorted(last_block, block, right=True).clamp(max=n_experts - 1)
+        x = tokens[source]  # (blocks, S, W)
+        hidden = F.relu(torch.baddbmm(self.bias_in[owner], x, self.weight_in[owner]))
+        y = torch.baddbmm(self.bias_out[owner], hidden, self.weight_out[owner]).flatten(0, 1)
+        where = torch.zeros_like(order).scatter(0, order, slot).view(-1, self.k)
+        return (y[where] * weight.unsqueeze(-1)).sum(1)
 
     def _by_modality(self, p: Tensor) -> Tensor:
         """Weights ``(B, G, L, own experts)`` as ``(B, M, L, E)``."""
@@ -229,9 +260,7 @@ def routing_entropy_loss(routing: Tensor, available: Tensor) -> Tensor:
 
 
 def _apply(u: Tensor, weight: Tensor) -> Tensor:
-    """Weights ``(1 or G, W, V)``, shared or one set a router, applied to ``(B, G, L, W)``."""
-    if weight.shape[0] == 1:
-        return u @ weight[0]
+    """Weights ``(G, W, V)`` of each router applied to ``(B, G, L, W)``."""
     return torch.einsum("bglw,gwv->bglv", u, weight)
 
 

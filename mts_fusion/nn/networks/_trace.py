@@ -50,7 +50,7 @@ class Trace(nn.Module):
         Layers N of attention and experts. 0 feeds the interpolated modalities to the head.
     n_experts : int, default=8
         Experts E in each layer.
-    k : int, default=4
+    k : int, default=2
         Experts that a router chooses.
     d_hidden : int, default=64
         Hidden width of an expert.
@@ -125,7 +125,7 @@ class Trace(nn.Module):
         n_heads: int = 8,
         n_layers: int = 2,
         n_experts: int = 8,
-        k: int = 4,
+        k: int = 2,
         d_hidden: int = 64,
         router: str = "joint",
         gate: str = "laplace",

@@ -23,8 +23,8 @@ def _x(seed=1):
 ALL = torch.ones(B, M, dtype=torch.bool)
 
 
-def _naive(moe, u, router, bank):
-    """The layer for one token, expert by expert."""
+def _naive(moe, u, router, first):
+    """The layer for one token, expert by expert; the router's experts start at ``first``."""
     logits = []
     for key in moe.keys[router]:
         distance = (u - key).norm()
@@ -35,10 +35,9 @@ def _naive(moe, u, router, bank):
     chosen = logits.topk(moe.k).indices
     gate = logits[chosen].softmax(0)
     y = torch.zeros_like(u)
-    for weight, e in zip(gate, chosen.tolist(), strict=True):
-        part = slice(e * HIDDEN, (e + 1) * HIDDEN)
-        hidden = F.gelu(u @ moe.w_in[bank][:, part] + moe.b_in[bank][0, part])
-        y = y + weight * (hidden @ moe.w_out[bank][part] + moe.b_out[bank][e])
+    for weight, e in zip(gate, (first + chosen).tolist(), strict=True):
+        hidden = F.relu(u @ moe.weight_in[e] + moe.bias_in[e, 0])
+        y = y + weight * (hidden @ moe.weight_out[e] + moe.bias_out[e, 0])
     return y
 
 
@@ -56,9 +55,22 @@ def test_it_equals_a_loop_over_tokens_and_experts(router, gate):
                 expected[b, :, t] = _naive(moe, x[b, :, t].flatten(), 0, 0).reshape(M, D)
                 continue
             for m in range(M):
-                bank = m if router == "disjoint" else 0
-                expected[b, m, t] = _naive(moe, x[b, m, t], m, bank)
+                first = m * E // M if router == "disjoint" else 0
+                expected[b, m, t] = _naive(moe, x[b, m, t], m, first)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_many_tokens_of_one_expert_fill_several_blocks():
+    moe = _moe("per_modality", noisy=False)
+    with torch.no_grad():
+        moe.keys[:, :2] *= 0.01  # nearest to the origin, where all tokens are
+    x = 0.01 * torch.randn(200, M, L, D)
+    there = torch.ones(200, M, dtype=torch.bool)
+
+    y, _, record = moe(x, there)
+
+    assert (record["gate"][..., :2] > 0).all()
+    torch.testing.assert_close(y[150, 1, 3], _naive(moe, x[150, 1, 3], 1, 0))
 
 
 @pytest.mark.parametrize("router", ["joint", "per_modality", "disjoint"])
