@@ -1,14 +1,55 @@
 """Parts of which networks are built: torch only, no task, no estimator."""
 
+from mts_fusion.nn.blocks._attention import BudgetedAttention, BudgetGate, attend, budgeted_attend
+from mts_fusion.nn.blocks._embedding import (
+    PatchEmbedding,
+    SymbolEmbedding,
+    TimeEncoding,
+    patch_lengths,
+    token_times,
+)
+from mts_fusion.nn.blocks._encoder import (
+    CrossModalLayer,
+    Distilling,
+    IntraModalLayer,
+    distilled_times,
+)
+from mts_fusion.nn.blocks._features import FeatureTokens, SummaryTokens
+from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities, curriculum_rate
+from mts_fusion.nn.blocks._moe import Routing, SparseMoE
+from mts_fusion.nn.blocks._mtand import MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout, set_generator
+from mts_fusion.nn.blocks._router import ModalityMoE, routing_entropy_loss
 
 __all__ = [
+    "BudgetGate",
+    "BudgetedAttention",
+    "CrossModalLayer",
+    "Distilling",
     "Dropout",
+    "FeatureTokens",
+    "IntraModalLayer",
     "ModalityDropout",
+    "ModalityLinear",
+    "ModalityMoE",
     "ModuleOutput",
+    "MultiTimeAttention",
+    "PatchEmbedding",
+    "Routing",
+    "SparseMoE",
+    "SummaryTokens",
+    "SymbolEmbedding",
+    "TimeEmbedding",
+    "TimeEncoding",
+    "attend",
     "available_modalities",
+    "budgeted_attend",
     "curriculum_rate",
+    "distilled_times",
+    "patch_lengths",
+    "routing_entropy_loss",
     "set_generator",
+    "token_times",
 ]

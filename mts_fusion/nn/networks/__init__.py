@@ -1,1 +1,6 @@
 """Networks: one paper, one file."""
+
+from mts_fusion.nn.networks._maestro import Maestro
+from mts_fusion.nn.networks._trace import Trace
+
+__all__ = ["Maestro", "Trace"]

@@ -1,0 +1,272 @@
+"""Stacks of attention: inside each modality, and across all of them.
+
+Sizes: m modalities computed together, B batch, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._attention import BudgetedAttention
+from mts_fusion.nn.blocks._linear import ModalityLinear
+from mts_fusion.nn.blocks._moe import Routing, SparseMoE
+from mts_fusion.nn.blocks._random import Dropout
+
+__all__ = ["CrossModalLayer", "Distilling", "IntraModalLayer", "distilled_times"]
+
+_ALL = slice(None)
+
+
+def _normalise(x: Tensor) -> Tensor:
+    # The linear map behind it has the scale and shift that a layer norm could learn.
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def _windows(x: Tensor, fill: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens before, at and after each second token of ``(..., T, D)``."""
+    n_tokens = x.shape[-2]
+    x = F.pad(x, (0, 0, 1, 1), value=fill)
+    n_half = (n_tokens + 1) // 2
+    return x[..., 0:-2:2, :], x[..., 1:-1:2, :], x[..., 2 : 2 * n_half + 1 : 2, :]
+
+
+def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
+    """Times of the tokens that :class:`Distilling` leaves.
+
+    Parameters
+    ----------
+    seconds : Tensor of shape (m, T) or (m, B, T)
+        Times that hold for all samples, or those of each.
+    available : Tensor of shape (m, B, T)
+        Bool.
+
+    Returns
+    -------
+    Tensor of shape (m, T / 2) or (m, B, T / 2)
+        That of each second token, or of the one behind it where it is not available.
+
+    Examples
+    --------
+    >>> distilled_times(torch.arange(5.0)[None], torch.ones(1, 4, 5, dtype=bool))
+    tensor([[0., 2., 4.]])
+    """
+    if seconds.dim() < available.dim():
+        return seconds[..., ::2]
+    _, here, after = _windows(seconds.unsqueeze(-1), 0.0)
+    _, seen, _ = _windows(available.unsqueeze(-1), False)
+    return torch.where(seen, here, after).squeeze(-1)
+
+
+class Distilling(nn.Module):
+    """Half the tokens: a convolution of stride 2, beside a maximum of stride 2.
+
+    ``z = conv(norm(s)) + maxpool(s)``, both over 3 tokens, section 2 of [1]_. Tokens that are not
+    available are in neither. A token is left where one of its own two was available; so nothing is
+    behind the last one, however long the padding.
+
+    Parameters
+    ----------
+    n_modalities : int
+        Modalities, each with weights of its own.
+    d_model : int
+        Width D.
+
+    Notes
+    -----
+    Input ``x (m, B, T, D)``, ``available (m, B, T)``; output ``(m, B, T/2, D)``, ``(m, B, T/2)``,
+    rounded up.
+
+    References
+    ----------
+    .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
+       Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+
+    Examples
+    --------
+    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> Distilling(3, 8)(x, seen)[0].shape
+    torch.Size([3, 2, 5, 8])
+    """
+
+    def __init__(self, n_modalities: int, d_model: int) -> None:
+        super().__init__()
+        self.conv = ModalityLinear(n_modalities, 3 * d_model, d_model)
+
+    def forward(
+        self, x: Tensor, available: Tensor, modalities: slice = _ALL
+    ) -> tuple[Tensor, Tensor]:
+        """Distil the tokens."""
+        seen = available.unsqueeze(-1)
+        normed = torch.where(seen, _normalise(x), 0)
+        conv = self.conv(torch.cat(_windows(normed, 0.0), -1), modalities)
+        lowest = torch.finfo(x.dtype).min
+        before, here, after = _windows(x.masked_fill(~seen, lowest), lowest)
+        _, first, second = _windows(seen, False)
+        left = first | second
+        peak = torch.maximum(torch.maximum(before, here), after)
+        return torch.where(left, conv + peak, 0), left.squeeze(-1)
+
+
+class IntraModalLayer(nn.Module):
+    """Attention and a feed-forward layer inside each modality, all modalities at once.
+
+    Parameters
+    ----------
+    n_modalities : int
+        Modalities, each with weights of its own.
+    d_model : int, default=64
+        Width D.
+    n_heads : int, default=8
+        Heads.
+    max_budget : float, default=5.0
+        See :class:`BudgetedAttention`.
+    d_hidden : int or None, default=None
+        Hidden width of the feed-forward layer; None is ``2 * d_model``.
+    distil : bool, default=True
+        Whether half the tokens leave (:class:`Distilling`).
+    dropout : float, default=0.1
+        Dropout behind the attention and the feed-forward layer.
+    picked : bool or None, default=None
+        See :func:`budgeted_attend`.
+
+    Notes
+    -----
+    Input ``x (m, B, T, D)``, ``available (m, B, T)`` bool, ``budget (m, B)`` or None, and the run
+    of the modalities that these are (default all). Output tokens and which are available.
+
+    Examples
+    --------
+    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> IntraModalLayer(3, 8, 2)(x, seen, torch.ones(3, 2))[0].shape
+    torch.Size([3, 2, 5, 8])
+    """
+
+    def __init__(
+        self,
+        n_modalities: int,
+        d_model: int = 64,
+        n_heads: int = 8,
+        *,
+        max_budget: float = 5.0,
+        d_hidden: int | None = None,
+        distil: bool = True,
+        dropout: float = 0.1,
+        picked: bool | None = None,
+    ) -> None:
+        super().__init__()
+        d_hidden = 2 * d_model if d_hidden is None else d_hidden
+        self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model)
+        self.attention = BudgetedAttention(n_heads, max_budget=max_budget, picked=picked)
+        self.out = ModalityLinear(n_modalities, d_model, d_model)
+        self.inner = ModalityLinear(n_modalities, d_model, d_hidden)
+        self.outer = ModalityLinear(n_modalities, d_hidden, d_model)
+        self.dropout = Dropout(dropout)
+        self.distilling = Distilling(n_modalities, d_model) if distil else None
+
+    def forward(
+        self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
+    ) -> tuple[Tensor, Tensor]:
+        """Encode the tokens of each modality."""
+        m, batch = x.shape[:2]
+        qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
+        flat = None if budget is None else budget.flatten()
+        mixed = self.attention(qkv, available.flatten(0, 1), flat).unflatten(0, (m, batch))
+        x = x + self.dropout(self.out(mixed, modalities))
+        hidden = F.relu(self.inner(_normalise(x), modalities))
+        x = x + self.dropout(self.outer(hidden, modalities))
+        if self.distilling is None:
+            return x, available
+        return self.distilling(x, available, modalities)
+
+
+class CrossModalOutput(NamedTuple):
+    """Tokens, their routing, and the attention between modalities.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (B, T, D)
+        The tokens after the layer.
+    routing : Routing
+        Where each token went.
+    attention : Tensor of shape (B, T, M) or None
+        Share of each token's attention that goes to each modality; None unless asked for.
+    """
+
+    tokens: Tensor
+    routing: Routing
+    attention: Tensor | None
+
+
+class CrossModalLayer(nn.Module):
+    """Attention over the tokens of all modalities, and a sparse mixture of experts.
+
+    Parameters
+    ----------
+    d_model : int, default=64
+        Width D.
+    n_heads : int, default=8
+        Heads.
+    n_experts : int, default=4
+        See :class:`SparseMoE`.
+    n_active_experts : int, default=1
+        Experts a token passes through.
+    budget : float or None, default=None
+        ``budget * log(T)`` of T tokens attend, the others take the mean; None: all do.
+    d_hidden : int or None, default=None
+        Hidden width of each expert; None is ``2 * d_model``.
+    dropout : float, default=0.1
+        Dropout behind the attention and the experts.
+
+    Notes
+    -----
+    Input ``x (B, T, D)``, ``available (B, T)`` bool, and for the record the one-hot modality of
+    each token ``(T, M)``; output :class:`CrossModalOutput`.
+
+    Examples
+    --------
+    >>> x, seen = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
+    >>> CrossModalLayer(8, 2)(x, seen).tokens.shape
+    torch.Size([2, 9, 8])
+    """
+
+    def __init__(
+        self,
+        d_model: int = 64,
+        n_heads: int = 8,
+        *,
+        n_experts: int = 4,
+        n_active_experts: int = 1,
+        budget: float | None = None,
+        d_hidden: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.budget = budget
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
+        self.out = nn.Linear(d_model, d_model)
+        self.experts = SparseMoE(
+            d_model, n_experts, n_active_experts, d_hidden=d_hidden, dropout=dropout
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, available: Tensor, modality: Tensor | None = None
+    ) -> CrossModalOutput:
+        """Let the modalities see each other."""
+        budget = None
+        if self.budget is not None:
+            budget = torch.full((x.shape[0],), self.budget, device=x.device)
+        qkv = self.qkv(_normalise(x))
+        attention = None
+        if modality is not None:
+            # Attention to a modality is what its tokens give if each gives 1.
+            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+            attention = self.attention(qkv, available, budget, shown)
+        x = x + self.dropout(self.out(self.attention(qkv, available, budget)))
+        y, routing = self.experts(_normalise(x), available)
+        return CrossModalOutput(x + self.dropout(y), routing, attention)

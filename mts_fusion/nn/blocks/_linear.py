@@ -1,0 +1,54 @@
+"""Linear maps with other weights for each modality, computed in one product.
+
+Sizes: M modalities, B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ModalityLinear"]
+
+
+class ModalityLinear(nn.Module):
+    """A linear map for each modality, all of them in one batched matrix product.
+
+    Parameters
+    ----------
+    n_modalities : int
+        Modalities M, each with weights of its own.
+    d_in : int
+        Width of the input.
+    d_out : int
+        Width of the output.
+
+    Notes
+    -----
+    Input ``x (m, ..., d_in)``; output ``(m, ..., d_out)``. ``modalities`` says which run of the M
+    modalities the input holds; all of them by default. The weights start as those of
+    ``torch.nn.Linear`` do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> linear = ModalityLinear(3, 4, 8)
+    >>> linear(torch.zeros(3, 2, 5, 4)).shape
+    torch.Size([3, 2, 5, 8])
+    >>> linear(torch.zeros(2, 7, 4), modalities=slice(1, 3)).shape
+    torch.Size([2, 7, 8])
+    """
+
+    def __init__(self, n_modalities: int, d_in: int, d_out: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(d_in)
+        self.weight = nn.Parameter(torch.empty(n_modalities, d_in, d_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_modalities, 1, d_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, modalities: slice = slice(None)) -> Tensor:
+        """Map each modality by its own weights."""
+        weight, bias = self.weight[modalities], self.bias[modalities]
+        flat = x.reshape(x.shape[0], -1, x.shape[-1])
+        return torch.baddbmm(bias, flat, weight).view(*x.shape[:-1], weight.shape[-1])

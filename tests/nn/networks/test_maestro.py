@@ -1,0 +1,391 @@
+"""The network of MAESTRO keeps what it promises about sensors that are missing."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mts_fusion.nn.blocks import SummaryTokens, set_generator
+from mts_fusion.nn.networks import Maestro
+from mts_fusion.panel._schema import Modality, Schema, Vocabulary
+
+MIXED = Schema(
+    (
+        Modality("wrist", 1, 7, rate=1.0),
+        Modality("acc", 3, 40, rate=8.0),
+        Modality("gyro", 3, 40, rate=8.0),
+        Modality("words", 2, 20, rate=4.0, vocabulary=Vocabulary(6)),
+        Modality("labs", 1, 12),
+    )
+)
+
+
+def make_batch(
+    schema: Schema = MIXED, n: int = 6, *, seed: int = 0, observed_fraction: float = 0.8
+) -> tuple[list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    values, observed = [], []
+    for modality in schema:
+        shape = (n, modality.n_timepoints, modality.n_channels)
+        seen = torch.rand(shape, generator=generator) < observed_fraction
+        if modality.vocabulary is None:
+            x = torch.randn(shape, generator=generator).where(seen, torch.zeros(()))
+        else:
+            x = torch.randint(1, modality.vocabulary.n_tokens, shape, generator=generator) * seen
+        values.append(x)
+        observed.append(seen)
+    return values, observed
+
+
+def make_net(schema: Schema = MIXED, **parameters) -> Maestro:
+    torch.manual_seed(0)
+    settings = {"d_model": 16, "n_heads": 2, "max_tokens": 10, **parameters}
+    return Maestro(schema, 3, **settings)
+
+
+def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
+    hidden = [seen.clone() for seen in observed]
+    hidden[m][rows] = False
+    return hidden
+
+
+@pytest.mark.parametrize("m", range(len(MIXED)))
+def test_values_behind_a_silent_sensor_change_no_bit(m):
+    net = make_net(branches=[SummaryTokens(MIXED, 16)]).eval()
+    values, observed = make_batch()
+    observed = silence(observed, m)
+    before = net(values, observed, record=True)
+    other = list(values)
+    other[m] = (
+        torch.randint_like(values[m], 1, 6)
+        if values[m].dtype == torch.int64
+        else (torch.full_like(values[m], 1e6))
+    )
+    after = net(other, observed, record=True)
+    assert torch.equal(before.prediction, after.prediction)
+    for key in before.record:
+        assert torch.equal(before.record[key], after.record[key])
+
+
+def test_values_behind_an_unobserved_point_change_no_bit():
+    net = make_net().eval()
+    values, observed = make_batch()
+    other = [
+        torch.where(seen, x, 5 if x.dtype == torch.int64 else math.nan)
+        for x, seen in zip(values, observed, strict=True)
+    ]
+    assert torch.equal(net(values, observed).prediction, net(other, observed).prediction)
+
+
+def test_times_behind_an_unobserved_point_change_no_bit():
+    net = make_net().eval()
+    values, observed = make_batch()
+    times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
+    other = [torch.where(seen.any(-1), t, 1e3) for t, seen in zip(times, observed, strict=True)]
+    assert torch.equal(
+        net(values, observed, times).prediction, net(values, observed, other).prediction
+    )
+
+
+def test_all_sensors_missing_gives_finite_numbers_and_gradients():
+    net = make_net().train()
+    values, observed = make_batch()
+    observed = [torch.zeros_like(seen) for seen in observed]
+    output = net(values, observed, record=True)
+    output.prediction.sum().backward()
+    assert output.prediction.isfinite().all()
+    assert all(tensor.isfinite().all() for tensor in output.record.values())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_some_samples_without_any_sensor_leave_gradients_finite():
+    net = make_net().train()
+    values, observed = make_batch()
+    for m in range(len(MIXED)):
+        observed = silence(observed, m, slice(0, 3))
+    F.cross_entropy(net(values, observed).prediction, torch.arange(6) % 3).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("attention_budget", ["learnt", 1.5, math.inf])
+def test_a_batch_gives_what_its_samples_give_one_by_one(attention_budget):
+    net = make_net(attention_budget=attention_budget).eval()
+    values, observed = make_batch()
+    observed = silence(observed, 1, slice(0, 2))
+    together = net(values, observed).prediction
+    alone = [
+        net([x[i : i + 1] for x in values], [s[i : i + 1] for s in observed]).prediction
+        for i in range(6)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+@pytest.mark.parametrize("longer", [1, 5, 64])
+def test_longer_padding_changes_nothing(longer, with_times):
+    net = make_net().eval()
+    values, observed = make_batch()
+    times = None
+    if with_times:
+        times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
+    padded = [F.pad(x, (0, 0, 0, longer)) for x in values]
+    unseen = [F.pad(seen, (0, 0, 0, longer)) for seen in observed]
+    later = None if times is None else [F.pad(t, (0, longer)) for t in times]
+    torch.testing.assert_close(
+        net(values, observed, times).prediction,
+        net(padded, unseen, later).prediction,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_padding_of_one_modality_alone_changes_nothing():
+    net = make_net().eval()
+    values, observed = make_batch()
+    before = net(values, observed).prediction
+    values[2] = F.pad(values[2], (0, 0, 0, 200))
+    observed[2] = F.pad(observed[2], (0, 0, 0, 200))
+    torch.testing.assert_close(before, net(values, observed).prediction, rtol=1e-4, atol=1e-5)
+
+
+def test_order_of_modalities_of_one_shape_keeps_their_own_weights():
+    net = make_net().eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    swapped = [values[0], values[2], values[1], *values[3:]]
+    assert not torch.allclose(net(values, observed).prediction, net(swapped, observed).prediction)
+
+
+def test_given_times_of_the_rate_equal_no_times():
+    schema = Schema((Modality("acc", 2, 40, rate=8.0),))
+    net = make_net(schema).eval()
+    values, observed = make_batch(schema, observed_fraction=1.1)
+    times = [(torch.arange(40) / 8.0).expand(6, -1)]
+    torch.testing.assert_close(
+        net(values, observed).prediction,
+        net(values, observed, times).prediction,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_order_of_time_matters():
+    net = make_net(attention_budget=0.0, n_stem_channels=4).eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    turned = [x.flip(1) for x in values]
+    assert not torch.allclose(net(values, observed).prediction, net(turned, observed).prediction)
+
+
+@pytest.mark.parametrize("n_stem_channels", [0, 4])
+def test_a_gradient_reaches_every_parameter(n_stem_channels):
+    net = make_net(
+        n_stem_channels=n_stem_channels,
+        balance_weight=0.01,
+        branches=[SummaryTokens(MIXED, 16)],
+    ).train()
+    values, observed = make_batch(n=64)
+    output = net(values, observed)
+    (F.cross_entropy(output.prediction, torch.arange(64) % 3) + output.loss).backward()
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+def test_one_sample_trains():
+    net = make_net().train()
+    values, observed = make_batch(n=1)
+    net(values, observed).prediction.sum().backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
+def test_record_has_the_promised_shapes_and_sums():
+    net = make_net(n_active_experts=2).eval()
+    values, observed = make_batch()
+    observed = silence(observed, 1)
+    record = net(values, observed, record=True).record
+    n_tokens = record["available"].shape[1]
+    assert record["budget"].shape == (6, 5)
+    assert record["attention"].shape == (6, 5, 5)
+    assert record["expert"].shape == (6, n_tokens, 2)
+    assert record["gate"].shape == (6, n_tokens, 4)
+    assert record["modality"].shape == (6, n_tokens)
+    rows = record["attention"].sum(-1)
+    torch.testing.assert_close(rows[:, [0, 2, 3, 4]], torch.ones(6, 4))
+    assert not record["attention"][:, :, 1].any()
+    assert not record["attention"][:, 1].any()
+    gone = record["modality"] == 1
+    assert not record["available"][gone].any()
+    assert (record["expert"][gone] == -1).all()
+    assert not record["gate"][gone].any()
+
+
+def test_record_is_empty_unless_asked_for():
+    assert make_net().eval()(*make_batch()).record == {}
+
+
+def test_an_absent_modality_takes_no_budget():
+    net = make_net().eval()
+    values, observed = make_batch()
+    budget = net(values, silence(observed, 2, slice(0, 3)), record=True).record["budget"]
+    assert (budget[:3, 2] == 0).all()
+    assert (budget[3:, 2] > 0).all()
+    assert ((budget >= 0) & (budget <= 5)).all()
+
+
+def test_the_budget_depends_on_which_sensors_are_there():
+    net = make_net().eval()
+    values, observed = make_batch()
+    budget = net(values, silence(observed, 2, slice(0, 3)), record=True).record["budget"]
+    assert not torch.allclose(budget[0, 0], budget[5, 0], atol=1e-6)
+
+
+def test_a_fixed_budget_is_kept():
+    values, observed = make_batch()
+    budget = make_net(attention_budget=2.0).eval()(values, observed, record=True).record["budget"]
+    assert (budget == 2.0).all()
+    some = make_net(attention_budget={"gyro": 3.0}).eval()
+    budget = some(values, observed, record=True).record["budget"]
+    assert (budget[:, 2] == 3.0).all()
+    assert (budget[:, 0] != 3.0).all()
+
+
+def test_wrong_budgets_name_the_modality():
+    with pytest.raises(ValueError, match=r"attention_budget names \['chest'\], but the modalities"):
+        make_net(attention_budget={"chest": 1.0})
+    with pytest.raises(ValueError, match="attention_budget of modality 'acc' is a number of at le"):
+        make_net(attention_budget={"acc": -1.0})
+    with pytest.raises(ValueError, match="attention_budget is 'learnt', None, a number or a dict"):
+        make_net(attention_budget="much")
+
+
+def test_wrong_channels_name_the_modality():
+    net = make_net()
+    values, observed = make_batch()
+    values[1] = values[1][..., :2]
+    with pytest.raises(ValueError, match=r"Modality 'acc' has values of shape \(B, L, 3\), got"):
+        net(values, observed)
+
+
+def matching_batch(n: int, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Whether the two pulses in modality 'tells' have one sign; modality 'noise' is noise."""
+    x = 0.1 * torch.randn(n, 16, 1, generator=generator)
+    first = torch.randint(0, 8, (n,), generator=generator)
+    second = torch.randint(8, 16, (n,), generator=generator)
+    sign = torch.randint(0, 2, (n, 2), generator=generator) * 2 - 1
+    rows = torch.arange(n)
+    x[rows, first, 0] += 3.0 * sign[:, 0]
+    x[rows, second, 0] += 3.0 * sign[:, 1]
+    noise = torch.randn(n, 16, 1, generator=generator)
+    seen = torch.ones(n, 16, 1, dtype=torch.bool)
+    return [noise, x], [seen, seen], (sign[:, 0] == sign[:, 1]).long()
+
+
+def test_the_budget_moves_to_the_modality_that_tells():
+    schema = Schema((Modality("noise", 1, 16), Modality("tells", 1, 16)))
+    torch.manual_seed(0)
+    net = Maestro(
+        schema,
+        2,
+        d_model=16,
+        n_heads=2,
+        n_intra_layers=1,
+        n_cross_layers=0,
+        modality_dropout=0.0,
+        dropout=0.0,
+        distil=False,
+    )
+    generator = torch.Generator().manual_seed(0)
+    set_generator(net, generator)
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    start = net.eval()(*matching_batch(2, generator)[:2], record=True).record["budget"][0]
+    net.train()
+    for _ in range(300):
+        values, observed, y = matching_batch(128, generator)
+        optimizer.zero_grad()
+        F.cross_entropy(net(values, observed).prediction, y).backward()
+        optimizer.step()
+    values, observed, y = matching_batch(256, generator)
+    output = net.eval()(values, observed, record=True)
+    end = output.record["budget"][0]
+    assert (output.prediction.argmax(1) == y).float().mean() > 0.9
+    assert end[1] - start[1] > 0.5
+    assert end[1] - end[0] > (start[1] - start[0]) + 0.5
+
+
+def test_own_generators_give_the_same_bits_whatever_the_global_seed():
+    values, observed = make_batch()
+    results = []
+    for seed in (1, 2):
+        net = make_net().train()
+        set_generator(net, torch.Generator().manual_seed(7))
+        torch.manual_seed(seed)
+        results.append(net(values, observed).prediction)
+    assert torch.equal(*results)
+
+
+def test_modality_dropout_acts_in_training_only():
+    net = make_net(dropout=0.0, modality_dropout=0.9)
+    values, observed = make_batch(n=32)
+    available = net.train()(values, observed, record=True).record["budget"] > 0
+    assert (available.any(1)).all()
+    assert not available.all()
+    assert (net.eval()(values, observed, record=True).record["budget"] > 0).all()
+
+
+def test_balance_loss_is_zero_without_weight():
+    values, observed = make_batch()
+    assert make_net().eval()(values, observed).loss == 0
+    assert make_net(balance_weight=0.1).eval()(values, observed).loss > 0
+
+
+def test_deepcopy_and_state_dict_give_the_same_prediction():
+    net = make_net().eval()
+    values, observed = make_batch()
+    other = make_net(modality_dropout=0.1)
+    other.load_state_dict(net.state_dict())
+    for twin in (copy.deepcopy(net), other.eval()):
+        assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)
+
+
+def test_export_with_a_free_batch_size():
+    net = make_net().eval()
+    values, observed = make_batch(n=4)
+    times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
+    batch = torch.export.Dim("batch", min=2, max=1024)
+    shapes = [{0: batch} for _ in values]
+    program = torch.export.export(
+        net, (values, observed, times), dynamic_shapes=(shapes, shapes, shapes)
+    )
+    values, observed = make_batch(n=9, seed=1)
+    times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
+    torch.testing.assert_close(
+        program.module()(values, observed, times).prediction,
+        net(values, observed, times).prediction,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_the_graph_has_no_break():
+    net = make_net().eval()
+    values, observed = make_batch()
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    torch.testing.assert_close(
+        compiled(values, observed).prediction, net(values, observed).prediction
+    )
+
+
+@pytest.mark.slow
+def test_compile_gives_the_same_prediction():
+    net = make_net().eval()
+    values, observed = make_batch()
+    compiled = torch.compile(net, fullgraph=True)
+    torch.testing.assert_close(
+        compiled(values, observed).prediction,
+        net(values, observed).prediction,
+        rtol=1e-4,
+        atol=1e-4,
+    )
