@@ -1,6 +1,7 @@
 """Panel in, panel or table out: scikit-learn transformers that know what is missing."""
 
 from ._group import ModalityGrouper
+from ._imputer import PanelImputer
 from ._masker import MissingnessMasker, mask_panel
 from ._sax import SAXTokenizer
 from ._scaler import PanelScaler
@@ -9,6 +10,7 @@ from ._summary import PanelSummarizer
 __all__ = [
     "MissingnessMasker",
     "ModalityGrouper",
+    "PanelImputer",
     "PanelScaler",
     "PanelSummarizer",
     "SAXTokenizer",
