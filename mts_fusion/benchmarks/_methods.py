@@ -1,0 +1,76 @@
+"""The rows of the tables: a dict, name -> method. To add a method, add a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+
+from ..transforms import PanelSummarizer, SAXTokenizer
+from ._protocol import Method
+
+__all__ = ["CLASSIFIERS", "choose"]
+
+
+def _maestro(*, seed: int, quick: bool) -> Any:
+    from ..estimators import MaestroClassifier
+
+    short = {"max_epochs": 5} if quick else {}
+    return MaestroClassifier(random_state=seed, verbose=0, **short)
+
+
+def _maestro_sax(*, seed: int, quick: bool) -> Any:
+    # MAESTRO's setting for DSADS: 20 symbols, one timepoint a segment
+    return make_pipeline(
+        SAXTokenizer(alphabet_size=20, segment_length=1), _maestro(seed=seed, quick=quick)
+    )
+
+
+def _extra_trees(*, seed: int, quick: bool) -> Any:
+    trees = ExtraTreesClassifier(50 if quick else 200, random_state=seed, n_jobs=-1)
+    return make_pipeline(PanelSummarizer(), trees)
+
+
+def _boosting(*, seed: int, quick: bool) -> Any:
+    trees = HistGradientBoostingClassifier(max_iter=20 if quick else 100, random_state=seed)
+    return make_pipeline(PanelSummarizer(), trees)
+
+
+CLASSIFIERS: dict[str, Method] = {
+    "Maestro": Method(_maestro),
+    "Maestro, SAX": Method(_maestro_sax),
+    "ExtraTrees on summaries": Method(_extra_trees, copies=True),
+    "HistGradientBoosting on summaries": Method(_boosting, copies=True),
+}
+
+
+def choose(
+    methods: dict[str, Method], names: list[str] | None, default: list[str]
+) -> dict[str, Method]:
+    """The methods asked for.
+
+    Parameters
+    ----------
+    methods : dict of str to Method
+        All there are.
+    names : list of str or None
+        What ``--methods`` said; None for the default.
+    default : list of str
+        The rows of a table.
+
+    Returns
+    -------
+    dict of str to Method
+        In the order of the names.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    names = default if names is None else names
+    unknown = [name for name in names if name not in methods]
+    if unknown:
+        raise ValueError(f"--methods has {unknown}; the methods are {list(methods)}.")
+    return {name: methods[name] for name in names}

@@ -1,0 +1,223 @@
+"""What every method of a table is asked: same folds, same hidden sensors, same scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from ..metrics import expected_calibration_error, negative_log_likelihood
+from ..panel import Panel
+from ..transforms import mask_panel
+from ._costs import count_macs, count_parameters, peak_memory
+
+__all__ = ["Data", "Fold", "Method", "evaluate_classifier", "leave_groups_out", "thin"]
+
+# Test masks and training masks are drawn from different seeds.
+_TEST_MASK_SEED = 1_000
+# Samples of which the multiply-accumulates are counted.
+_N_COUNTED = 4
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set of a table: panel, classes 0 .. K-1, and the subject of each sample."""
+
+    name: str
+    panel: Panel
+    y: NDArray[Any]
+    groups: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.panel)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows to train on and rows to test on."""
+
+    name: str
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of a table.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(seed=..., quick=...)`` gives an unfitted estimator that takes a Panel.
+    copies : bool, default=False
+        Whether it trains on two copies of the data: complete, and with each modality hidden with
+        probability .3. For peers that have no modality dropout of their own.
+    """
+
+    make: Callable[..., Any]
+    copies: bool = False
+
+
+def leave_groups_out(groups: NDArray[Any], n_out: int = 2) -> list[Fold]:
+    """Folds that hold out ``n_out`` whole groups, each group once, in their order.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,)
+        The group of each sample.
+    n_out : int, default=2
+        Groups in a test part. The last fold has fewer where the number does not divide.
+
+    Returns
+    -------
+    list of Fold
+        Named after the groups held out, ``"1+2"``.
+
+    Raises
+    ------
+    ValueError
+        If nobody would be left to train on.
+
+    Examples
+    --------
+    >>> [fold.name for fold in leave_groups_out(np.array([1, 1, 2, 3, 4, 4]))]
+    ['1+2', '3+4']
+    """
+    names = np.unique(groups)
+    if len(names) <= n_out:
+        raise ValueError(
+            f"There are {len(names)} groups ({names.tolist()}); more than {n_out} are needed to "
+            f"hold {n_out} out."
+        )
+    folds = []
+    for first in range(0, len(names), n_out):
+        held_out = names[first : first + n_out]
+        is_test = np.isin(groups, held_out)
+        folds.append(
+            Fold("+".join(map(str, held_out)), np.flatnonzero(~is_test), np.flatnonzero(is_test))
+        )
+    return folds
+
+
+def thin(fold: Fold, data: Data, step: int) -> Fold:
+    """The fold with every ``step``-th sample of each class and group, for a shortened run.
+
+    Parameters
+    ----------
+    fold : Fold
+        Rows of ``data``.
+    data : Data
+        Its classes and groups.
+    step : int
+        1 keeps everything.
+
+    Returns
+    -------
+    Fold
+        Of the same name.
+    """
+
+    def every(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        _, stratum = np.unique(
+            np.stack([data.y[rows].astype(str), data.groups[rows].astype(str)]),
+            axis=1,
+            return_inverse=True,
+        )
+        stratum = stratum.ravel()
+        order = np.argsort(stratum, kind="stable")
+        ranked = stratum[order]
+        first = np.flatnonzero(np.diff(ranked, prepend=-1))  # where each stratum begins
+        rank = np.arange(len(rows)) - first[np.cumsum(np.diff(ranked, prepend=-1) != 0) - 1]
+        return np.sort(rows[order[rank % step == 0]])
+
+    return Fold(fold.name, every(fold.train), every(fold.test))
+
+
+def evaluate_classifier(
+    method: Method,
+    data: Data,
+    fold: Fold,
+    *,
+    seed: int,
+    fractions: Sequence[float],
+    quick: bool = False,
+) -> list[dict[str, Any]]:
+    """Scores of one method on one fold, with more and more sensors silent, and what it costs.
+
+    Parameters
+    ----------
+    method : Method
+        What is fitted.
+    data : Data
+        All samples.
+    fold : Fold
+        Which of them are trained on and which are tested.
+    seed : int
+        Of the method and of the masks. The masks depend on it and on the sample alone, so all
+        methods see the same.
+    fractions : sequence of float
+        Probabilities with which each modality of a test sample is hidden; each sample keeps one.
+    quick : bool, default=False
+        Handed to the method, for a shorter training.
+
+    Returns
+    -------
+    list of dict
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll`` and, with two
+        classes, ``auroc``; ``fit_seconds``; ``predict_ms``, milliseconds a sample; ``peak_mb``,
+        memory above that of the data, and ``gpu_peak_mb``; ``parameters``; ``macs``,
+        multiply-accumulates a sample. The last two are None where the method has no network.
+    """
+    train, test = data.panel[fold.train], data.panel[fold.test]
+    y_train, y_test = data.y[fold.train], data.y[fold.test]
+    estimator = method.make(seed=seed, quick=quick)
+    with peak_memory() as memory:
+        if method.copies:
+            train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
+            y_train = np.concatenate([y_train, y_train])
+        start = time.perf_counter()
+        estimator.fit(train, y_train)
+        fit_seconds = time.perf_counter() - start
+        rows = []
+        for fraction in fractions:
+            hidden = mask_panel(test, fraction=fraction, seed=_TEST_MASK_SEED + seed)
+            start = time.perf_counter()
+            proba = estimator.predict_proba(hidden)
+            seconds = time.perf_counter() - start
+            rows.append(
+                {
+                    "fraction": float(fraction),
+                    **_scores(y_test, proba, estimator.classes_),
+                    "predict_ms": 1e3 * seconds / len(test),
+                }
+            )
+    costs = {
+        "fit_seconds": fit_seconds,
+        "peak_mb": memory.peak_mb,
+        "gpu_peak_mb": memory.gpu_peak_mb,
+        "parameters": count_parameters(estimator),
+        "macs": count_macs(estimator, test[:_N_COUNTED]),
+        "n_train": len(train),
+        "n_test": len(test),
+    }
+    return [{**row, **costs} for row in rows]
+
+
+def _scores(y: NDArray[Any], proba: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
+    predicted = classes[proba.argmax(axis=1)]
+    scores = {
+        # Over the classes that occur in the test part: one that no test subject did has no recall.
+        "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
+        "accuracy": float(accuracy_score(y, predicted)),
+    }
+    if np.isin(y, classes).all():
+        scores["ece"] = float(expected_calibration_error(y, proba, labels=classes))
+        scores["nll"] = float(negative_log_likelihood(y, proba, labels=classes))
+        if len(classes) == 2 and len(np.unique(y)) == 2:
+            scores["auroc"] = float(roc_auc_score(y, proba[:, 1]))
+    return scores

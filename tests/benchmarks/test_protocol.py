@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.pipeline import make_pipeline
+
+from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
+from mts_fusion.benchmarks._protocol import (
+    Data,
+    Method,
+    evaluate_classifier,
+    leave_groups_out,
+    thin,
+)
+from mts_fusion.datasets import make_panel_classification
+from mts_fusion.transforms import PanelSummarizer
+
+
+@pytest.fixture
+def data():
+    panel, y, groups = make_panel_classification(120, return_groups=True, random_state=0)
+    return Data("synthetic", panel, y, groups)
+
+
+class Spy:
+    """A classifier that keeps what it was given."""
+
+    seen: list
+
+    def __init__(self):
+        self.seen = []
+
+    def fit(self, X, y):
+        self.n_train, self.hidden = len(X), 1 - X.available.mean()
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        self.seen.append(X)
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_folds_hold_out_whole_groups_and_cover_everyone(data):
+    folds = leave_groups_out(data.groups, 2)
+    assert [fold.name for fold in folds] == ["0+1", "2+3", "4"]
+    for fold in folds:
+        assert not set(data.groups[fold.train]) & set(data.groups[fold.test])
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(120))
+
+
+def test_too_few_groups_are_an_error():
+    with pytest.raises(ValueError, match=r"There are 2 groups .*; more than 2 are needed"):
+        leave_groups_out(np.array([1, 2, 2]))
+
+
+def test_thinning_keeps_the_share_of_each_class_and_group(data):
+    fold = leave_groups_out(data.groups, 2)[0]
+    thinned = thin(fold, data, 4)
+    for rows, kept in ((fold.train, thinned.train), (fold.test, thinned.test)):
+        assert set(kept) <= set(rows)
+        for label in range(3):
+            for group in np.unique(data.groups[rows]):
+                n = ((data.y[rows] == label) & (data.groups[rows] == group)).sum()
+                n_kept = ((data.y[kept] == label) & (data.groups[kept] == group)).sum()
+                assert n_kept == np.ceil(n / 4)
+
+
+def test_every_method_sees_the_same_hidden_sensors(data):
+    fold = leave_groups_out(data.groups, 2)[0]
+    spies = [Spy(), Spy()]
+    for spy in spies:
+        evaluate_classifier(
+            Method(lambda spy=spy, **_: spy), data, fold, seed=3, fractions=[0.0, 0.4]
+        )
+    for one, other in zip(spies[0].seen, spies[1].seen, strict=True):
+        np.testing.assert_array_equal(one.available, other.available)
+    assert spies[0].seen[0].available.all()
+    assert 0.2 < 1 - spies[0].seen[1].available.mean() < 0.5
+    assert spies[0].seen[1].available.any(axis=1).all()
+
+
+def test_peers_train_on_two_copies(data):
+    fold = leave_groups_out(data.groups, 2)[0]
+    spy = Spy()
+    evaluate_classifier(Method(lambda **_: spy, copies=True), data, fold, seed=0, fractions=[0.0])
+    assert spy.n_train == 2 * len(fold.train)
+    assert 0.08 < spy.hidden < 0.2
+
+
+def test_a_row_tells_scores_and_costs(data):
+    def make(seed, quick):
+        return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(20, random_state=seed))
+
+    fold = leave_groups_out(data.groups, 2)[0]
+    rows = evaluate_classifier(Method(make, copies=True), data, fold, seed=0, fractions=[0.0, 0.5])
+    assert [row["fraction"] for row in rows] == [0.0, 0.5]
+    assert rows[0]["macro_f1"] > 0.8 > rows[1]["ece"] >= 0
+    assert rows[0]["fit_seconds"] > 0
+    assert rows[0]["macs"] is rows[0]["parameters"] is None  # trees have no network
+
+
+def test_an_unknown_method_is_an_error():
+    with pytest.raises(ValueError, match=r"--methods has \['Magic'\]; the methods are \['Maestro'"):
+        choose(CLASSIFIERS, ["Magic"], [])

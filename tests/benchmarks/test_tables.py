@@ -1,0 +1,77 @@
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.pipeline import make_pipeline
+
+from mts_fusion.benchmarks import _dsads
+from mts_fusion.benchmarks.__main__ import main
+from mts_fusion.benchmarks._protocol import Method
+from mts_fusion.benchmarks._tables import TABLES, load, summarise
+from mts_fusion.transforms import PanelSummarizer
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Two activities of three subjects in the publisher's format."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "dsads_tiny.zip", "w") as archive:
+        for a in (1, 2):
+            for p in (1, 2, 3):
+                for s in range(1, 7):
+                    rows = rng.normal(a, 1, size=(125, 45)).round(2)
+                    text = "\n".join(",".join(map(str, row)) for row in rows)
+                    archive.writestr(f"data/a{a:02d}/p{p}/s{s:02d}.txt", text)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_methods(monkeypatch):
+    def make(seed, quick):
+        return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
+
+    methods = {name: Method(make, copies=True) for name in _dsads._ROWS}
+    monkeypatch.setattr(_dsads, "CLASSIFIERS", methods)
+
+
+def test_every_table_has_a_file():
+    for name in TABLES:
+        assert load(name).summary
+
+
+def test_the_dsads_table(home, tiny_methods, capsys, tmp_path):
+    out = tmp_path / "results"
+    command = ["dsads", "--data-home", str(home), "--out", str(out), "--seeds", "0", "1"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "| Maestro, SAX" in text
+    assert "MAESTRO with SAX, published" in text
+    assert "Paired differences" in text
+    assert "Must at p = 0.4: 0.84" in text
+    assert "SHORTENED" not in text
+    assert (out / "dsads.csv").exists()
+
+
+def test_a_shortened_table_says_so(home, tiny_methods, capsys):
+    command = ["dsads", "--data-home", str(home), "--quick", "--in-process"]
+    assert main([*command, "--methods", "Maestro"]) == 0
+    assert "SHORTENED" in capsys.readouterr().out
+
+
+def test_data_that_are_not_there_are_an_error_without_traceback(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MTS_FUSION_DATA", raising=False)
+    assert main(["dsads"]) == 2
+    assert "Pass data_home=PATH" in capsys.readouterr().err
+
+
+def test_summaries_tell_folds_from_seeds():
+    rows = [
+        {"method": "a", "fold": fold, "seed": seed, "f1": f1}
+        for fold, seed, f1 in [("x", 0, 0.8), ("x", 1, 0.9), ("y", 0, 0.6), ("y", 1, 0.6)]
+    ]
+    entry = summarise(rows, ["method"], "f1")["a",]
+    assert entry["mean"] == pytest.approx(0.725)
+    assert entry["folds"] == pytest.approx(np.std([0.85, 0.6], ddof=1))
+    assert entry["seeds"] == pytest.approx(np.std([0.8, 0.9], ddof=1) / 2)
+    assert entry["n"] == 4
