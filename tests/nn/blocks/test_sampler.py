@@ -87,41 +87,25 @@ def test_more_steps_than_trained_is_an_error(n_steps):
 def test_solvers_agree_with_diffusers(sampler):
     diffusers = pytest.importorskip("diffusers")
     schedule = NoiseSchedule()
-    betas = (1 - schedule.alpha).numpy()
-    steps = solver_steps(schedule, 8, "angle" if sampler == "ddim" else "log_snr")
+    settings = {
+        "num_train_timesteps": 50,
+        "trained_betas": (1 - schedule.alpha).numpy(),
+        "prediction_type": "sample",
+    }
     if sampler == "ddim":
-        other = diffusers.DDIMScheduler(
-            num_train_timesteps=50,
-            trained_betas=betas,
-            clip_sample=False,
-            prediction_type="sample",
-            set_alpha_to_one=True,
-        )
-        # It walks in equal strides; ours end at step 0, so its steps are set by hand.
-        other.set_timesteps(8)
+        n_steps = 50  # it walks in equal strides; ours need not
+        other = diffusers.DDIMScheduler(**settings, clip_sample=False)
+        other.set_timesteps(n_steps)
     else:
-        other = diffusers.DPMSolverMultistepScheduler(
-            num_train_timesteps=50,
-            trained_betas=betas,
-            prediction_type="sample",
-            algorithm_type="dpmsolver++",
-            final_sigmas_type="zero",
-            lower_order_final=True,
-        )
-        other.set_timesteps(timesteps=steps)
+        n_steps = 8
+        other = diffusers.DPMSolverMultistepScheduler(**settings, final_sigmas_type="zero")
+        other.set_timesteps(timesteps=solver_steps(schedule, n_steps, "log_snr"))
 
     def denoise(z, step):
         return torch.tanh(z * schedule.signal[step] + 0.3)
 
     z = torch.randn(100, generator=torch.Generator().manual_seed(0))
-    ours = SOLVERS[sampler](denoise, z, schedule, 8)
-    theirs = z
-    if sampler == "ddim":
-        for step, after in zip(steps, [*steps[1:], -1], strict=True):
-            other.num_inference_steps = 1
-            other.config["num_train_timesteps"] = step - after
-            theirs = other.step(denoise(theirs, step), step, theirs).prev_sample
-    else:
-        for step in other.timesteps:
-            theirs = other.step(denoise(theirs, int(step)), step, theirs).prev_sample
+    ours, theirs = SOLVERS[sampler](denoise, z, schedule, n_steps), z
+    for step in other.timesteps:
+        theirs = other.step(denoise(theirs, int(step)), step, theirs).prev_sample
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,249 @@
+"""The conditional diffusion network."""
+
+import pytest
+import torch
+
+from mts_fusion.nn.blocks import set_generator
+from mts_fusion.nn.networks._diffusion import ConditionalDiffusion
+from mts_fusion.panel import Modality, Schema, Vocabulary
+
+SCHEMA = Schema(
+    (Modality("acc", 3, 10, rate=4.0), Modality("temp", 1, 3, rate=1.0), Modality("note", 70, 1))
+)
+SMALL = {
+    "d_model": 8,
+    "n_heads": 2,
+    "n_layers": 1,
+    "n_encoder_layers": 1,
+    "d_context": 8,
+    "d_time": 8,
+    "d_feature": 4,
+    "d_step": 8,
+}
+CSDI = {"n_encoder_layers": 0, "patch_length": 1, "prior": "standard", "target": "noise"}
+
+
+def make_net(schema=SCHEMA, seed=0, **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = ConditionalDiffusion(schema, **{**SMALL, **options})
+        for layer in net.out:  # not zero, as after training
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    return net.eval()
+
+
+def make_batch(n=4, schema=SCHEMA, missing=0.4):
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(n, m.n_timepoints, m.n_channels) for m in schema]
+    observed = [torch.rand(shape, generator=generator) > missing for shape in shapes]
+    values = [torch.randn(shape, generator=generator) for shape in shapes]
+    return [torch.where(o, x, 0.0) for x, o in zip(values, observed, strict=True)], observed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        CSDI,
+        {"conditioning": "target"},
+        {"gating": "fixed"},
+        {"schedule": "cosine"},
+    ],
+)
+def test_a_gradient_reaches_every_parameter(options):
+    net = make_net(**options).train()
+    set_generator(net, torch.Generator().manual_seed(0))
+    output = net(*make_batch())
+    output.loss.backward()
+    assert output.prediction.shape == (4, 0)
+    assert torch.isfinite(output.loss)
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+
+
+def test_training_lowers_the_loss():
+    schema = Schema((Modality("a", 2, 8), Modality("b", 1, 4)))
+    level = torch.randn(64, 1, 1, generator=torch.Generator().manual_seed(0))
+    values = [level.expand(-1, 8, 2).contiguous(), level.expand(-1, 4, 1).contiguous()]
+    observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
+    net = make_net(schema)
+    set_generator(net, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    before = net(values, observed).loss.item()
+    net.train()
+    for _ in range(40):
+        optimizer.zero_grad()
+        net(values, observed).loss.backward()
+        optimizer.step()
+    net.eval()
+    assert net(values, observed).loss.item() < before - 0.5
+    # A wholly absent modality is generated from the other.
+    observed[0][:] = False
+    drawn = net.sample(values, observed, n_samples=5)[0].median(1).values.mean((1, 2))
+    assert torch.corrcoef(torch.stack([drawn, level[:, 0, 0]]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("sampler", ["flow2m", "dpm++2m", "ddim", "ddpm"])
+@pytest.mark.parametrize("options", [{}, CSDI])
+def test_samples_do_not_depend_on_batch_order_or_chunks(sampler, options):
+    net, (values, observed) = make_net(**options), make_batch()
+    arguments = {"n_samples": 5, "n_steps": 3, "sampler": sampler}
+    with torch.inference_mode():
+        drawn = net.sample(values, observed, **arguments, batch_size=8)
+        order = torch.tensor([3, 1])
+        part = net.sample([x[order] for x in values], [o[order] for o in observed], **arguments)
+    for a, b in zip(drawn, part, strict=True):
+        torch.testing.assert_close(a[order], b, atol=1e-4, rtol=1e-4)
+
+
+def test_more_samples_keep_the_first_and_another_seed_changes_them():
+    net, (values, observed) = make_net(), make_batch()
+    with torch.inference_mode():
+        few = net.sample(values, observed, n_samples=2)[0]
+        many = net.sample(values, observed, n_samples=4)[0]
+        other = net.sample(values, observed, n_samples=2, seed=1)[0]
+    torch.testing.assert_close(few, many[:, :2], atol=1e-5, rtol=1e-5)
+    gap = ~observed[0][:, None].expand_as(few)
+    assert (few[gap] != other[gap]).all()
+    assert (few[:, 0][gap[:, 0]] != few[:, 1][gap[:, 0]]).all()
+
+
+def test_observed_entries_come_back_bit_by_bit():
+    values, observed = make_batch()
+    for x, seen, drawn in zip(
+        values, observed, make_net().sample(values, observed, n_samples=2), strict=True
+    ):
+        kept = seen[:, None].expand_as(drawn)
+        assert torch.equal(drawn[kept], x[:, None].expand_as(drawn)[kept])
+
+
+@pytest.mark.parametrize("options", [{}, CSDI, {"conditioning": "none"}])
+def test_values_behind_missing_entries_do_not_matter(options):
+    net, (values, observed) = make_net(**options), make_batch()
+    other = [torch.where(o, x, 9.0) for x, o in zip(values, observed, strict=True)]
+    for a, b in zip(net.sample(values, observed), net.sample(other, observed), strict=True):
+        gap = torch.isfinite(a)
+        assert torch.equal(a[gap], b[gap])
+    assert torch.equal(net(values, observed).loss, net(other, observed).loss)
+
+
+def test_nothing_observed_gives_finite_samples_and_loss():
+    net, (values, observed) = make_net(), make_batch()
+    observed = [torch.zeros_like(o) for o in observed]
+    assert all(torch.isfinite(x).all() for x in net.sample(values, observed, n_samples=2))
+    assert torch.isfinite(net(values, observed).loss)
+
+
+def test_the_gate_weighs_the_available_auxiliaries_alone():
+    net, (values, observed) = make_net(), make_batch()
+    observed[1][0], observed[1][1:] = False, True
+    gate = net._condition(values, observed, None).gate
+    torch.testing.assert_close(gate.sum(2), torch.ones(4, 3))
+    assert not gate.diagonal(dim1=1, dim2=2).any()
+    assert not gate[0, :, 1].any()
+    assert gate[1, 0, 1] > 0
+    fixed = make_net(gating="fixed")._condition(values, observed, None).gate
+    torch.testing.assert_close(fixed[1, 0], torch.tensor([0.0, 0.5, 0.5]))
+
+
+def test_conditioning_decides_what_a_sample_depends_on():
+    values, observed = make_batch()
+    own, other = [x.clone() for x in values], [x.clone() for x in values]
+    own[0] += 1.0
+    other[1] += 1.0
+    for conditioning, sees_own, sees_other in (
+        ("cross", True, True),
+        ("target", True, False),
+        ("none", False, False),
+    ):
+        net = make_net(conditioning=conditioning)
+        # The noise follows the content, so the part before the noise is compared.
+        base, with_own, with_other = (
+            net._condition(x, observed, None).location[:, :30] for x in (values, own, other)
+        )
+        if conditioning == "none":
+            assert torch.equal(base, with_own)
+        torch.nn.init.normal_(net.prior_out[0].weight)
+        base, with_own, with_other = (
+            net._condition(x, observed, None).location[:, :30] for x in (values, own, other)
+        )
+        assert torch.equal(base, with_own) != sees_own
+        assert torch.equal(base, with_other) != sees_other
+
+
+def test_the_record_has_a_row_for_each_sample():
+    record = make_net()(*make_batch(), record=True).record
+    assert {key: tuple(x.shape) for key, x in record.items()} == {
+        "gate": (4, 3, 3),
+        "error": (4, 3),
+    }
+
+
+def test_other_lengths_and_given_times_pass():
+    net = make_net()
+    values = [torch.zeros(2, 13, 3), torch.zeros(2, 2, 1), torch.zeros(2, 1, 70)]
+    observed = [torch.rand_like(x) > 0.5 for x in values]
+    times = [torch.arange(13).expand(2, -1) / 4.0, None, None]
+    implicit = net.sample(values, observed, None, n_samples=2)
+    explicit = net.sample(values, observed, times, n_samples=2)
+    torch.testing.assert_close(implicit[0], explicit[0])
+    later = net.sample(values, observed, [times[0] * 2, None, None], n_samples=2)
+    assert not torch.equal(later[0], explicit[0])
+
+
+def test_loss_in_evaluation_is_the_same_twice_and_free_of_the_order():
+    net, (values, observed) = make_net(), make_batch()
+    loss = net(values, observed).loss
+    assert torch.equal(loss, net(values, observed).loss)
+    back = net([x.flip(0) for x in values], [o.flip(0) for o in observed]).loss
+    torch.testing.assert_close(loss, back)
+
+
+def test_the_same_generator_gives_the_same_training_loss():
+    net, batch = make_net().train(), make_batch()
+    losses = []
+    for _ in range(2):
+        set_generator(net, torch.Generator().manual_seed(3))
+        losses.append(net(*batch).loss.item())
+    assert losses[0] == losses[1]
+
+
+def test_it_exports_with_a_free_batch_size():
+    schema = Schema((Modality("a", 2, 6), Modality("b", 1, 1)))
+    net, batch = make_net(schema), make_batch(3, schema)
+    shapes = [{0: torch.export.Dim("batch")}] * 2
+    program = torch.export.export(net, batch, dynamic_shapes=(shapes, shapes))
+    larger = make_batch(5, schema)
+    torch.testing.assert_close(program.module()(*larger).loss, net(*larger).loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"conditioning": "all"}, r"conditioning must be one of \['cross', 'target', 'none'\]"),
+        ({"target": "x"}, r"target must be one of \['velocity', 'noise'\], got 'x'"),
+        ({"prior": "x"}, r"prior must be one of \['learned', 'standard'\], got 'x'"),
+        ({"gating": "hard"}, "gating must be 'moe' or 'fixed', got 'hard'"),
+        ({"patch_length": 0}, "patch_length must be at least 1, got 0"),
+        ({"n_heads": 3}, "multiple of n_heads=3"),
+        ({"d_time": 7}, "must be even, got 7 and 8"),
+        ({"n_experts": 0}, "n_experts must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_net(**options)
+
+
+def test_wrong_options_of_sampling_are_named():
+    net, batch = make_net(), make_batch()
+    with pytest.raises(ValueError, match=r"sampler must be one of .* got 'euler'"):
+        net.sample(*batch, sampler="euler")
+    with pytest.raises(ValueError, match="n_steps=60, but a diffusion trained with 50 steps"):
+        net.sample(*batch, n_steps=60)
+
+
+def test_tokens_are_refused():
+    schema = Schema((Modality("words", 1, 5, vocabulary=Vocabulary(4)),))
+    with pytest.raises(ValueError, match="'words' has tokens, but a diffusion fills numbers"):
+        make_net(schema)
