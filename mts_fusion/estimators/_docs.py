@@ -1,0 +1,63 @@
+"""The text of each parameter that all methods share, once."""
+
+from __future__ import annotations
+
+__all__ = ["CLASSIFIER_ATTRIBUTES", "REGRESSOR_ATTRIBUTES", "TRAINING_PARAMETERS"]
+
+TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, default="adamw"
+        By name, or a class of ``torch.optim``.
+    lr : float
+        Highest learning rate; it rises for a twentieth of the steps and falls as half a cosine.
+    weight_decay : float
+        Pull of the weights towards 0. 0 is none; more helps where samples are few.
+    batch_size : int
+        Samples a step, and at a time in prediction; bounds the memory.
+    max_epochs : int
+        Passes over the training samples at most. Two (or more) passes are counted as one where
+        there are so many samples that a pass is long; see ``history_``.
+    patience : int or None
+        Epochs without a lower validation loss after which training stops; None never does. The
+        weights of the best epoch are kept either way.
+    validation_fraction : float
+        Share of the samples held out to choose the epoch and the temperature, stratified by class
+        or, where ``groups`` are given to ``fit``, whole groups. Below 10 held-out samples, or with
+        a class of one sample, none are held out and all epochs are run. 0 holds out none.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. Regressors take None only.
+    label_smoothing : float
+        Share of each target spread over all classes. Regressors ignore it.
+    calibration : {"auto", "temperature"} or None, default="auto"
+        ``"temperature"`` scales the logits by one number learnt from the held-out samples, with and
+        without the missing sensors of the training, and fails without them; ``"auto"`` does so
+        where there are any; None leaves the probabilities alone. Regressors ignore it.
+    n_estimators : int, default=1
+        Networks trained from different first weights, whose answers are averaged.
+    callbacks : list of skorch.callbacks.Callback or None, default=None
+        More callbacks for the training loop.
+    device : str, default="auto"
+        ``"auto"`` takes an accelerator where there is one; else a device of torch.
+    precision : {"float32", "bf16", "fp16"}, default="float32"
+        Of the matrix products in training and prediction.
+    warm_start : bool, default=False
+        Whether a second ``fit`` goes on from the weights of the first.
+    net_params : dict or None, default=None
+        More parameters of ``skorch.NeuralNet``.
+    random_state : int, RandomState or None, default=None
+        Seed of everything drawn. The same int gives the same bits, in threads and processes too.
+    verbose : int, default=0
+        Above 0, a bar over the epochs."""
+
+REGRESSOR_ATTRIBUTES = """schema_ : Schema
+        The modalities seen in ``fit``.
+    nets_ : list of PanelNet
+        The trained networks.
+    history_ : list of list of dict
+        Losses and seconds, by network and epoch.
+    n_iter_ : int
+        Epochs run.
+    n_features_in_ : int
+        Columns of a 2-D X, channels of a 3-D one, else modalities."""
+
+CLASSIFIER_ATTRIBUTES = f"""classes_ : array of shape (n_classes,)
+        The classes, sorted; for labels their positions.
+    {REGRESSOR_ATTRIBUTES}"""

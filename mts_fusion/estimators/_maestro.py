@@ -1,0 +1,204 @@
+"""MaestroClassifier and MaestroRegressor: the network of MAESTRO as scikit-learn estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from mts_fusion.nn import Maestro
+from mts_fusion.panel import Schema
+
+from ._base import PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+
+__all__ = ["MaestroClassifier", "MaestroRegressor"]
+
+_PARAMETERS = f"""d_model : int, default=64
+        Width of the tokens.
+    n_heads : int, default=8
+        Heads of the attention; divides ``d_model``.
+    n_intra_layers : int, default=2
+        Layers inside each modality.
+    n_cross_layers : int, default=2
+        Layers across modalities.
+    n_experts : int, default=4
+        Experts behind each cross-modal attention; 1 is a plain feed-forward layer.
+    n_active_experts : int, default=1
+        Experts a token passes through.
+    attention_budget : "learnt", float, dict of str to float, default="learnt"
+        Of n observed tokens of a modality, ``budget * log(n)`` attend. ``"learnt"`` from which
+        sensors are there; a number fixes it, for all or by modality.
+    max_budget : float, default=5.0
+        Largest budget that can be learnt.
+    modality_dropout : float, default=0.4
+        Rate at which each modality of a sample is hidden in training, reached after half the
+        epochs. 0 trains on what is there: then a sensor that fails later is a surprise.
+    dropout : float, default=0.1
+        Dropout in all layers.
+    balance_weight : float, default=0.0
+        Weight of the loss that spreads tokens over the experts.
+    patch_length : int, dict of str to int or None, default=None
+        Timepoints that make one token; None makes at most 32 tokens of each modality.
+    {TRAINING_PARAMETERS}"""
+
+
+class _Maestro(PanelEstimator):
+    """Abstract: the parameters of MAESTRO, and its network."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **PanelEstimator._parameter_constraints,
+        "d_model": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "n_intra_layers": [Interval(Integral, 0, None, closed="left")],
+        "n_cross_layers": [Interval(Integral, 0, None, closed="left")],
+        "n_experts": [Interval(Integral, 1, None, closed="left")],
+        "n_active_experts": [Interval(Integral, 1, None, closed="left")],
+        "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="left"), dict],
+        "max_budget": [Interval(Real, 0, None, closed="neither")],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        d_model: int = 64,
+        n_heads: int = 8,
+        n_intra_layers: int = 2,
+        n_cross_layers: int = 2,
+        n_experts: int = 4,
+        n_active_experts: int = 1,
+        attention_budget: str | float | Mapping[str, float] = "learnt",
+        max_budget: float = 5.0,
+        modality_dropout: float = 0.4,
+        dropout: float = 0.1,
+        balance_weight: float = 0.0,
+        patch_length: int | Mapping[str, int] | None = None,
+        optimizer: str | Callable[..., Any] = "adamw",
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        batch_size: int = 64,
+        max_epochs: int = 30,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        class_weight: Any = None,
+        label_smoothing: float = 0.05,
+        calibration: str | None = "auto",
+        n_estimators: int = 1,
+        callbacks: Sequence[Any] | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+        warm_start: bool = False,
+        net_params: Mapping[str, Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.d_model = d_model
+        self.n_heads = n_heads
+        self.n_intra_layers = n_intra_layers
+        self.n_cross_layers = n_cross_layers
+        self.n_experts = n_experts
+        self.n_active_experts = n_active_experts
+        self.attention_budget = attention_budget
+        self.max_budget = max_budget
+        self.modality_dropout = modality_dropout
+        self.dropout = dropout
+        self.balance_weight = balance_weight
+        self.patch_length = patch_length
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.calibration = calibration
+        self.n_estimators = n_estimators
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.warm_start = warm_start
+        self.net_params = net_params
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_module(self, schema: Schema, n_outputs: int) -> Maestro:
+        return Maestro(
+            schema,
+            n_outputs,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_intra_layers=self.n_intra_layers,
+            n_cross_layers=self.n_cross_layers,
+            n_experts=self.n_experts,
+            n_active_experts=self.n_active_experts,
+            attention_budget=self.attention_budget,
+            max_budget=self.max_budget,
+            modality_dropout=self.modality_dropout,
+            dropout=self.dropout,
+            balance_weight=self.balance_weight,
+            patch_length=self.patch_length,
+        )
+
+
+class MaestroClassifier(PanelClassifierMixin, _Maestro):
+    __doc__ = f"""Classifier of multimodal time series whose sensors fail, after MAESTRO [1]_.
+
+    Symbols or raw values of each modality become tokens, attend inside their modality within a
+    learnt budget, then across modalities, and pass through experts; a silent sensor takes no part.
+
+    Parameters
+    ----------
+    {_PARAMETERS}
+
+    Attributes
+    ----------
+    {CLASSIFIER_ATTRIBUTES}
+
+    References
+    ----------
+    .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
+       Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+
+    Examples
+    --------
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> X, y = make_panel_classification(n_samples=60, random_state=0)
+    >>> clf = MaestroClassifier(d_model=16, max_epochs=2, random_state=0).fit(X, y)
+    >>> clf.predict_proba(X[:5]).shape
+    (5, 3)
+    """
+
+
+class MaestroRegressor(PanelRegressorMixin, _Maestro):
+    __doc__ = f"""Regressor of multimodal time series whose sensors fail, after MAESTRO [1]_.
+
+    As :class:`MaestroClassifier`, for one or several numbers a sample.
+
+    Parameters
+    ----------
+    {_PARAMETERS}
+
+    Attributes
+    ----------
+    {REGRESSOR_ATTRIBUTES}
+
+    References
+    ----------
+    .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
+       Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+
+    Examples
+    --------
+    >>> from mts_fusion.datasets import make_panel_regression
+    >>> X, y = make_panel_regression(n_samples=60, random_state=0)
+    >>> MaestroRegressor(d_model=16, max_epochs=2, random_state=0).fit(X, y).predict(X[:5]).shape
+    (5,)
+    """

@@ -1,0 +1,183 @@
+"""The laws of docs/architecture.md, read from the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "mts_fusion"
+FLOORS = {
+    "panel": 1,
+    "nn": 2,
+    "datasets": 2,
+    "transforms": 2,
+    "metrics": 2,
+    "training": 3,
+    "inspection": 3,
+    "estimators": 4,
+    "benchmarks": 5,
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def _modules(path: Path) -> list[tuple[str, bool]]:
+    """Every module a file imports, absolute, and whether at import time."""
+    tree = ast.parse(path.read_text())
+    package = list(path.relative_to(ROOT.parent).with_suffix("").parts[:-1])
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names = [".".join([*base, *((node.module or "").split("."))]).rstrip(".")]
+            if node.level and not node.module:
+                names = [".".join([*base, alias.name]) for alias in node.names]
+        else:
+            continue
+        found += [(name, id(node) not in inside) for name in names]
+    return found
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def _imports_of(package: str) -> list[tuple[Path, str, bool]]:
+    return [
+        (path, name, at_import)
+        for path in FILES
+        if _room(path) == package
+        for name, at_import in _modules(path)
+    ]
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_go_down(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, name, _ in _imports_of(package)
+        if name.startswith("mts_fusion.")
+        and name.split(".")[1] != package
+        and FLOORS[name.split(".")[1]] >= FLOORS[package]
+    ]
+    assert not wrong
+
+
+def test_every_package_stands_on_a_floor() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(FLOORS)
+
+
+def test_no_circles_between_files() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        graph[module.removesuffix(".__init__")] = {
+            name for name, _ in _modules(path) if name.startswith("mts_fusion.")
+        }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join([*trail, module])
+        if module in done or module not in graph:
+            return
+        for other in graph[module]:
+            visit(other, (*trail, module))
+        done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_nn_imports_torch_the_standard_library_and_the_schema_only() -> None:
+    allowed = {*sys.stdlib_module_names, "torch"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, name, _ in _imports_of("nn")
+        if name.split(".")[0] not in allowed
+        and not name.startswith("mts_fusion.nn")
+        and name != "mts_fusion.panel._schema"
+    ]
+    assert not wrong
+
+
+def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_another() -> None:
+    """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none."""
+    bridges = {"from_numpy": "training/_batch.py", "numpy": "training/_net.py"}
+    both = {"training/_batch.py", "training/_net.py", "training/_task.py"}
+    wrong = []
+    for path in FILES:
+        name = str(path.relative_to(ROOT))
+        if _room(path) == "benchmarks":
+            continue
+        roots = {module.split(".")[0] for module, _ in _modules(path)}
+        if {"numpy", "torch"} <= roots and name not in both:
+            wrong.append(f"{name} imports both")
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if called and node.func.attr in bridges and name != bridges[node.func.attr]:
+                wrong.append(f"{name} calls {node.func.attr}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("library", "files"),
+    [
+        ("pandas", ["panel/_frames.py"]),
+        ("matplotlib", ["inspection/_display*.py", "benchmarks/*.py"]),
+        ("pooch", ["datasets/_cache.py"]),
+        ("urllib", ["datasets/_cache.py"]),
+        ("requests", []),
+    ],
+)
+def test_heavy_libraries_are_reached_from_their_rooms_inside_functions(
+    library: str, files: list[str]
+) -> None:
+    allowed = {path for pattern in files for path in ROOT.glob(pattern)}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}" + (" at import" if at_import else "")
+        for path in FILES
+        for name, at_import in _modules(path)
+        if name.split(".")[0] == library and (path not in allowed or at_import)
+    ]
+    assert not wrong
+
+
+def test_files_are_private_and_packages_say_what_is_public() -> None:
+    for path in FILES:
+        assert path.name.startswith("_"), path
+        if path.name == "__init__.py" and path.parent != ROOT:
+            assert "__all__" in path.read_text(), path
+
+
+def test_networks_import_where_scikit_learn_is_absent() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('sklearn', 'skorch', 'pandas', 'sktime'): sys.modules[name] = None\n"
+        "import mts_fusion.nn"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_is_light_and_silent(tmp_path: Path) -> None:
+    code = "import sys, mts_fusion; assert not {'torch', 'sklearn', 'pandas'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": str(ROOT.parent)},
+    )
+    assert done.stdout == done.stderr == ""
+    assert not list(tmp_path.iterdir())
