@@ -46,7 +46,7 @@ def main(quick: bool = False) -> list[dict[str, object]]:
         values = panel.values["wrist"].astype(np.float64)
         bounds = np.array(tokenizer.vocabularies_["wrist"].breakpoints)
         methods: dict[str, Callable[[], np.ndarray]] = {
-            "SAXTokenizer": lambda t=tokenizer, p=panel: t.transform(p).values["wrist"],
+            "SAXTokenizer": lambda t=tokenizer, v=values: t.transform({"wrist": v}).values["wrist"],
             "loop": lambda v=values, b=bounds: _loop(v, b),
             "numpy in loop": lambda v=values, b=bounds: _numpy_in_loop(v, b),
         }

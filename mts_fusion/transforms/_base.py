@@ -34,6 +34,8 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
+        assert tags.transformer_tags is not None
+        tags.transformer_tags.preserves_dtype = []  # the door makes float32 of all numbers
         return tags
 
     def _check_fit(self, X: Any) -> Panel:

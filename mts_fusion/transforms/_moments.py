@@ -62,6 +62,8 @@ def row_moments(values: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, n
     mean, sd : arrays of shape (n, C, 1)
         NaN where nothing was observed. ``sd`` is that of the population.
     """
+    if observed.all():
+        return values.mean(2, keepdims=True), values.std(2, keepdims=True)
     count = observed.sum(2, keepdims=True)
     with np.errstate(invalid="ignore"):
         mean = np.where(observed, values, 0.0).sum(2, keepdims=True) / count
