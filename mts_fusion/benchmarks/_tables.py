@@ -135,7 +135,8 @@ def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple
     -------
     dict of tuple to dict
         ``mean``: mean over folds of the mean over seeds; ``folds``: standard deviation over folds
-        of that mean; ``seeds``: mean over folds of the standard deviation over seeds; ``n``.
+        of that mean; ``seeds``: mean over folds of the standard deviation over seeds, each NaN
+        where there is only one; ``n``.
     """
     entries: dict[tuple[Any, ...], dict[Any, list[float]]] = {}
     for row in rows:
@@ -146,7 +147,7 @@ def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple
         entry: {
             "mean": float(np.mean([np.mean(x) for x in of_folds.values()])),
             "folds": _sd([float(np.mean(x)) for x in of_folds.values()]),
-            "seeds": float(np.mean([_sd(x) for x in of_folds.values()])),
+            "seeds": float(np.mean([_sd(x) for x in of_folds.values()])),  # NaN if one has one
             "n": sum(len(x) for x in of_folds.values()),
         }
         for entry, of_folds in entries.items()
@@ -154,7 +155,7 @@ def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple
 
 
 def _sd(numbers: Sequence[float]) -> float:
-    return float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
+    return float(np.std(numbers, ddof=1)) if len(numbers) > 1 else float("nan")
 
 
 def mean_and_spread(entry: Row | None, digits: int = 3) -> str:
@@ -170,7 +171,8 @@ def mean_and_spread(entry: Row | None, digits: int = 3) -> str:
     Returns
     -------
     str
-        Mean, then in brackets the standard deviation over folds and over seeds, if there are any.
+        Mean, then in brackets the standard deviation over folds and over seeds, ``-`` where there
+        is only one.
 
     Examples
     --------
@@ -186,6 +188,8 @@ def mean_and_spread(entry: Row | None, digits: int = 3) -> str:
 
 
 def _number(number: float, digits: int) -> str:
+    if np.isnan(number):
+        return "-"
     text = f"{number:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
