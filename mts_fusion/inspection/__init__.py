@@ -1,10 +1,30 @@
 """What a fitted estimator relies on and withstands: curves, importances, records, displays."""
 
+from mts_fusion.inspection._display_degradation import DegradationDisplay
+from mts_fusion.inspection._display_maps import AttentionMapDisplay, ExpertRoutingDisplay
+from mts_fusion.inspection._display_modalities import BudgetDisplay, ModalityImportanceDisplay
+from mts_fusion.inspection._display_reliability import ReliabilityDisplay
 from mts_fusion.inspection._importance import modality_importance
 from mts_fusion.inspection._noise import noise_robustness
+from mts_fusion.inspection._records import (
+    AttentionMaps,
+    attention_budgets,
+    attention_maps,
+    expert_routing,
+)
 from mts_fusion.inspection._robustness import missingness_curve, modality_subsets
 
 __all__ = [
+    "AttentionMapDisplay",
+    "AttentionMaps",
+    "BudgetDisplay",
+    "DegradationDisplay",
+    "ExpertRoutingDisplay",
+    "ModalityImportanceDisplay",
+    "ReliabilityDisplay",
+    "attention_budgets",
+    "attention_maps",
+    "expert_routing",
     "missingness_curve",
     "modality_importance",
     "modality_subsets",

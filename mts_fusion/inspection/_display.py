@@ -1,0 +1,102 @@
+"""The one place where matplotlib is imported, and what all displays draw alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "COLORS",
+    "draw_heatmap",
+    "metric_label",
+    "name_ticks",
+    "new_axes",
+    "percent",
+    "turn_long_labels",
+]
+
+# Okabe and Ito's colours, which readers with any colour vision tell apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#000000")
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "macro-F1",
+    "f1_score": "F1",
+    "neg_log_loss": "log-likelihood (nats)",
+    "negative_log_likelihood": "log-likelihood (nats)",
+    "neg_brier_score": "negative Brier score",
+    "brier_score": "negative Brier score",
+    "roc_auc": "AUROC",
+    "r2": "R²",
+}
+
+
+def new_axes(caller: str, ax: Any, figsize: tuple[float, float]) -> tuple[Any, Any]:
+    """``(figure, axes)``: those given, or new ones of ``figsize`` in inches."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib: pip install 'mts-fusion[plot]'."
+        ) from error
+    if ax is None:
+        figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+        return figure, ax
+    return ax.figure, ax
+
+
+def metric_label(metric: str) -> str:
+    """The name of a metric as one writes it."""
+    return _METRICS.get(metric, metric.replace("_", " "))
+
+
+def percent(value: float, position: int | None = None) -> str:
+    """A share as a number of percent, for the ticks of an axis."""
+    return f"{100 * value:.3g}"
+
+
+def draw_heatmap(
+    ax: Any,
+    values: NDArray[Any],
+    *,
+    cmap: str,
+    label: str,
+    annotate: bool,
+    vmax: float | None = None,
+) -> Any:
+    """An image of shares from 0 with its colour bar; NaN is grey. Gives the image."""
+    shown = np.ma.masked_invalid(values)
+    ax.set_facecolor("#E4E4E4")
+    highest = vmax if vmax is not None else (float(shown.max()) if shown.count() else 1.0)
+    image = ax.imshow(shown, cmap=cmap, vmin=0, vmax=highest or 1.0, aspect="auto")
+    bar = ax.figure.colorbar(image, ax=ax, label=label, fraction=0.05, pad=0.03)
+    bar.ax.yaxis.set_major_formatter(percent)
+    if annotate:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isnan(value):
+                text, color = "–", "#555555"
+            else:
+                red, green, blue, _ = image.cmap(image.norm(value))
+                dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+                text, color = f"{100 * value:.0f}", "white" if dark else "black"
+            ax.text(column, row, text, ha="center", va="center", color=color, fontsize="small")
+    return image
+
+
+def name_ticks(axis: Any, names: Sequence[str]) -> None:
+    """A tick for each name."""
+    axis.set_ticks(range(len(names)), labels=list(names))
+
+
+def turn_long_labels(axis: Any) -> None:
+    """Turn the labels of an x axis where they would run into each other."""
+    labels = axis.get_ticklabels()
+    if sum(len(text.get_text()) for text in labels) > 30:
+        axis.set_tick_params(rotation=45)
+        for text in labels:
+            text.set_horizontalalignment("right")
+            text.set_rotation_mode("anchor")

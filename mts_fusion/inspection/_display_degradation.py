@@ -1,0 +1,234 @@
+"""DegradationDisplay: the score as more of the input is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score
+
+from mts_fusion.inspection._display import COLORS, metric_label, new_axes, percent
+from mts_fusion.inspection._robustness import missingness_curve
+from mts_fusion.panel._frames import as_frame
+
+__all__ = ["DegradationDisplay"]
+
+_HIDDEN = {
+    "modality": "Modalities hidden (%)",
+    "block": "Time hidden, one block a modality (%)",
+    "span": "Time hidden, one span a channel (%)",
+    "point": "Values hidden (%)",
+}
+
+
+class DegradationDisplay:
+    """Curve of the score over the share of the input that is hidden.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        From :func:`missingness_curve`.
+    metric : str or None, default=None
+        Metric to draw; None where the curve has only one.
+    name : str or None, default=None
+        Name in the legend; None: no legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        Mean over the repeats.
+    band_ : matplotlib PolyCollection or None
+        One standard deviation of the repeats around it; None where each share has one repeat.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Raises
+    ------
+    ValueError
+        If the curve has no such metric, or several and none is chosen.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> from mts_fusion.inspection import missingness_curve
+    >>> from mts_fusion.transforms import PanelSummarizer
+    >>> X, y = make_panel_classification(60, random_state=0)
+    >>> model = make_pipeline(PanelSummarizer(), HistGradientBoostingClassifier(max_iter=5))
+    >>> curve = missingness_curve(model.fit(X, y), X, y, n_repeats=2, random_state=0)
+    >>> display = DegradationDisplay(curve, name="trees").plot()
+    >>> display.ax_.get_xlabel()
+    'Modalities hidden (%)'
+    """
+
+    def __init__(self, curve: Any, *, metric: str | None = None, name: str | None = None) -> None:
+        known = list(dict.fromkeys(curve["metric"]))
+        if metric is None and len(known) > 1:
+            raise ValueError(f"The curve has the metrics {known}. Choose one: metric={known[0]!r}.")
+        if metric is not None and metric not in known:
+            raise ValueError(f"metric={metric!r} is not in the curve, which has {known}.")
+        self.curve = curve
+        self.metric = known[0] if metric is None else metric
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
+        pattern: str = "modality",
+        n_repeats: int = 5,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 1,
+        name: str | None = None,
+        ax: Any = None,
+        **line_kwargs: Any,
+    ) -> DegradationDisplay:
+        """Compute the curve of a fitted estimator and draw it.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; takes a Panel.
+        X : Panel or what ``as_panel`` takes
+            Test samples.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Their targets.
+        fractions, pattern, n_repeats, scoring, n_jobs, random_state, verbose
+            As in :func:`missingness_curve`, with one metric.
+        name : str or None, default=None
+            Name in the legend; None: the class of the estimator.
+        ax : matplotlib Axes or None, default=None
+            Where to draw, such as ``ax_`` of another display; None: a new figure.
+        **line_kwargs : dict
+            Handed to ``ax.plot``.
+
+        Returns
+        -------
+        DegradationDisplay
+            Drawn.
+        """
+        curve = missingness_curve(
+            estimator,
+            X,
+            y,
+            fractions=fractions,
+            pattern=pattern,
+            n_repeats=n_repeats,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        name = type(estimator).__name__ if name is None else name
+        return cls(curve, name=name).plot(ax=ax, **line_kwargs)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        predictions: Mapping[float, Sequence[ArrayLike]],
+        *,
+        metric: Callable[[ArrayLike, ArrayLike], float] = accuracy_score,
+        pattern: str = "modality",
+        name: str | None = None,
+        ax: Any = None,
+        **line_kwargs: Any,
+    ) -> DegradationDisplay:
+        """Draw the curve of predictions that were made before.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+            Targets.
+        predictions : dict of float to sequence of array-like of shape (n,)
+            For each hidden share, the predictions of each repeat.
+        metric : callable, default=accuracy_score
+            ``metric(y_true, y_pred)``.
+        pattern : {"modality", "point", "block", "span"}, default="modality"
+            What was hidden.
+        name : str or None, default=None
+            Name in the legend.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None: a new figure.
+        **line_kwargs : dict
+            Handed to ``ax.plot``.
+
+        Returns
+        -------
+        DegradationDisplay
+            Drawn.
+        """
+        cells = [
+            (float(fraction), repeat, float(metric(y_true, y_pred)))
+            for fraction, repeats in predictions.items()
+            for repeat, y_pred in enumerate(repeats)
+        ]
+        curve = as_frame(
+            {
+                "pattern": [pattern] * len(cells),
+                "fraction": [cell[0] for cell in cells],
+                "repeat": [cell[1] for cell in cells],
+                "metric": [getattr(metric, "__name__", "score")] * len(cells),
+                "score": [cell[2] for cell in cells],
+            }
+        )
+        return cls(curve, name=name).plot(ax=ax, **line_kwargs)
+
+    def plot(self, ax: Any = None, **line_kwargs: Any) -> DegradationDisplay:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw, such as ``ax_`` of another display; None: a new figure.
+        **line_kwargs : dict
+            Handed to ``ax.plot``.
+
+        Returns
+        -------
+        DegradationDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        self.figure_, self.ax_ = new_axes("DegradationDisplay.plot", ax, (5.5, 4.0))
+        ax = self.ax_
+        rows = self.curve[self.curve["metric"] == self.metric]
+        fraction, score = rows["fraction"].to_numpy(), rows["score"].to_numpy()
+        shares = np.unique(fraction)
+        mean = np.array([score[fraction == share].mean() for share in shares])
+        spread = np.array([score[fraction == share].std() for share in shares])
+        color = COLORS[len(ax.get_lines()) % len(COLORS)]
+        style = {"color": color, "marker": "o", "label": self.name, **line_kwargs}
+        (self.line_,) = ax.plot(shares, mean, **style)
+        self.band_ = None
+        if spread.any():
+            self.band_ = ax.fill_between(
+                shares, mean - spread, mean + spread, color=self.line_.get_color(), alpha=0.15, lw=0
+            )
+            if len(ax.collections) == 1:
+                self.band_.set_label(f"± 1 sd of {rows['repeat'].nunique()} draws")
+        pattern = rows["pattern"].iloc[0]
+        ax.set_xlabel(_HIDDEN.get(pattern, f"Hidden, {pattern} (%)"))
+        label = metric_label(self.metric)
+        ax.set_ylabel(label[:1].upper() + label[1:])
+        ax.set_xticks(np.union1d(shares, ax.get_xticks() if len(ax.get_lines()) > 1 else shares))
+        ax.xaxis.set_major_formatter(percent)
+        ax.grid(alpha=0.3)
+        if self.name is not None:
+            ax.legend(frameon=False)
+        return self

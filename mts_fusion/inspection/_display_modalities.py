@@ -1,0 +1,279 @@
+"""One bar or box a modality: its importance, its attention budget."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mts_fusion.inspection._display import (
+    COLORS,
+    metric_label,
+    name_ticks,
+    new_axes,
+    turn_long_labels,
+)
+from mts_fusion.inspection._importance import modality_importance
+from mts_fusion.inspection._records import attention_budgets
+
+__all__ = ["BudgetDisplay", "ModalityImportanceDisplay"]
+
+_MEANING = {
+    "removal": "Fall in {} without the modality",
+    "permutation": "Fall in {} with the modality shuffled",
+    "shapley": "Shapley value: part of {} due to the modality",
+}
+
+
+class ModalityImportanceDisplay:
+    """Bars of the importance of each modality, the largest at the top.
+
+    Parameters
+    ----------
+    importance : DataFrame
+        From :func:`modality_importance`.
+    metric : str or None, default=None
+        Metric to draw; None where there is only one.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        One a modality; those below 0 in another colour.
+    errors_ : matplotlib ErrorbarContainer or None
+        Intervals of 95 % over what was drawn; None where nothing was.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric, or several and none is chosen.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> from mts_fusion.transforms import PanelSummarizer
+    >>> X, y = make_panel_classification(60, random_state=0)
+    >>> model = make_pipeline(PanelSummarizer(), HistGradientBoostingClassifier(max_iter=5))
+    >>> display = ModalityImportanceDisplay.from_estimator(model.fit(X, y), X, y)
+    >>> display.ax_.get_xlabel()
+    'Fall in score without the modality'
+    """
+
+    def __init__(self, importance: Any, *, metric: str | None = None) -> None:
+        known = list(dict.fromkeys(importance["metric"]))
+        if metric is None and len(known) > 1:
+            raise ValueError(f"The table has the metrics {known}. Choose one: metric={known[0]!r}.")
+        if metric is not None and metric not in known:
+            raise ValueError(f"metric={metric!r} is not in the table, which has {known}.")
+        self.importance = importance
+        self.metric = known[0] if metric is None else metric
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        method: Literal["removal", "permutation", "shapley"] = "removal",
+        n_repeats: int = 20,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 1,
+        ax: Any = None,
+        **bar_kwargs: Any,
+    ) -> ModalityImportanceDisplay:
+        """Compute the importances of a fitted estimator and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; takes a Panel.
+        X : Panel or what ``as_panel`` takes
+            Test samples.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Their targets.
+        method, n_repeats, scoring, n_jobs, random_state, verbose
+            As in :func:`modality_importance`, with one metric.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None: a new figure.
+        **bar_kwargs : dict
+            Handed to ``ax.barh``.
+
+        Returns
+        -------
+        ModalityImportanceDisplay
+            Drawn.
+        """
+        importance = modality_importance(
+            estimator,
+            X,
+            y,
+            method=method,
+            n_repeats=n_repeats,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        return cls(importance).plot(ax=ax, **bar_kwargs)
+
+    def plot(self, ax: Any = None, **bar_kwargs: Any) -> ModalityImportanceDisplay:
+        """Draw the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None: a new figure.
+        **bar_kwargs : dict
+            Handed to ``ax.barh``.
+
+        Returns
+        -------
+        ModalityImportanceDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        rows = self.importance[self.importance["metric"] == self.metric]
+        rows = rows.sort_values("importance", kind="stable")
+        height = 1.2 + 0.35 * len(rows)
+        self.figure_, self.ax_ = new_axes("ModalityImportanceDisplay.plot", ax, (5.5, height))
+        ax = self.ax_
+        value = rows["importance"].to_numpy()
+        error = 1.96 * rows["standard_error"].to_numpy()
+        place = np.arange(len(rows))
+        colors = np.where(value < 0, COLORS[1], COLORS[0])
+        self.bars_ = ax.barh(place, value, **{"color": colors, "height": 0.7, **bar_kwargs})
+        self.errors_ = None
+        if np.nansum(error) > 0:
+            self.errors_ = ax.errorbar(
+                value, place, xerr=error, fmt="none", ecolor="#333333", capsize=3, lw=1.2
+            )
+            self.errors_.set_label("95 % interval")
+            ax.legend(frameon=False, loc="lower right")
+        name_ticks(ax.yaxis, rows["modality"].tolist())
+        ax.axvline(0, color="#333333", lw=0.8)
+        ax.grid(axis="x", alpha=0.3)
+        ax.set_axisbelow(True)
+        ax.set_xlabel(_MEANING[rows["method"].iloc[0]].format(metric_label(self.metric)))
+        return self
+
+
+class BudgetDisplay:
+    """Boxes of the attention budget of each modality, where it was there and where it was silent.
+
+    Parameters
+    ----------
+    budgets : DataFrame
+        From :func:`attention_budgets`.
+
+    Attributes
+    ----------
+    boxes_ : dict of str to dict
+        The boxes of matplotlib: ``"available"``, and ``"silent"`` where any was.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Examples
+    --------
+    >>> class Fitted:
+    ...     def explain(self, X):
+    ...         return {"budget": np.array([[3.0, 1.5], [2.0, 0.5]])}
+    >>> X = {"acc": np.zeros((2, 3, 8)), "hr": np.zeros((2, 1, 2))}
+    >>> list(BudgetDisplay.from_estimator(Fitted(), X).boxes_)
+    ['available']
+    """
+
+    def __init__(self, budgets: Any) -> None:
+        self.budgets = budgets
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> BudgetDisplay:
+        """Read the budgets of a fitted estimator and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; see :func:`attention_budgets`.
+        X : Panel or what ``as_panel`` takes
+            Samples.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None: a new figure.
+
+        Returns
+        -------
+        BudgetDisplay
+            Drawn.
+        """
+        return cls(attention_budgets(estimator, X)).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> BudgetDisplay:
+        """Draw the boxes.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None: a new figure.
+
+        Returns
+        -------
+        BudgetDisplay
+            Drawn.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        names = list(dict.fromkeys(self.budgets["modality"]))
+        width = max(4.0, 1.5 + 0.7 * len(names))
+        self.figure_, self.ax_ = new_axes("BudgetDisplay.plot", ax, (width, 3.8))
+        ax = self.ax_
+        modality = self.budgets["modality"].to_numpy()
+        available = self.budgets["available"].to_numpy(dtype=bool)
+        budget = self.budgets["budget"].to_numpy()
+        silent = not available.all()
+        self.boxes_: dict[str, Any] = {}
+        kinds = [("available", available, COLORS[0], -0.18)]
+        if silent:
+            kinds.append(("silent", ~available, "#606060", 0.18))
+        for kind, rows, color, shift in kinds:
+            samples = [budget[rows & (modality == name)] for name in names]
+            self.boxes_[kind] = ax.boxplot(
+                samples,
+                positions=np.arange(len(names)) + (shift if silent else 0.0),
+                widths=0.3 if silent else 0.5,
+                patch_artist=True,
+                boxprops={"facecolor": color, "alpha": 0.5, "edgecolor": color},
+                medianprops={"color": "#222222", "lw": 1.5},
+                whiskerprops={"color": color},
+                capprops={"color": color},
+                flierprops={"marker": ".", "markersize": 3, "markeredgecolor": color},
+                manage_ticks=False,
+            )
+            self.boxes_[kind]["boxes"][0].set_label(f"modality {kind}")
+        name_ticks(ax.xaxis, names)
+        turn_long_labels(ax.xaxis)
+        ax.set_xlim(-0.6, len(names) - 0.4)
+        highest = float(np.nanmax(budget, initial=0.0)) or 1.0
+        ax.set_ylim(-0.04 * highest, 1.06 * highest)  # a budget of 0 stays in sight
+        ax.set_ylabel("Attention budget\n(queries per log of tokens)")
+        ax.grid(axis="y", alpha=0.3)
+        if silent:
+            ax.legend(
+                frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0.2
+            )
+        return self

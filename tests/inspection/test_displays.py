@@ -1,0 +1,199 @@
+"""Displays: what they draw, and that they say what is missing."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from mts_fusion.inspection import (  # noqa: E402
+    AttentionMapDisplay,
+    AttentionMaps,
+    BudgetDisplay,
+    DegradationDisplay,
+    ExpertRoutingDisplay,
+    ModalityImportanceDisplay,
+    ReliabilityDisplay,
+    missingness_curve,
+    modality_importance,
+)
+from mts_fusion.panel import Panel  # noqa: E402
+
+
+class Explains:
+    def explain(self, X):
+        n, n_modalities = X.shape
+        rng = np.random.default_rng(0)
+        places = np.repeat(np.arange(n_modalities), 3)
+        tokens = rng.dirichlet(np.ones(len(places)), size=(n, len(places)))
+        return {
+            "budget": rng.uniform(0, 5, size=(n, n_modalities)) * X.available,
+            "attention": rng.dirichlet(np.ones(n_modalities), size=(n, n_modalities)),
+            "gate": rng.dirichlet(np.ones(4), size=(n, len(places))),
+            "expert": rng.integers(4, size=(n, len(places), 1)),
+            "modality": np.tile(places, (n, 1)),
+            "available": X.available[:, places],
+            "token_attention": tokens,
+        }
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def panel():
+    values = {name: np.ones((6, 2, 4)) for name in ("chest_acc", "heart_rate", "skin_temperature")}
+    values["heart_rate"][2] = np.nan
+    return Panel(values)
+
+
+def texts_of_legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_degradation_draws_mean_and_spread(classifier, data):
+    display = DegradationDisplay.from_estimator(
+        classifier, *data, fractions=[0, 0.5], n_repeats=3, scoring="f1_macro", verbose=0
+    )
+    score = display.curve["score"].to_numpy()
+    np.testing.assert_allclose(display.line_.get_ydata(), [score[0], score[1:].mean()])
+    assert display.band_ is not None
+    assert display.ax_.get_ylabel() == "Macro-F1"
+    assert display.ax_.get_xlabel() == "Modalities hidden (%)"
+    assert texts_of_legend(display.ax_) == ["Pipeline", "± 1 sd of 3 draws"]
+    display.figure_.canvas.draw()
+    assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0", "50"]
+
+
+def test_a_second_curve_goes_into_the_same_axes_in_another_colour(classifier, data):
+    curve = missingness_curve(classifier, *data, fractions=[0, 0.5], n_repeats=2, verbose=0)
+    one = DegradationDisplay(curve, name="one").plot()
+    two = DegradationDisplay(curve, name="two").plot(ax=one.ax_, ls="--")
+    assert one.figure_ is two.figure_
+    assert one.line_.get_color() != two.line_.get_color()
+    assert two.line_.get_linestyle() == "--"
+
+
+def test_degradation_from_predictions_scores_each_repeat():
+    y = np.array([0, 1, 0, 1])
+    display = DegradationDisplay.from_predictions(
+        y, {0.0: [y], 0.4: [y, 1 - y]}, metric=f1_score, name="model"
+    )
+    np.testing.assert_allclose(display.line_.get_ydata(), [1.0, 0.5])
+    assert display.ax_.get_ylabel() == "F1"
+
+
+def test_one_of_several_metrics_has_to_be_chosen(classifier, data):
+    scoring = ["accuracy", "f1_macro"]
+    curve = missingness_curve(classifier, *data, fractions=[0], scoring=scoring, verbose=0)
+    with pytest.raises(ValueError, match=re.escape("Choose one: metric='accuracy'.")):
+        DegradationDisplay(curve)
+    with pytest.raises(ValueError, match="metric='r2' is not in the curve"):
+        DegradationDisplay(curve, metric="r2")
+    table = modality_importance(classifier, *data, scoring=scoring, verbose=0)
+    with pytest.raises(ValueError, match=re.escape("Choose one: metric='accuracy'.")):
+        ModalityImportanceDisplay(table)
+    with pytest.raises(ValueError, match="metric='r2' is not in the table"):
+        ModalityImportanceDisplay(table, metric="r2")
+    label = ModalityImportanceDisplay(table, metric="f1_macro").plot().ax_.get_xlabel()
+    assert label == "Fall in macro-F1 without the modality"
+
+
+def test_reliability_shows_the_error_and_the_share_of_the_samples(classifier, data):
+    display = ReliabilityDisplay.from_estimator(classifier, *data, n_bins=5, name="model")
+    (error,) = display.errors.values()
+    legend = ["calibrated", f"model (ECE {error:.3f})", "share of the samples"]
+    assert texts_of_legend(display.ax_) == legend
+    assert display.bars_.get_data().values.sum() == pytest.approx(1)
+    both = ReliabilityDisplay.from_estimator(classifier, *data, n_bins=5, ax=display.ax_)
+    assert both.ax_ is display.ax_
+    assert texts_of_legend(display.ax_).count("calibrated") == 1
+
+
+def test_reliability_of_each_class_has_a_line_each(classifier, data):
+    display = ReliabilityDisplay.from_estimator(classifier, *data, n_bins=4, kind="classwise")
+    assert list(display.curves) == ["0", "1", "2"]
+    assert len(display.lines_) == 3
+    assert display.bars_ is None
+    assert display.ax_.get_ylabel() == "Share in which the class is true"
+
+
+@pytest.mark.parametrize("method", ["removal", "permutation", "shapley"])
+def test_importance_is_sorted_and_has_errors_where_something_was_drawn(classifier, data, method):
+    display = ModalityImportanceDisplay.from_estimator(
+        classifier, *data, method=method, n_repeats=3, scoring="neg_log_loss", verbose=0
+    )
+    widths = [bar.get_width() for bar in display.bars_]
+    assert widths == sorted(widths)
+    assert (display.errors_ is not None) == (method == "permutation")
+    assert display.ax_.get_yticklabels()[0].get_text() == "m2"
+
+
+def test_budgets_get_a_box_where_available_and_where_silent(panel):
+    display = BudgetDisplay.from_estimator(Explains(), panel)
+    assert list(display.boxes_) == ["available", "silent"]
+    assert texts_of_legend(display.ax_) == ["modality available", "modality silent"]
+    assert list(BudgetDisplay.from_estimator(Explains(), panel[:2]).boxes_) == ["available"]
+
+
+def test_attention_is_the_mean_over_samples_with_the_modality(panel):
+    display = AttentionMapDisplay.from_estimator(Explains(), panel)
+    wanted = np.delete(display.maps.attention[:, 1], 2, axis=0).mean(axis=0)
+    np.testing.assert_allclose(display.image_.get_array()[1], wanted)
+    assert len(display.ax_.texts) == 9
+    one = AttentionMapDisplay.from_estimator(Explains(), panel, sample=2)
+    assert one.image_.get_array().mask[1].all()
+    assert one.ax_.texts[3].get_text() == "–"
+
+
+def test_attention_between_tokens_names_their_modalities(panel):
+    display = AttentionMapDisplay.from_estimator(Explains(), panel, level="token")
+    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert labels == list(panel.schema.names)
+    assert display.ax_.get_yticks().tolist() == [1, 4, 7]
+    assert len(display.ax_.texts) == 0
+
+
+def test_attention_over_time_is_labelled():
+    maps = AttentionMaps(np.full((1, 3, 8), 1 / 8), ("reference",) * 3, ("vitals",) * 8)
+    ax = AttentionMapDisplay(maps).plot().ax_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Timepoint of vitals", "Reference time")
+
+
+def test_a_sample_that_is_not_there_is_refused(panel):
+    with pytest.raises(ValueError, match=re.escape("sample=6 is not in [0, 5]")):
+        AttentionMapDisplay.from_estimator(Explains(), panel, sample=6)
+
+
+def test_expert_shares_of_a_modality_sum_to_one(panel):
+    display = ExpertRoutingDisplay.from_estimator(Explains(), panel)
+    np.testing.assert_allclose(display.image_.get_array().sum(axis=1), 1)
+    assert [text.get_text() for text in display.ax_.get_xticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_without_matplotlib_the_extra_is_named(panel, classifier, data, monkeypatch):
+    curve = missingness_curve(classifier, *data, fractions=[0], verbose=0)
+    importance = modality_importance(classifier, *data, verbose=0)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    calls = {
+        "DegradationDisplay": lambda: DegradationDisplay(curve).plot(),
+        "ReliabilityDisplay": lambda: ReliabilityDisplay.from_estimator(
+            classifier, *data, n_bins=3
+        ),
+        "ModalityImportanceDisplay": lambda: ModalityImportanceDisplay(importance).plot(),
+        "BudgetDisplay": lambda: BudgetDisplay.from_estimator(Explains(), panel),
+        "AttentionMapDisplay": lambda: AttentionMapDisplay.from_estimator(Explains(), panel),
+        "ExpertRoutingDisplay": lambda: ExpertRoutingDisplay.from_estimator(Explains(), panel),
+    }
+    for name, call in calls.items():
+        message = f"{name}.plot requires matplotlib: pip install 'mts-fusion[plot]'."
+        with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
+            call()
