@@ -1,6 +1,13 @@
 """Networks and the blocks of which they are built: torch only."""
 
 from mts_fusion.nn.blocks import ModuleOutput, set_generator
-from mts_fusion.nn.networks import Maestro, Trace
+from mts_fusion.nn.networks import ConditionalDiffusion, DiffusionSampler, Maestro, Trace
 
-__all__ = ["Maestro", "ModuleOutput", "Trace", "set_generator"]
+__all__ = [
+    "ConditionalDiffusion",
+    "DiffusionSampler",
+    "Maestro",
+    "ModuleOutput",
+    "Trace",
+    "set_generator",
+]

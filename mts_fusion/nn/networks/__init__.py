@@ -1,6 +1,7 @@
 """Networks: one paper, one file."""
 
+from mts_fusion.nn.networks._diffusion import ConditionalDiffusion, DiffusionSampler
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._trace import Trace
 
-__all__ = ["Maestro", "Trace"]
+__all__ = ["ConditionalDiffusion", "DiffusionSampler", "Maestro", "Trace"]

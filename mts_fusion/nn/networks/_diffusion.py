@@ -35,7 +35,7 @@ from mts_fusion.nn.blocks._sampler import (
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
 from mts_fusion.panel._schema import Schema
 
-__all__ = ["ConditionalDiffusion"]
+__all__ = ["ConditionalDiffusion", "DiffusionSampler"]
 
 _MAX_GROUPS = 64
 _SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample_ddim}
@@ -113,6 +113,9 @@ class ConditionalDiffusion(nn.Module):
     patch_length : int, default=4
         Consecutive timepoints in a token. 1 is the denoiser of CSDI; time falls with the patch
         length, detail may suffer. Modalities shorter than it are one patch.
+    channels_per_token : int or None, default=1
+        Consecutive channels in a token, whose patches a token holds together. 1 is CSDI; None puts
+        all channels of a modality in one token.
     d_context : int, default=128
         Width of the context of the other modalities.
     d_time : int, default=128
@@ -136,7 +139,7 @@ class ConditionalDiffusion(nn.Module):
         Growth of the noise.
     n_train_steps : int, default=50
         Steps T of the diffusion in training.
-    target : {"velocity", "noise"}, default="velocity"
+    parameterization : {"velocity", "noise"}, default="velocity"
         What the denoiser predicts: ``signal * noise - noise * x_0`` or the noise (eq. 7).
     prior : {"learned", "standard"}, default="learned"
         The latent is the gap less its expected value, in units of its expected width, both from the
@@ -187,6 +190,7 @@ class ConditionalDiffusion(nn.Module):
         n_layers: int = 2,
         n_encoder_layers: int = 3,
         patch_length: int = 4,
+        channels_per_token: int | None = 1,
         d_context: int = 128,
         d_time: int = 128,
         d_feature: int = 64,
@@ -198,7 +202,7 @@ class ConditionalDiffusion(nn.Module):
         hidden_fraction: float | None = None,
         schedule: str = "quad",
         n_train_steps: int = 50,
-        target: str = "velocity",
+        parameterization: str = "velocity",
         prior: str = "learned",
         time_unit: float | None = None,
     ) -> None:
@@ -211,7 +215,7 @@ class ConditionalDiffusion(nn.Module):
                 )
         for name, value, known in (
             ("conditioning", conditioning, ("cross", "target", "none")),
-            ("target", target, ("velocity", "noise")),
+            ("parameterization", parameterization, ("velocity", "noise")),
             ("prior", prior, ("learned", "standard")),
         ):
             if value not in known:
@@ -234,7 +238,7 @@ class ConditionalDiffusion(nn.Module):
         self.rates = [m.rate for m in schema]
         self.d_time = d_time
         self.conditioning = conditioning
-        self.target = target
+        self.parameterization = parameterization
         self.prior = prior
         self.generator: torch.Generator | None = None
         self.hide = HideObserved(mask_strategy, hidden_fraction)
@@ -245,7 +249,10 @@ class ConditionalDiffusion(nn.Module):
             _Patches(
                 m.n_channels,
                 min(patch_length, m.n_timepoints),
-                math.ceil(m.n_channels / _MAX_GROUPS),
+                max(
+                    m.n_channels if channels_per_token is None else channels_per_token,
+                    math.ceil(m.n_channels / _MAX_GROUPS),
+                ),
             )
             for m in schema
         )
@@ -328,6 +335,8 @@ class ConditionalDiffusion(nn.Module):
                 rate = self.rates[m]
                 t = torch.arange(x.shape[1], device=x.device) / (rate or 1.0)
                 t = t.expand(x.shape[0], -1)
+            else:
+                t = t.cummax(1).values  # the padding behind the last time stays there
             embedded = sinusoids(t / self.time_unit, self.d_time)  # (B, L, d_time)
             n_patches = patches.n_patches(x.shape[1])  # type: ignore[operator]
             more = n_patches * patches.patch - x.shape[1]  # type: ignore[operator]
@@ -436,7 +445,7 @@ class ConditionalDiffusion(nn.Module):
         """Estimate of ``x_0`` from a prediction at ``step (B,)``; ``z (B, S, Q)``."""
         signal, noise = self.schedule.signal[step], self.schedule.noise[step]
         signal, noise = signal[:, None, None], noise[:, None, None]
-        if self.target == "velocity":
+        if self.parameterization == "velocity":
             return signal * z - noise * predicted
         return (z - noise * predicted) / signal
 
@@ -494,7 +503,7 @@ class ConditionalDiffusion(nn.Module):
         z = torch.where(flat_hidden, self.schedule.add_noise(x, noise, step), noise)
         z = z.masked_fill(flat_known, 0.0)[:, None]
         predicted = self._denoise(z, step, given, shapes)[:, 0]
-        if self.target == "velocity":
+        if self.parameterization == "velocity":
             signal, level = self.schedule.signal[step], self.schedule.noise[step]
             wanted = signal[:, None] * noise - level[:, None] * x
         else:
@@ -596,3 +605,76 @@ class ConditionalDiffusion(nn.Module):
             torch.where(o[:, None], x[:, None], part.view(*part.shape[:2], *shape))
             for x, o, part, shape in zip(values, observed, parts, shapes, strict=True)
         ]
+
+
+class DiffusionSampler(nn.Module):
+    """Samples of a fitted :class:`ConditionalDiffusion` as the prediction of a network.
+
+    Parameters
+    ----------
+    network : ConditionalDiffusion
+        Fitted.
+    n_samples : int, default=20
+        Draws S.
+    n_steps : int, default=5
+        Steps of the sampler.
+    sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
+        See :meth:`ConditionalDiffusion.sample`.
+    seed : int, default=0
+        Another seed, other draws.
+    batch_size : int or None, default=None
+        Draws that pass the denoiser at once.
+
+    Notes
+    -----
+    ``prediction (B, S * Q)``: draw after draw, modality after modality, time before channels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mts_fusion.panel import Modality, Schema
+    >>> net = ConditionalDiffusion(Schema((Modality("acc", 3, 20),)), d_model=16, n_heads=2)
+    >>> sampler = DiffusionSampler(net.eval(), n_samples=4)
+    >>> sampler([torch.zeros(2, 20, 3)], [torch.zeros(2, 20, 3, dtype=bool)]).prediction.shape
+    torch.Size([2, 240])
+    """
+
+    def __init__(
+        self,
+        network: ConditionalDiffusion,
+        *,
+        n_samples: int = 20,
+        n_steps: int = 5,
+        sampler: str = "flow2m",
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.n_samples = n_samples
+        self.n_steps = n_steps
+        self.sampler = sampler
+        self.seed = seed
+        self.batch_size = batch_size
+
+    def forward(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None = None,
+        *,
+        record: bool = False,
+    ) -> ModuleOutput:
+        """Draw the samples."""
+        drawn = self.network.sample(
+            values,
+            observed,
+            times,
+            n_samples=self.n_samples,
+            n_steps=self.n_steps,
+            sampler=self.sampler,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        )
+        flat = torch.cat([x.flatten(2) for x in drawn], dim=2).flatten(1)
+        return ModuleOutput(flat, flat.new_zeros(()), {})

@@ -20,7 +20,7 @@ SMALL = {
     "d_feature": 4,
     "d_step": 8,
 }
-CSDI = {"n_encoder_layers": 0, "patch_length": 1, "prior": "standard", "target": "noise"}
+CSDI = {"n_encoder_layers": 0, "patch_length": 1, "prior": "standard", "parameterization": "noise"}
 
 
 def make_net(schema=SCHEMA, seed=0, **options):
@@ -221,7 +221,7 @@ def test_it_exports_with_a_free_batch_size():
     ("options", "message"),
     [
         ({"conditioning": "all"}, r"conditioning must be one of \['cross', 'target', 'none'\]"),
-        ({"target": "x"}, r"target must be one of \['velocity', 'noise'\], got 'x'"),
+        ({"parameterization": "x"}, r"parameterization must be one of \['velocity', 'noise'\]"),
         ({"prior": "x"}, r"prior must be one of \['learned', 'standard'\], got 'x'"),
         ({"gating": "hard"}, "gating must be 'moe' or 'fixed', got 'hard'"),
         ({"patch_length": 0}, "patch_length must be at least 1, got 0"),
