@@ -24,12 +24,12 @@ _HIDDEN = {
 
 
 class DegradationDisplay:
-    """Curve of the score over the share of the input that is hidden.
+    """Curve of the score over the share of the input that is hidden, or the modalities left.
 
     Parameters
     ----------
     curve : DataFrame
-        From :func:`missingness_curve`.
+        From :func:`missingness_curve`, or from :func:`modality_subsets`.
     metric : str or None, default=None
         Metric to draw; None where the curve has only one.
     name : str or None, default=None
@@ -38,9 +38,10 @@ class DegradationDisplay:
     Attributes
     ----------
     line_ : matplotlib Line2D
-        Mean over the repeats.
+        Mean over the repeats, or over the subsets of one size.
     band_ : matplotlib PolyCollection or None
-        One standard deviation of the repeats around it; None where each share has one repeat.
+        One standard deviation of the repeats, or of the subsets of one size, around it; None where
+        there is one of each.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -208,26 +209,34 @@ class DegradationDisplay:
         self.figure_, self.ax_ = new_axes("DegradationDisplay.plot", ax, (5.5, 4.0))
         ax = self.ax_
         rows = self.curve[self.curve["metric"] == self.metric]
-        fraction, score = rows["fraction"].to_numpy(), rows["score"].to_numpy()
-        shares = np.unique(fraction)
-        mean = np.array([score[fraction == share].mean() for share in shares])
-        spread = np.array([score[fraction == share].std() for share in shares])
+        by_subset = "n_modalities" in rows
+        place = rows["n_modalities" if by_subset else "fraction"].to_numpy()
+        score = rows["score"].to_numpy()
+        places = np.unique(place)
+        mean = np.array([score[place == at].mean() for at in places])
+        spread = np.array([score[place == at].std() for at in places])
         color = COLORS[len(ax.get_lines()) % len(COLORS)]
         style = {"color": color, "marker": "o", "label": self.name, **line_kwargs}
-        (self.line_,) = ax.plot(shares, mean, **style)
+        (self.line_,) = ax.plot(places, mean, **style)
         self.band_ = None
         if spread.any():
             self.band_ = ax.fill_between(
-                shares, mean - spread, mean + spread, color=self.line_.get_color(), alpha=0.15, lw=0
+                places, mean - spread, mean + spread, color=self.line_.get_color(), alpha=0.15, lw=0
             )
             if len(ax.collections) == 1:
-                self.band_.set_label(f"± 1 sd of {rows['repeat'].nunique()} draws")
-        pattern = rows["pattern"].iloc[0]
-        ax.set_xlabel(_HIDDEN.get(pattern, f"Hidden, {pattern} (%)"))
+                drawn = "subsets" if by_subset else f"{rows['repeat'].nunique()} draws"
+                self.band_.set_label(f"± 1 sd of the {drawn}")
+        ticks = places if len(ax.get_lines()) == 1 else np.union1d(places, ax.get_xticks())
+        ax.set_xticks(ticks)
+        if by_subset:
+            ax.set_xlabel("Modalities left (the others silent)")
+            ax.set_xlim(ticks.max() + 0.3, ticks.min() - 0.3)  # all first
+        else:
+            pattern = rows["pattern"].iloc[0]
+            ax.set_xlabel(_HIDDEN.get(pattern, f"Hidden, {pattern} (%)"))
+            ax.xaxis.set_major_formatter(percent)
         label = metric_label(self.metric)
         ax.set_ylabel(label[:1].upper() + label[1:])
-        ax.set_xticks(np.union1d(shares, ax.get_xticks() if len(ax.get_lines()) > 1 else shares))
-        ax.xaxis.set_major_formatter(percent)
         ax.grid(alpha=0.3)
         if self.name is not None:
             ax.legend(frameon=False)

@@ -215,7 +215,10 @@ class ReliabilityDisplay:
             xlabel=f"Confidence: probability {which}",
             ylabel="Share in which the class is true" if several else "Accuracy",
         )
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
+        if len(self.figure_.axes) == 1:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
+        else:  # beside the axes there are others
+            ax.legend(loc="upper left", fontsize="x-small", framealpha=0.8)
         return self
 
 

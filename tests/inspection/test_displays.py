@@ -21,6 +21,7 @@ from mts_fusion.inspection import (  # noqa: E402
     ReliabilityDisplay,
     missingness_curve,
     modality_importance,
+    modality_subsets,
 )
 from mts_fusion.panel import Panel  # noqa: E402
 
@@ -68,7 +69,7 @@ def test_degradation_draws_mean_and_spread(classifier, data):
     assert display.band_ is not None
     assert display.ax_.get_ylabel() == "Macro-F1"
     assert display.ax_.get_xlabel() == "Modalities hidden (%)"
-    assert texts_of_legend(display.ax_) == ["Pipeline", "± 1 sd of 3 draws"]
+    assert texts_of_legend(display.ax_) == ["Pipeline", "± 1 sd of the 3 draws"]
     display.figure_.canvas.draw()
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0", "50"]
 
@@ -80,6 +81,16 @@ def test_a_second_curve_goes_into_the_same_axes_in_another_colour(classifier, da
     assert one.figure_ is two.figure_
     assert one.line_.get_color() != two.line_.get_color()
     assert two.line_.get_linestyle() == "--"
+
+
+def test_degradation_over_subsets_goes_from_all_modalities_to_one(classifier, data):
+    table = modality_subsets(classifier, *data, verbose=0)
+    display = DegradationDisplay(table, name="model").plot()
+    assert display.line_.get_xdata().tolist() == [1, 2, 3]
+    np.testing.assert_allclose(display.line_.get_ydata()[0], table["score"][:3].mean())
+    left, right = display.ax_.get_xlim()
+    assert left > right
+    assert display.ax_.get_xlabel() == "Modalities left (the others silent)"
 
 
 def test_degradation_from_predictions_scores_each_repeat():
