@@ -1,0 +1,29 @@
+"""Ways to fuse the embeddings of modalities of which any may be missing."""
+
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens
+from mts_fusion.nn.strategies._early import EarlyFusion
+from mts_fusion.nn.strategies._hybrid import HybridFusion
+from mts_fusion.nn.strategies._late import LateFusion
+from mts_fusion.nn.strategies._low_rank import LowRankFusion
+from mts_fusion.nn.strategies._mag import MAGFusion
+from mts_fusion.nn.strategies._mult import MulTFusion
+from mts_fusion.nn.strategies._registry import STRATEGIES, get_strategy, register_strategy
+from mts_fusion.nn.strategies._tensor import TensorFusion
+from mts_fusion.nn.strategies._uncertainty import UncertaintyFusion
+
+__all__ = [
+    "EarlyFusion",
+    "Fusion",
+    "FusionOutput",
+    "HybridFusion",
+    "LateFusion",
+    "LowRankFusion",
+    "MAGFusion",
+    "MulTFusion",
+    "STRATEGIES",
+    "TensorFusion",
+    "Tokens",
+    "UncertaintyFusion",
+    "get_strategy",
+    "register_strategy",
+]

@@ -1,0 +1,132 @@
+"""What a way to fuse modalities takes and gives, and the shares that all of them need.
+
+Sizes: B batch, M modalities, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Fusion", "FusionOutput", "Tokens", "grown", "shares"]
+
+
+class Tokens(NamedTuple):
+    """The sequence behind each embedding.
+
+    Parameters
+    ----------
+    values : Tensor of shape (B, M, T, D)
+        Tokens of each modality, in the order of time.
+    observed : Tensor of shape (B, M, T)
+        Bool: which of them there are.
+    """
+
+    values: Tensor
+    observed: Tensor
+
+
+class FusionOutput(NamedTuple):
+    """What the modalities say together.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, n_outputs)
+        Logits or raw values.
+    record : dict of str to Tensor
+        What happened on the way, first axis the batch: ``weight (B, M)``, shares of the modalities
+        that sum to 1 over those available; ``modality_logits (B, M, n_outputs)``;
+        ``attention (B, M, M)``, rows that sum to 1 or are 0. A strategy has those that it uses.
+    """
+
+    logits: Tensor
+    record: dict[str, Tensor]
+
+
+class Fusion(nn.Module):
+    """Abstract: a strategy, from one embedding of each modality to logits.
+
+    Subclasses are built with ``(n_modalities, d_model, n_outputs, *, n_heads, dropout)`` and obey
+    three rules: a modality that is not available changes no bit of the output, the output is finite
+    even if none is, and ``forward`` draws random numbers through
+    ``mts_fusion.nn.blocks.Dropout`` only.
+
+    Attributes
+    ----------
+    needs_tokens : bool
+        Whether ``forward`` wants the tokens behind the embeddings too. False by default.
+    """
+
+    needs_tokens: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(
+        self, embeddings: Tensor, available: Tensor, tokens: Tokens | None = None
+    ) -> FusionOutput:
+        """Fuse.
+
+        Parameters
+        ----------
+        embeddings : Tensor of shape (B, M, D)
+            One embedding of each modality; finite, but meaningless where not available.
+        available : Tensor of shape (B, M)
+            Bool.
+        tokens : Tokens or None, default=None
+            The tokens behind them, where ``needs_tokens``.
+
+        Returns
+        -------
+        FusionOutput
+            Logits and record.
+        """
+
+
+def shares(scores: Tensor, available: Tensor) -> Tensor:
+    """Softmax over the modalities that are available.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (B, M)
+        Any finite numbers.
+    available : Tensor of shape (B, M)
+        Bool.
+
+    Returns
+    -------
+    Tensor of shape (B, M)
+        They sum to 1 over what is available, and are 0 elsewhere.
+
+    Examples
+    --------
+    >>> available = torch.tensor([[True, True, False], [False, False, False]])
+    >>> shares(torch.zeros(2, 3), available)
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    scores = scores.masked_fill(~available, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1) * available
+
+
+def grown(available: Tensor) -> Tensor:
+    """Factor by which a sum over the available modalities is scaled for those that are not.
+
+    Parameters
+    ----------
+    available : Tensor of shape (B, M)
+        Bool.
+
+    Returns
+    -------
+    Tensor of shape (B, 1)
+        ``sqrt(M / available)``, float32: terms of one size keep the size of their sum.
+
+    Examples
+    --------
+    >>> grown(torch.tensor([[True, False, False, False]]))
+    tensor([[2.]])
+    """
+    n_available = available.sum(-1, keepdim=True).clamp(min=1)
+    return (available.shape[-1] / n_available).sqrt()

@@ -1,0 +1,90 @@
+"""Uncertainty-aware fusion: a late fusion in which a modality counts for as much as it is sure."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._linear import ModalityLinear
+from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
+
+__all__ = ["UncertaintyFusion"]
+
+# Smallest uncertainty: a sure modality counts at most 1 / 0.05 times as much as one that guesses.
+_SUREST = 0.05
+
+
+class UncertaintyFusion(Fusion):
+    """Mean of the logits of each modality, weighted by the inverse of its uncertainty.
+
+    The uncertainty of a modality in a sample is the entropy of the probabilities that it would give
+    alone, as a share of the entropy of a guess.
+
+    Parameters
+    ----------
+    n_modalities : int
+        Modalities M.
+    d_model : int
+        Width D of the embeddings.
+    n_outputs : int
+        Width of the logits.
+    n_heads : int, default=4
+        Not used.
+    dropout : float, default=0.1
+        Dropout on the embeddings.
+    learnt : bool, default=False
+        Whether the uncertainty is a learned function of the embedding instead, in [0.05, 1]:
+        for regression and for labels, where the logits are not those of one class among many.
+        Always so if ``n_outputs`` is 1.
+
+    Notes
+    -----
+    Input ``embeddings (B, M, D)``, ``available (B, M)``; output :class:`FusionOutput`. Record:
+    ``weight (B, M)``, ``modality_logits (B, M, n_outputs)``, 0 where not available, and
+    ``uncertainty (B, M)`` in [0.05, 1], 1 where not available.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fusion = UncertaintyFusion(3, 8, 5)
+    >>> available = torch.tensor([[True, True, False]])
+    >>> fusion(torch.randn(1, 3, 8), available).record["weight"].sum().round().item()
+    1.0
+    """
+
+    def __init__(
+        self,
+        n_modalities: int,
+        d_model: int,
+        n_outputs: int,
+        *,
+        n_heads: int = 4,
+        dropout: float = 0.1,
+        learnt: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.classify = ModalityLinear(n_modalities, d_model, n_outputs)
+        self.doubt: nn.Module | None = None
+        if learnt or n_outputs == 1:
+            self.doubt = ModalityLinear(n_modalities, d_model, 1)
+
+    def forward(
+        self, embeddings: Tensor, available: Tensor, tokens: Tokens | None = None
+    ) -> FusionOutput:
+        """Fuse."""
+        x = self.dropout(embeddings).transpose(0, 1)
+        logits = self.classify(x).transpose(0, 1)  # (M, B, n_outputs) -> (B, M, n_outputs)
+        logits = logits.masked_fill(~available.unsqueeze(-1), 0.0)
+        if self.doubt is not None:
+            doubt = self.doubt(x).squeeze(-1).T.sigmoid()  # (B, M)
+        else:
+            log_p = logits.log_softmax(-1)
+            doubt = -(log_p.exp() * log_p).sum(-1) / math.log(logits.shape[-1])
+        doubt = _SUREST + (1 - _SUREST) * doubt.clamp(0.0, 1.0)
+        doubt = doubt.masked_fill(~available, 1.0)
+        weight = shares(-doubt.log(), available)  # softmax of -log u is 1 / u, renormalised
+        record = {"weight": weight, "modality_logits": logits, "uncertainty": doubt}
+        return FusionOutput((weight.unsqueeze(-1) * logits).sum(1), record)
