@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..datasets import fetch_dsads
 from ._cells import run_information
 from ._classification import classify, cost_table, difference_table, notices, score_table
+from ._data import load_data
 from ._methods import CLASSIFIERS, choose
-from ._protocol import Data, leave_groups_out
 from ._tables import Settings, Table, summarise
 
 __all__ = ["TABLE"]
@@ -26,10 +25,8 @@ _MUST = {0.0: 0.90, 0.4: 0.84}
 
 
 def _run(settings: Settings) -> str:
-    bunch = fetch_dsads(data_home=settings.data_home)
-    data = Data("dsads", bunch.data, bunch.target, bunch.groups)
+    data, folds = load_data("dsads", settings.data_home)
     methods = choose(CLASSIFIERS, settings.methods, _ROWS)
-    folds = leave_groups_out(data.groups, 2)
     rows = classify("dsads", data, folds, methods, _FRACTIONS, settings)
     names = list(methods)
     parts = [

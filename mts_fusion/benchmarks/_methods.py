@@ -8,6 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
+from ._peers import inception_time, multirocket_hydra
 from ._protocol import Method
 
 __all__ = ["CLASSIFIERS", "choose"]
@@ -16,7 +17,7 @@ __all__ = ["CLASSIFIERS", "choose"]
 def _maestro(*, seed: int, quick: bool) -> Any:
     from ..estimators import MaestroClassifier
 
-    short = {"max_epochs": 5} if quick else {}
+    short: dict[str, Any] = {"max_epochs": 5} if quick else {}
     return MaestroClassifier(random_state=seed, verbose=0, **short)
 
 
@@ -40,8 +41,11 @@ def _boosting(*, seed: int, quick: bool) -> Any:
 CLASSIFIERS: dict[str, Method] = {
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
-    "ExtraTrees on summaries": Method(_extra_trees, copies=True),
-    "HistGradientBoosting on summaries": Method(_boosting, copies=True),
+    "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),
+    "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_peer=True),
+    "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_peer=True),
+    "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_peer=True),
+    "InceptionTime, filled": Method(inception_time, copies=True, is_peer=True),
 }
 
 

@@ -57,10 +57,13 @@ class Method:
     copies : bool, default=False
         Whether it trains on two copies of the data: complete, and with each modality hidden with
         probability .3. For peers that have no modality dropout of their own.
+    is_peer : bool, default=False
+        Whether it is what a user would pick instead of ours.
     """
 
     make: Callable[..., Any]
     copies: bool = False
+    is_peer: bool = False
 
 
 def leave_groups_out(groups: NDArray[Any], n_out: int = 2) -> list[Fold]:
@@ -187,12 +190,14 @@ def evaluate_classifier(
         for fraction in fractions:
             hidden = mask_panel(test, fraction=fraction, seed=_TEST_MASK_SEED + seed)
             start = time.perf_counter()
-            proba = estimator.predict_proba(hidden)
+            # Some peers give classes only; then what is asked of probabilities has no number.
+            has_proba = hasattr(estimator, "predict_proba")
+            answer = estimator.predict_proba(hidden) if has_proba else estimator.predict(hidden)
             seconds = time.perf_counter() - start
             rows.append(
                 {
                     "fraction": float(fraction),
-                    **_scores(y_test, proba, estimator.classes_),
+                    **_scores(y_test, answer, estimator.classes_),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
@@ -208,16 +213,17 @@ def evaluate_classifier(
     return [{**row, **costs} for row in rows]
 
 
-def _scores(y: NDArray[Any], proba: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
-    predicted = classes[proba.argmax(axis=1)]
+def _scores(y: NDArray[Any], answer: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
+    """Scores of probabilities (n, K), or of classes (n,)."""
+    predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
     scores = {
         # Over the classes that occur in the test part: one that no test subject did has no recall.
         "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
         "accuracy": float(accuracy_score(y, predicted)),
     }
-    if np.isin(y, classes).all():
-        scores["ece"] = float(expected_calibration_error(y, proba, labels=classes))
-        scores["nll"] = float(negative_log_likelihood(y, proba, labels=classes))
+    if answer.ndim == 2 and np.isin(y, classes).all():
+        scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
+        scores["nll"] = float(negative_log_likelihood(y, answer, labels=classes))
         if len(classes) == 2 and len(np.unique(y)) == 2:
-            scores["auroc"] = float(roc_auc_score(y, proba[:, 1]))
+            scores["auroc"] = float(roc_auc_score(y, answer[:, 1]))
     return scores

@@ -27,6 +27,7 @@ Row = dict[str, Any]
 # Table -> file of this package that has it as `TABLE`. To add one, write the file and its line.
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
+    "field": "_field",
 }
 
 

@@ -101,3 +101,16 @@ def test_a_row_tells_scores_and_costs(data):
 def test_an_unknown_method_is_an_error():
     with pytest.raises(ValueError, match=r"--methods has \['Magic'\]; the methods are \['Maestro'"):
         choose(CLASSIFIERS, ["Magic"], [])
+
+
+def test_a_peer_without_probabilities_has_no_calibration(data):
+    class Classes(Spy):
+        predict_proba = property(doc="absent")
+
+        def predict(self, X):
+            return np.zeros(len(X), dtype=int)
+
+    fold = leave_groups_out(data.groups, 2)[0]
+    row = evaluate_classifier(Method(lambda **_: Classes()), data, fold, seed=0, fractions=[0.0])[0]
+    assert row["accuracy"] == pytest.approx(1 / 3, abs=0.1)
+    assert "ece" not in row

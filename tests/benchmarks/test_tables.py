@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 
 from mts_fusion.benchmarks import _dsads
 from mts_fusion.benchmarks.__main__ import main
+from mts_fusion.benchmarks._data import load_data
 from mts_fusion.benchmarks._protocol import Method
 from mts_fusion.benchmarks._tables import TABLES, load, summarise
 from mts_fusion.transforms import PanelSummarizer
@@ -75,3 +76,20 @@ def test_summaries_tell_folds_from_seeds():
     assert entry["folds"] == pytest.approx(np.std([0.85, 0.6], ddof=1))
     assert entry["seeds"] == pytest.approx(np.std([0.8, 0.9], ddof=1) / 2)
     assert entry["n"] == 4
+
+
+def test_the_field_table_and_its_figure(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    command = ["field", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
+    assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
+    text = capsys.readouterr().out
+    assert "| ExtraTrees on summaries" in text
+    assert (tmp_path / "field-basic_motions.png").exists()
+
+
+def test_data_sets_with_a_given_split_keep_it():
+    data, folds = load_data("japanese_vowels", None)
+    assert (len(folds[0].train), len(folds[0].test)) == (270, 370)
+    assert np.unique(data.y).tolist() == list(range(9))
+    assert data.panel.schema.names == ("low", "middle", "high")
+    assert not data.panel.observed["low"].all()  # shorter utterances end in NaN

@@ -1,0 +1,132 @@
+"""The data sets of the tables, each with its folds: a dict, name -> loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from ..datasets import fetch_dsads, fetch_physionet2012, fetch_stress_predict
+from ..panel import Panel, as_panel
+from ..transforms import ModalityGrouper
+from ._protocol import Data, Fold, leave_groups_out, thin
+
+__all__ = ["DATA", "load_data"]
+
+# Windows left to train on in the small version of DSADS.
+_N_SMALL = 400
+
+
+def load_data(name: str, data_home: str | None) -> tuple[Data, list[Fold]]:
+    """A data set and its folds.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``DATA``.
+    data_home : path or None
+        Folder of the publishers' files.
+
+    Returns
+    -------
+    data : Data
+        Samples, classes 0 .. K-1 and groups.
+    folds : list of Fold
+        Subjects held out where there are subjects.
+    """
+    return DATA[name](data_home)
+
+
+def _dsads(data_home: str | None) -> tuple[Data, list[Fold]]:
+    bunch = fetch_dsads(data_home=data_home)
+    data = Data("dsads", bunch.data, bunch.target, bunch.groups)
+    return data, leave_groups_out(data.groups, 2)
+
+
+def _dsads_small(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """DSADS with about 400 windows to train on; the test parts are whole."""
+    data, folds = _dsads(data_home)
+    data = Data("dsads_small", data.panel, data.y, data.groups)
+    step = len(folds[0].train) // _N_SMALL
+    return data, [Fold(f.name, thin(f, data, max(1, step)).train, f.test) for f in folds]
+
+
+def _stress_predict(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Windows of 30 s that do not overlap, five streams; a sixth of the subjects held out."""
+    bunch = fetch_stress_predict(data_home=data_home, window_seconds=30.0, step_seconds=None)
+    data = Data("stress_predict", bunch.data, bunch.target, bunch.groups)
+    n_subjects = len(np.unique(data.groups))
+    return data, leave_groups_out(data.groups, max(1, round(n_subjects / 6)))
+
+
+def _physionet2012(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Stays by organ system, at their own times; five folds with equal shares of deaths."""
+    bunch = fetch_physionet2012(data_home=data_home)
+    data = Data("physionet2012", bunch.data, bunch.target, bunch.groups)
+    splitter = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = [
+        Fold(str(i), train, test)
+        for i, (train, test) in enumerate(splitter.split(np.zeros(len(data)), data.y))
+    ]
+    return data, folds
+
+
+def _basic_motions(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """40 + 40 recordings of accelerometer and gyroscope, bundled with sktime."""
+    from sktime.datasets import load_basic_motions
+
+    parts = [load_basic_motions(split=split, return_type="numpy3D") for split in ("train", "test")]
+    groups = {"acc": [0, 1, 2], "gyro": [3, 4, 5]}
+    return _of_parts("basic_motions", parts, groups, {"acc": 10.0, "gyro": 10.0})
+
+
+def _japanese_vowels(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """270 + 370 utterances of nine speakers, bundled with sktime, of unequal length.
+
+    Its twelve coefficients come from one microphone; taking them as three modalities of four gives
+    sensors that can fail.
+    """
+    from sktime.datasets import load_japanese_vowels
+
+    parts = [load_japanese_vowels(split=split) for split in ("train", "test")]
+    groups = {"low": [0, 1, 2, 3], "middle": [4, 5, 6, 7], "high": [8, 9, 10, 11]}
+    return _of_parts("japanese_vowels", parts, groups, None)
+
+
+def _of_parts(
+    name: str,
+    parts: list[tuple[Any, NDArray[Any]]],
+    groups: dict[str, list[int]],
+    rates: dict[str, float | None] | None,
+) -> tuple[Data, list[Fold]]:
+    """A data set that comes as a training and a test part, which are its one fold."""
+    panels = [as_panel(X) for X, _ in parts]
+    grouper = ModalityGrouper(groups, rates=rates)
+    train, test = (grouper.fit_transform(_pad(panel, panels)) for panel in panels)
+    y = np.unique(np.concatenate([y for _, y in parts]), return_inverse=True)[1]
+    rows = np.arange(len(y))
+    fold = Fold("given", rows[: len(train)], rows[len(train) :])
+    return Data(name, train.concat(test), y, rows), [fold]
+
+
+def _pad(panel: Panel, panels: list[Panel]) -> Panel:
+    """NaN at the end up to the longest of all panels."""
+    values = {}
+    for modality in panel.schema:
+        longest = max(other.schema[modality.name].n_timepoints for other in panels)
+        padding = ((0, 0), (0, 0), (0, longest - modality.n_timepoints))
+        values[modality.name] = np.pad(panel.values[modality.name], padding, constant_values=np.nan)
+    return Panel(values)
+
+
+DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
+    "dsads": _dsads,
+    "dsads_small": _dsads_small,
+    "stress_predict": _stress_predict,
+    "physionet2012": _physionet2012,
+    "basic_motions": _basic_motions,
+    "japanese_vowels": _japanese_vowels,
+}

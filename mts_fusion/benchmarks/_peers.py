@@ -1,0 +1,158 @@
+"""Classifiers of other libraries, given what they need: one length, and nothing missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+
+from ..panel import Panel
+
+__all__ = ["FilledClassifier", "inception_time", "multirocket_hydra"]
+
+
+class FilledClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of numpy 3-D arrays, on panels: one clock, gaps filled with training means.
+
+    Every channel is brought to ``n_timepoints`` equally spaced over the sample by linear
+    interpolation between its observed values; a channel without any gets its mean in training. That
+    is what a user of such a classifier has to do first.
+
+    Parameters
+    ----------
+    classifier : estimator
+        Takes arrays (n, C, L).
+    n_timepoints : int or None, default=None
+        Length L of the common clock; None is that of the longest modality, at most 512.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        Of the classifier.
+    """
+
+    def __init__(self, classifier: Any, *, n_timepoints: int | None = None) -> None:
+        self.classifier = classifier
+        self.n_timepoints = n_timepoints
+
+    def fit(self, X: Panel, y: Any) -> FilledClassifier:
+        """Fit the classifier.
+
+        Parameters
+        ----------
+        X : Panel
+            n samples.
+        y : ndarray of shape (n,)
+            Classes.
+
+        Returns
+        -------
+        FilledClassifier
+            Itself.
+        """
+        longest = max(modality.n_timepoints for modality in X.schema)
+        self.length_ = self.n_timepoints or min(longest, 512)
+        self.ends_ = {
+            name: float(np.nanmax(times)) for name, times in X.times.items() if times is not None
+        }
+        means = [np.nanmean(values, axis=(0, 2)) for values in X.values.values()]
+        self.means_ = np.nan_to_num(np.concatenate(means))
+        self.classifier_ = clone(self.classifier).fit(self._fill(X), y)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Panel) -> NDArray[Any]:
+        """Classes.
+
+        Parameters
+        ----------
+        X : Panel
+            n samples.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            One each.
+        """
+        return np.asarray(self.classifier_.predict(self._fill(X)))
+
+    def _fill(self, X: Panel) -> NDArray[np.float32]:
+        """(n, C, L) of all channels."""
+        filled = [
+            _interpolate(X.values[m.name], X.times[m.name], self.length_, self.ends_.get(m.name))
+            for m in X.schema
+        ]
+        array = np.concatenate(filled, axis=1)
+        return np.where(np.isnan(array), self.means_[:, None], array).astype(np.float32)
+
+
+def _interpolate(
+    values: NDArray[Any], times: NDArray[Any] | None, length: int, end: float | None
+) -> NDArray[Any]:
+    """Values (n, C, L) on a clock of ``length`` timepoints; NaN where a channel is silent."""
+    n, n_channels, n_timepoints = values.shape
+    if times is None and n_timepoints == length and not np.isnan(values).any():
+        return values
+    out = np.full((n, n_channels, length), np.nan, dtype=np.float32)
+    clock = np.linspace(0, n_timepoints - 1 if end is None else end, length)
+    for i, c in np.argwhere(~np.isnan(values).all(axis=2)):
+        seen = ~np.isnan(values[i, c])
+        at = np.flatnonzero(seen) if times is None else times[i, seen]
+        out[i, c] = np.interp(clock, at, values[i, c, seen])
+    return out
+
+
+def _requires(package: str, what: str) -> ImportError:
+    return ImportError(
+        f"The row {what!r} requires {package}: pip install 'mts-fusion[benchmarks]'. Where its "
+        "requirements do not fit beside ours, compute the row in an environment of its own with "
+        "the same --out, then the table in this one."
+    )
+
+
+def multirocket_hydra(*, seed: int, quick: bool) -> Any:
+    """MultiRocketHydra of aeon.
+
+    Parameters
+    ----------
+    seed : int
+        Of its kernels.
+    quick : bool
+        Fewer kernels.
+
+    Returns
+    -------
+    FilledClassifier
+        Unfitted.
+    """
+    try:
+        from aeon.classification.convolution_based import MultiRocketHydraClassifier
+    except ImportError:
+        raise _requires("aeon", "MultiRocketHydra") from None
+    few: dict[str, Any] = {"n_groups": 8} if quick else {}
+    return FilledClassifier(MultiRocketHydraClassifier(random_state=seed, n_jobs=-1, **few))
+
+
+def inception_time(*, seed: int, quick: bool) -> Any:
+    """InceptionTime of aeon, an ensemble of five networks.
+
+    Parameters
+    ----------
+    seed : int
+        Of its networks.
+    quick : bool
+        Fewer epochs, and one network.
+
+    Returns
+    -------
+    FilledClassifier
+        Unfitted.
+    """
+    try:
+        from aeon.classification.deep_learning import InceptionTimeClassifier
+    except ImportError:
+        raise _requires("aeon and tensorflow", "InceptionTime") from None
+    short: dict[str, Any] = {"n_epochs": 5, "n_classifiers": 1} if quick else {}
+    return FilledClassifier(InceptionTimeClassifier(random_state=seed, **short))
