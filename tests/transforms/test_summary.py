@@ -1,0 +1,174 @@
+"""Statistics are those of numpy over what was observed."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from mts_fusion.panel import Panel
+from mts_fusion.transforms import (
+    MissingnessMasker,
+    PanelSummarizer,
+    SAXTokenizer,
+    mask_panel,
+)
+
+BANDS = ["band1", "band2", "band3", "band4"]
+
+
+def table(X, *statistics):
+    return PanelSummarizer(statistics=statistics).fit_transform(X)
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        (3, 1, 7),
+        elements=st.floats(-1e3, 1e3, width=32) | st.just(float("nan")),
+    )
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_statistics_are_those_of_numpy(X):
+    exact = X[:, 0].astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of silent samples
+        wanted = np.stack(
+            [
+                np.nanmean(exact, 1),
+                np.nanstd(exact, 1),
+                np.nanmin(exact, 1),
+                np.nanmax(exact, 1),
+                *np.nanquantile(exact, [0.1, 0.5, 0.75], axis=1),
+                np.nanmean(np.abs(np.diff(exact, axis=1)), 1),
+                np.isfinite(exact).mean(1),
+            ],
+            axis=1,
+        )
+
+    names = ["mean", "sd", "min", "max", "q10", "q50", "q75", "mean_abs_diff", "observed_fraction"]
+    np.testing.assert_allclose(table(X, *names), wanted, rtol=1e-6, atol=1e-4)
+
+
+def test_first_and_last_are_of_observed_values():
+    X = np.array([[np.nan, 5.0, 6.0, np.nan], [np.nan] * 4])
+
+    np.testing.assert_array_equal(table(X, "first", "last"), [[5, 6], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("n_timepoints", [1, 2, 7, 64])
+def test_bands_add_up_to_the_variance_whatever_the_gaps(n_timepoints):
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(20, 1, n_timepoints))
+    X[10:][rng.random((10, 1, n_timepoints)) < 0.4] = np.nan
+    X[:, :, 0] = 1.0
+
+    bands = table(X, *BANDS).sum(1)
+
+    np.testing.assert_allclose(bands, np.nanvar(X[:, 0], axis=1), rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize(("frequency", "band"), [(5, 0), (10, 1), (20, 2), (45, 3)])
+def test_a_sine_falls_into_its_band(frequency, band):
+    seconds = np.arange(200) / 100  # half the sampling rate is 50 Hz
+    X = np.sin(2 * np.pi * frequency * seconds)[None]
+
+    shares = table(X, *BANDS)[0] / 0.5
+
+    np.testing.assert_allclose(shares, np.eye(4)[band], atol=1e-6)
+
+
+def test_a_silent_sensor_is_nan_in_all_its_columns_and_no_other(panel):
+    summarizer = PanelSummarizer().fit(panel)
+    names = summarizer.get_feature_names_out()
+
+    rows = summarizer.transform(panel)
+
+    of_gyro = np.char.startswith(names.astype(str), "gyro__")
+    assert np.isnan(rows[0, of_gyro]).all()
+    assert np.isfinite(rows[0, ~of_gyro]).all()
+    assert np.isfinite(rows[1]).all()
+
+
+def test_columns_are_named_in_their_order(panel):
+    summarizer = PanelSummarizer(statistics=("max", "q05")).fit(panel)
+
+    names = summarizer.get_feature_names_out().tolist()
+    rows = summarizer.transform(panel)
+
+    assert names[:3] == ["acc__0__max", "acc__0__q05", "acc__1__max"]
+    assert rows.shape == (12, len(names)) == (12, 2 * 6)
+    np.testing.assert_allclose(
+        rows[:, names.index("gyro__1__max")],
+        [sample.max() for sample in panel.values["gyro"][:, 1]],
+    )
+
+
+def test_all_fourteen_by_default(panel):
+    assert PanelSummarizer().fit_transform(panel).shape == (12, 14 * 6)
+
+
+def test_output_as_a_frame(panel):
+    frame = PanelSummarizer().set_output(transform="pandas").fit_transform(panel)
+
+    assert frame.columns[0] == "acc__0__mean"
+
+
+def test_tokens_are_summarised_by_their_centers(panel):
+    tokenizer = SAXTokenizer(segment_length=1)
+    tokens = tokenizer.fit_transform(panel)
+    summarizer = PanelSummarizer(statistics=["mean"])
+
+    means = summarizer.fit(tokens).transform(tokens)
+
+    centers = np.array([np.nan, *tokenizer.vocabularies_["temp"].centers])
+    wanted = centers[tokens.values["temp"][:, 0]].mean(1)
+    np.testing.assert_allclose(means[:, -1], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "message"),
+    [
+        (["median"], "Statistic 'median' is unknown; choose from mean, sd, min"),
+        (["mean", "mean"], "statistics names each statistic once, at least one, got"),
+        ([], "statistics names each statistic once, at least one, got"),
+    ],
+)
+def test_unknown_statistics_are_refused(panel, statistics, message):
+    with pytest.raises(ValueError, match=message):
+        PanelSummarizer(statistics=statistics).fit(panel)
+
+
+def sines(n=120):
+    """Two classes that differ in frequency, seen by both sensors."""
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.arange(n) % 2)
+    t = np.arange(40) / 40
+    phase = rng.uniform(0, 6, size=(n, 1))
+    wave = np.sin(2 * np.pi * (3 + 5 * y[:, None]) * t + phase)[:, None]
+    panel = Panel({name: wave + rng.normal(0, 0.7, size=(n, 2, 40)) for name in ("a", "b")})
+    return panel, np.where(y, "fast", "slow")
+
+
+def test_trees_on_the_table_classify_with_and_without_sensors():
+    X, y = sines()
+    trees = ExtraTreesClassifier(n_estimators=30, random_state=0)
+    boosting = HistGradientBoostingClassifier(max_iter=15, random_state=0)
+
+    scores = [
+        cross_val_score(make_pipeline(*steps), X, y, cv=3).mean()
+        for steps in [
+            (PanelSummarizer(), trees),
+            (PanelSummarizer(), boosting),
+            (MissingnessMasker(fraction=0.4, random_state=0), PanelSummarizer(), trees),
+        ]
+    ]
+    silent = make_pipeline(PanelSummarizer(), trees).fit(X, y)
+
+    assert min(scores) > 0.9
+    assert silent.predict_proba(mask_panel(X[:3], fraction=1.0, keep=0)).shape == (3, 2)
