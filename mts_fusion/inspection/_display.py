@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 __all__ = [
     "COLORS",
     "draw_heatmap",
+    "estimator_name",
     "metric_label",
     "name_ticks",
     "new_axes",
@@ -47,6 +49,13 @@ def new_axes(caller: str, ax: Any, figsize: tuple[float, float]) -> tuple[Any, A
         figure, ax = plt.subplots(figsize=figsize, layout="constrained")
         return figure, ax
     return ax.figure, ax
+
+
+def estimator_name(estimator: Any) -> str:
+    """Class of an estimator, in a Pipeline that of its last step."""
+    if isinstance(estimator, Pipeline):
+        estimator = estimator[-1]
+    return type(estimator).__name__
 
 
 def metric_label(metric: str) -> str:

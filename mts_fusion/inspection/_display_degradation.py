@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score
 
-from mts_fusion.inspection._display import COLORS, metric_label, new_axes, percent
+from mts_fusion.inspection._display import COLORS, estimator_name, metric_label, new_axes, percent
 from mts_fusion.inspection._robustness import missingness_curve
 from mts_fusion.panel._frames import as_frame
 
@@ -108,7 +108,8 @@ class DegradationDisplay:
         fractions, pattern, n_repeats, scoring, n_jobs, random_state, verbose
             As in :func:`missingness_curve`, with one metric.
         name : str or None, default=None
-            Name in the legend; None: the class of the estimator.
+            Name in the legend; None: the class of the estimator, of its last step in
+            a Pipeline.
         ax : matplotlib Axes or None, default=None
             Where to draw, such as ``ax_`` of another display; None: a new figure.
         **line_kwargs : dict
@@ -131,7 +132,7 @@ class DegradationDisplay:
             random_state=random_state,
             verbose=verbose,
         )
-        name = type(estimator).__name__ if name is None else name
+        name = estimator_name(estimator) if name is None else name
         return cls(curve, name=name).plot(ax=ax, **line_kwargs)
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mts_fusion.inspection._display import COLORS, new_axes
+from mts_fusion.inspection._display import COLORS, estimator_name, new_axes
 from mts_fusion.metrics import ReliabilityCurve, expected_calibration_error, reliability_curve
 
 __all__ = ["ReliabilityDisplay"]
@@ -76,7 +76,8 @@ class ReliabilityDisplay:
         n_bins, strategy, kind
             As in :func:`mts_fusion.metrics.expected_calibration_error`.
         name : str or None, default=None
-            Name in the legend of the top-label curve; None: the class of the estimator.
+            Name in the legend of the top-label curve; None: the class of the estimator, of its last step in
+            a Pipeline.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: a new figure.
         **line_kwargs : dict
@@ -94,7 +95,7 @@ class ReliabilityDisplay:
             n_bins=n_bins,
             strategy=strategy,
             kind=kind,
-            name=type(estimator).__name__ if name is None else name,
+            name=estimator_name(estimator) if name is None else name,
             ax=ax,
             **line_kwargs,
         )

@@ -69,7 +69,7 @@ def test_degradation_draws_mean_and_spread(classifier, data):
     assert display.band_ is not None
     assert display.ax_.get_ylabel() == "Macro-F1"
     assert display.ax_.get_xlabel() == "Modalities hidden (%)"
-    assert texts_of_legend(display.ax_) == ["Pipeline", "± 1 sd of the 3 draws"]
+    assert texts_of_legend(display.ax_) == ["LogisticRegression", "± 1 sd of the 3 draws"]
     display.figure_.canvas.draw()
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0", "50"]
 
