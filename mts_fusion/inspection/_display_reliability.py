@@ -76,8 +76,8 @@ class ReliabilityDisplay:
         n_bins, strategy, kind
             As in :func:`mts_fusion.metrics.expected_calibration_error`.
         name : str or None, default=None
-            Name in the legend of the top-label curve; None: the class of the estimator, of its last step in
-            a Pipeline.
+            Name in the legend of the top-label curve; None: the class of the estimator, of its
+            last step in a Pipeline.
         ax : matplotlib Axes or None, default=None
             Where to draw; None: a new figure.
         **line_kwargs : dict
