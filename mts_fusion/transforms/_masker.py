@@ -295,7 +295,7 @@ def _hide_stretches(
 
 def _durations(observed: np.ndarray) -> np.ndarray:
     """Timepoints of each sample up to its last observed one, ``(n,)``."""
-    seen: np.ndarray = observed.any(1)
+    seen = np.asarray(observed.any(1))
     last = seen.shape[1] - seen[:, ::-1].argmax(1)
     return np.where(seen.any(1), last, 0)
 

@@ -14,9 +14,8 @@ PATTERNS = ("modality", "block", "span", "point")
 def many():
     """2,000 complete samples of three modalities of different lengths."""
     rng = np.random.default_rng(0)
-    return Panel(
-        {name: rng.normal(size=(2000, 2, length)) for name, length in zip(NAMES, (10, 20, 5))}
-    )
+    lengths = {"a": 10, "b": 20, "c": 5}
+    return Panel({name: rng.normal(size=(2000, 2, lengths[name])) for name in NAMES})
 
 
 def hidden_in(panel, masked):
