@@ -359,7 +359,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
             If X has another schema than in ``fit``; the message names the modality.
         """
         summarise = np.median if self.statistic == "median" else np.mean
-        return self._fill(X, self.n_samples, lambda draws: summarise(draws, axis=0)[None])[0]
+        panel = self._check_fitted(X)
+        return self._fill(panel, self.n_samples, lambda draws: summarise(draws, axis=0)[None])[0]
 
     def sample(self, X: Any, n: int | None = None) -> list[Panel]:
         """Fill the gaps several times.
@@ -369,7 +370,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n : int or None, default=None
-            Draws; None takes ``n_samples``. More draws begin with those of fewer.
+            Draws; None takes ``n_samples``. With one network, more draws begin with those of fewer.
 
         Returns
         -------
@@ -386,7 +387,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         n = self.n_samples if n is None else n
         if n < 1:
             raise ValueError(f"n={n}; at least 1 sample can be drawn.")
-        return self._fill(X, n, lambda draws: draws)
+        return self._fill(self._check_fitted(X), n, lambda draws: draws)
 
     def quantiles(self, X: Any, q: Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
         """Quantiles of the samples at each gap.
@@ -413,7 +414,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
         if levels.size == 0 or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"q is a list of levels in [0, 1], got {q!r}.")
-        return self._fill(X, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
+        panel = self._check_fitted(X)
+        return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
     def score(self, X: Any, y: Any = None) -> float:
         """How well a tenth of what is observed is found again; higher is better.
@@ -436,14 +438,14 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            If X has another schema than in ``fit``, or too little is observed to hide any of it.
+            If X has another schema than in ``fit``, or nothing of it can be hidden.
         """
-        check_is_fitted(self)
-        panel = self._check_X(X, reset=False)
+        panel = self._check_fitted(X)
         masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
         masked = masker.fit_transform(panel)
         truth = self.front_.transform(panel)
-        draws = [self.front_.transform(drawn) for drawn in self.sample(masked)]
+        filled = self._fill(masked, self.n_samples, lambda draws: draws)
+        draws = [self.front_.transform(one) for one in filled]
         hidden = {k: panel.observed[k] & ~masked.observed[k] for k in panel.schema.names}
         if not any(h.any() for h in hidden.values()):
             raise ValueError(
@@ -457,10 +459,12 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
             np.concatenate([t for t, _ in parts]), np.concatenate([d for _, d in parts], axis=1)
         )
 
-    def _fill(self, X: Any, n_samples: int, reduce: Callable[..., np.ndarray]) -> list[Panel]:
-        """Panels whose gaps hold what ``reduce`` makes of the draws ``(S, entries)``."""
+    def _check_fitted(self, X: Any) -> Panel:
         check_is_fitted(self)
-        panel = self._check_X(X, reset=False)
+        return self._check_X(X, reset=False)
+
+    def _fill(self, panel: Panel, n_samples: int, reduce: Callable[..., np.ndarray]) -> list[Panel]:
+        """Panels whose gaps hold what ``reduce`` makes of the draws ``(S, entries)``."""
         gaps = {name: _gaps(panel, name) for name in panel.schema.names}
         names = panel.schema.names
         rows = np.flatnonzero(np.any([gaps[k].any((1, 2)) for k in names], axis=0))
