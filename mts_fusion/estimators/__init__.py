@@ -2,5 +2,12 @@
 
 from ._diffusion import ConditionalDiffusionImputer
 from ._maestro import MaestroClassifier, MaestroRegressor
+from ._trace import TraceClassifier, TraceRegressor
 
-__all__ = ["ConditionalDiffusionImputer", "MaestroClassifier", "MaestroRegressor"]
+__all__ = [
+    "ConditionalDiffusionImputer",
+    "MaestroClassifier",
+    "MaestroRegressor",
+    "TraceClassifier",
+    "TraceRegressor",
+]

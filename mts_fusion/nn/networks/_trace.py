@@ -42,9 +42,9 @@ class Trace(nn.Module):
         Width T of the time embedding, a multiple of ``n_heads``.
     d_token : int, default=8
         Width of the embedding of a token, where a modality has a vocabulary.
-    n_reference : int, default=48
+    n_reference : int, default=32
         Reference times Q, evenly spread over the span of the series.
-    n_heads : int, default=8
+    n_heads : int, default=4
         Heads of both attentions.
     n_layers : int, default=2
         Layers N of attention and experts. 0 feeds the interpolated modalities to the head.
@@ -121,8 +121,8 @@ class Trace(nn.Module):
         d_model: int = 64,
         d_time: int = 64,
         d_token: int = 8,
-        n_reference: int = 48,
-        n_heads: int = 8,
+        n_reference: int = 32,
+        n_heads: int = 4,
         n_layers: int = 2,
         n_experts: int = 8,
         k: int = 2,

@@ -1,0 +1,268 @@
+"""TraceClassifier and TraceRegressor: two stages, and the doubt of the first carried through."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+
+from mts_fusion.datasets import make_panel_classification, make_panel_regression
+from mts_fusion.estimators import (
+    ConditionalDiffusionImputer,
+    TraceClassifier,
+    TraceRegressor,
+)
+from mts_fusion.panel import Panel
+from mts_fusion.transforms import PanelImputer, SAXTokenizer, mask_panel
+
+SMALL = {
+    "d_model": 16,
+    "d_time": 16,
+    "n_reference": 8,
+    "n_heads": 2,
+    "n_layers": 1,
+    "d_hidden": 16,
+    "max_epochs": 2,
+    "random_state": 0,
+}
+
+
+class NoisyImputer(TransformerMixin, BaseEstimator):
+    """Fills gaps with 0, or in its samples with noise: what is hidden is not known."""
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def fit(self, X, y=None):
+        self.n_fits_ = getattr(self, "n_fits_", 0) + 1
+        return self
+
+    def transform(self, X):
+        return self._fill(X, lambda shape: np.zeros(shape))
+
+    def sample(self, X, n):
+        rng = np.random.default_rng(0)
+        return [self._fill(X, lambda s: self.scale * rng.normal(size=s)) for _ in range(n)]
+
+    def _fill(self, X, draw):
+        values = {k: np.where(np.isnan(v), draw(v.shape), v) for k, v in X.values.items()}
+        return X.replace(values=values)  # observed is lost here: the estimator puts it back
+
+
+def _classification(n=60):
+    X, y = make_panel_classification(n_samples=n, random_state=0)
+    return mask_panel(X, pattern="block", fraction=0.3, seed=0), y
+
+
+def _regression(n=60):
+    X, y = make_panel_regression(n_samples=n, random_state=0)
+    return mask_panel(X, pattern="block", fraction=0.3, seed=0), y
+
+
+@pytest.mark.parametrize("router", ["joint", "per_modality", "disjoint"])
+@pytest.mark.parametrize("imputer", [None, "nearest", PanelImputer(strategy="linear")])
+def test_it_fits_with_every_router_and_imputer(router, imputer):
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL, router=router, imputer=imputer)
+    if router == "disjoint":
+        clf.set_params(n_experts=4 * len(X.schema))
+
+    p = clf.fit(X, y).predict_proba(X)
+
+    assert p.shape == (len(X), 3)
+    assert_allclose(p.sum(1), 1, rtol=1e-6)
+
+
+def test_it_learns():
+    X, y = make_panel_classification(n_samples=150, random_state=0)
+    clf = TraceClassifier(**{**SMALL, "max_epochs": 15, "batch_size": 16, "lr": 3e-3})
+
+    assert clf.fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.6
+
+
+def test_binary_multilabel_and_regression_have_their_shapes():
+    X, y = _classification()
+    labels = np.stack([y == 0, y > 1, y < 2], axis=1).astype(int)
+    Xr, yr = _regression()
+
+    binary = TraceClassifier(**SMALL).fit(X, y == 0)
+    several = TraceClassifier(**SMALL).fit(X, labels)
+    numbers = TraceRegressor(**SMALL).fit(Xr, np.stack([yr, -yr], axis=1))
+
+    assert binary.predict_proba(X).shape == (60, 2)
+    assert binary.predict(X).dtype == bool
+    assert several.predict(X).shape == (60, 3)
+    assert set(several.predict_uncertainty(X[:3], n_samples=2)["total"].shape) == {3}
+    assert numbers.predict(Xr).shape == (60, 2)
+    assert numbers.predict_uncertainty(Xr, n_samples=2)["total"].shape == (60, 2)
+
+
+def test_tokens_are_taken_and_not_scaled():
+    X, y = make_panel_classification(n_samples=60, random_state=0)
+    name = X.schema.names[0]
+    tokens = SAXTokenizer().fit_transform(X.select([name]))
+    mixed = Panel(
+        {**X.values, **tokens.values},
+        vocabularies={name: tokens.schema[name].vocabulary},
+        rates={m.name: m.rate for m in X.schema},
+    )
+
+    assert TraceClassifier(**SMALL).fit(mixed, y).predict(mixed).shape == y.shape
+
+
+def test_answers_are_the_mean_over_draws_and_networks():
+    X, y = _classification()
+    clf = TraceClassifier(
+        **SMALL, imputer=NoisyImputer(), n_imputations=3, n_estimators=2, calibration=None
+    ).fit(X, y)
+
+    draws = clf.predict_draws(X)
+
+    panels = clf.front_.draws(X, 3)
+    assert draws.shape == (3, len(X), 3)
+    assert_allclose(clf.predict_proba(X), draws.mean(0), rtol=1e-6)
+    assert not np.allclose(draws[0], draws[1])
+    assert len(panels) == 3
+
+
+def test_the_network_knows_what_was_imputed_whatever_the_imputer_hands_on():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL, imputer=NoisyImputer()).fit(X, y)
+
+    completed = clf.front_.transform(X)
+
+    for name in X.schema.names:
+        assert_array_equal(completed.observed[name], X.observed[name])
+        assert not np.isnan(completed.values[name]).any()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data"), [(TraceClassifier, _classification), (TraceRegressor, _regression)]
+)
+def test_the_interval_widens_as_more_is_hidden(estimator, data):
+    X, y = data(80)
+    model = estimator(**SMALL, imputer=NoisyImputer(), n_imputations=8).fit(X, y)
+
+    widths, parts = [], []
+    for fraction in (0.0, 0.3, 0.6, 0.9):
+        hidden = mask_panel(X, pattern="point", fraction=fraction, seed=1)
+        draws = model.predict_draws(hidden)
+        widths.append(np.ptp(draws, axis=0).mean())
+        parts.append(model.predict_uncertainty(hidden, n_samples=2)["imputation"].mean())
+
+    assert np.all(np.diff(widths) > 0)
+    assert np.all(np.diff(parts) > 0)
+
+
+def test_nothing_missing_means_no_doubt_about_it():
+    X, y = make_panel_classification(n_samples=60, random_state=0)
+    clf = TraceClassifier(**SMALL, imputer=NoisyImputer(), n_imputations=4).fit(X, y)
+
+    doubt = clf.predict_uncertainty(X, n_samples=3)
+
+    assert_allclose(doubt["imputation"], 0, atol=1e-12)
+    assert (doubt["epistemic"] > 0).all()
+
+
+def test_the_parts_of_the_uncertainty_add_up():
+    X, y = _classification()
+    Xr, yr = _regression()
+    options = {"imputer": NoisyImputer(), "n_imputations": 3}
+    clf = TraceClassifier(**SMALL, **options).fit(X, y)
+    reg = TraceRegressor(**SMALL, **options).fit(Xr, yr)
+
+    p = clf.predict_uncertainty(X, n_samples=3)
+    s = reg.predict_uncertainty(Xr, n_samples=3)
+
+    assert_allclose(p["total"], p["aleatoric"] + p["epistemic"] + p["imputation"])
+    assert_allclose(s["total"] ** 2, s["epistemic"] ** 2 + s["imputation"] ** 2)
+    assert all((part > -1e-12).all() for part in (*p.values(), *s.values()))
+
+
+def test_a_fitted_imputer_goes_in_frozen_and_another_is_fitted_anew():
+    X, y = _classification()
+    fitted = NoisyImputer().fit(X)
+    frozen = TraceClassifier(**SMALL, imputer=FrozenEstimator(fitted), n_imputations=2)
+    free = TraceClassifier(**SMALL, imputer=fitted)
+
+    frozen.fit(X, y).predict(X)
+    free.fit(X, y)
+
+    assert fitted.n_fits_ == 1
+    assert frozen.imputer_.estimator is fitted
+    assert free.imputer_ is not fitted
+    assert free.imputer is fitted
+
+
+def test_grid_search_reaches_the_imputer():
+    X, y = _classification()
+    search = GridSearchCV(
+        TraceClassifier(**{**SMALL, "max_epochs": 1}, imputer=PanelImputer()),
+        {"imputer__strategy": ["nearest", "mean"], "gate": ["laplace"]},
+        cv=2,
+    )
+
+    search.fit(X, y)
+
+    assert search.best_estimator_.imputer_.strategy == search.best_params_["imputer__strategy"]
+
+
+def test_the_diffusion_imputer_fits_in():
+    X, y = _classification(40)
+    imputer = ConditionalDiffusionImputer(
+        n_samples=2, n_steps=2, d_model=16, n_heads=4, n_layers=1, max_epochs=1, random_state=0
+    )
+    clf = TraceClassifier(**SMALL, imputer=imputer, n_imputations=2).fit(X, y)
+
+    assert clf.predict_draws(X[:4]).shape == (2, 4, 3)
+    assert_allclose(clf.predict_proba(X[:4]), clf.predict_proba(X)[:4], atol=1e-5)
+
+
+def test_an_imputer_that_leaves_a_sensor_silent_leaves_it_absent():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL, imputer=PanelImputer(fill_absent=False)).fit(X, y)
+    name = X.schema.names[0]
+    silent = X.replace(values={name: np.full_like(X.values[name], np.nan)})
+
+    record = clf.explain(silent)
+
+    assert not record["available"][:, 0].any()
+    assert record["available"][:, 1:].any()
+
+
+def test_explain_gives_routing_and_attention_by_sample():
+    X, y = _classification()
+    record = TraceClassifier(**SMALL).fit(X, y).explain(X)
+
+    n_modalities = len(X.schema)
+    assert record["routing"].shape == (len(X), 1, n_modalities, 8)
+    assert record["attention"].shape == (len(X), 1, n_modalities, n_modalities)
+
+
+def test_the_same_seed_gives_the_same_answers():
+    X, y = _classification()
+    options = {**SMALL, "imputer": NoisyImputer(), "n_imputations": 2}
+
+    first = TraceClassifier(**options).fit(X, y).predict_proba(X)
+
+    assert_array_equal(first, clone(TraceClassifier(**options)).fit(X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize("imputer", [None, "nearest", PanelImputer()])
+def test_several_imputations_need_samples(imputer):
+    X, y = _classification()
+    message = r"n_imputations=5 needs an imputer with sample\(X, n\), such as Conditional"
+
+    with pytest.raises(ValueError, match=message):
+        TraceClassifier(**SMALL, imputer=imputer, n_imputations=5).fit(X, y)
+
+
+def test_an_imputer_that_changes_the_schema_is_refused():
+    class Dropping(NoisyImputer):
+        def transform(self, X):
+            return super().transform(X).drop([X.schema.names[0]])
+
+    X, y = _classification()
+    with pytest.raises(ValueError, match="The panel that was imputed"):
+        TraceClassifier(**SMALL, imputer=Dropping()).fit(X, y)
