@@ -1,0 +1,258 @@
+"""Fixed statistics of whole modalities, as tokens beside those learnt from their patches.
+
+Sizes: M modalities, B batch, L timepoints, C channels, F statistics of a modality, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.panel._schema import Modality, Schema
+
+__all__ = ["StatisticTokens", "channel_statistics"]
+
+_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+_LAGS = (1, 2, 4, 8, 16, 32)
+_N_LOG_BANDS = 10
+_N_LINEAR_BANDS = 4
+
+# Spread below which a channel counts as still, in units of its spread in training: without it the
+# shape statistics of a resting sensor are those of its noise.
+_FLOOR = 0.05
+
+# Correlations between channels grow with the square of C; above this many they are left out.
+_MAX_CORRELATED = 24
+
+
+class StatisticTokens(nn.Module):
+    """One token a modality from statistics of its channels, taken over what was observed.
+
+    What makes trees on summary statistics strong, as a token of the network: level, spread,
+    quantiles, shape, autocorrelation, spectrum and correlations between channels
+    (:func:`channel_statistics`), standardised by their spread in training, mapped to width D.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    d_model : int
+        Width D of the tokens.
+    dropout : float, default=0.5
+        Share of the statistics hidden in training. High: there are hundreds, and few samples.
+
+    Notes
+    -----
+    The statistics are fixed, so they can be computed once for a whole training set:
+    ``featurize(values, observed, times)`` gives a list of M Tensors ``(B, F)``, with NaN for what
+    a silent channel does not tell; ``fit_features`` learns their centre and spread; ``forward``
+    takes them and ``available (B, M)``, and gives tokens ``(B, M, D)``.
+
+    Examples
+    --------
+    >>> schema = Schema((Modality("acc", 3, 8),))
+    >>> block = StatisticTokens(schema, 16).eval()
+    >>> observed = [torch.ones(2, 8, 3, dtype=bool)]
+    >>> features = block.featurize([torch.randn(2, 8, 3)], observed)
+    >>> block(features, torch.ones(2, 1, dtype=bool)).shape
+    torch.Size([2, 1, 16])
+    """
+
+    def __init__(self, schema: Schema, d_model: int, *, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.schema = schema
+        for m, modality in enumerate(schema):
+            self.register_buffer(f"bands_{m}", _band_weights(modality.n_timepoints))
+            if modality.vocabulary is not None:
+                self.register_buffer(f"symbols_{m}", _symbol_values(modality))
+        sizes = [self._raw(m, *_example(modality)).shape[1] for m, modality in enumerate(schema)]
+        for m, size in enumerate(sizes):
+            self.register_buffer(f"center_{m}", torch.zeros(size))
+            self.register_buffer(f"scale_{m}", torch.ones(size))
+        self.project = nn.ModuleList(nn.Linear(size, d_model) for size in sizes)
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = Dropout(dropout)
+
+    def _raw(self, m: int, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Tensor:
+        if self.schema.modalities[m].vocabulary is not None:
+            x = self.get_buffer(f"symbols_{m}")[x]
+        return channel_statistics(x, seen, self.get_buffer(f"bands_{m}"), times)
+
+    def featurize(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Statistics of each modality, ``(B, F)`` each."""
+        clocks = [None] * len(values) if times is None else times
+        return [
+            self._raw(m, x, seen, clock)
+            for m, (x, seen, clock) in enumerate(zip(values, observed, clocks, strict=True))
+        ]
+
+    def fit_features(self, features: Sequence[Tensor]) -> None:
+        """Learn centre and spread of the statistics from those of the training set."""
+        for m, raw in enumerate(features):
+            known = ~raw.isnan()
+            n = known.sum(0).clamp(min=1)
+            filled = raw.nan_to_num(0.0)
+            center = filled.sum(0) / n
+            spread = (torch.where(known, raw - center, 0).square().sum(0) / n).sqrt()
+            size = filled.abs().sum(0) / n
+            self.get_buffer(f"center_{m}").copy_(center)
+            self.get_buffer(f"scale_{m}").copy_(spread + 1e-3 * size + 1e-6)
+
+    def forward(self, features: Sequence[Tensor], available: Tensor) -> Tensor:
+        """Tokens ``(B, M, D)``; those of absent modalities tell nothing."""
+        tokens = []
+        for m, (raw, project) in enumerate(zip(features, self.project, strict=True)):
+            x = (raw - self.get_buffer(f"center_{m}")) / self.get_buffer(f"scale_{m}")
+            x = torch.where(available[:, m, None], x, 0).nan_to_num(0.0).clamp(-4, 4)
+            tokens.append(project(self.dropout(x)))
+        return F.gelu(self.norm(torch.stack(tokens, 1)))
+
+
+def channel_statistics(
+    x: Tensor, seen: Tensor, bands: Tensor, times: Tensor | None = None
+) -> Tensor:
+    """Statistics of each channel, and correlations between them, over what was observed.
+
+    Mean, spread, their logarithms, mean absolute difference, skewness, kurtosis, quantiles, first
+    and last value, correlation with time, autocorrelations, log power in bands, spectral centroid
+    and observed share.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, L, C)
+        Numbers in units of the spread of the channel.
+    seen : Tensor of shape (B, L, C)
+        Bool: what was observed. The rest of ``x`` is not read, and padding changes nothing.
+    bands : Tensor of shape (n_fft // 2 + 1, n_bands)
+        Weights of the frequencies in each band.
+    times : Tensor of shape (B, L) or None, default=None
+        Seconds; None for a regular clock.
+
+    Returns
+    -------
+    Tensor of shape (B, F)
+        NaN where a channel is silent.
+
+    Examples
+    --------
+    >>> x = torch.randn(2, 8, 3)
+    >>> channel_statistics(x, torch.ones(2, 8, 3, dtype=bool), _band_weights(8)).shape
+    torch.Size([2, 120])
+    """
+    seen = seen.transpose(1, 2).contiguous()  # (B, L, C) -> (B, C, L)
+    x = torch.where(seen, x.transpose(1, 2), 0).contiguous()
+    mask = seen.to(x.dtype)
+    n_channels, length = x.shape[1:]
+    silent = ~seen.any(-1)
+    count = mask.sum(-1)
+    n = count.clamp(min=1)
+
+    mean = x.sum(-1) / n
+    c = (x - mean.unsqueeze(-1)) * mask
+    square = c * c
+    spread = (square.sum(-1) / n).sqrt()
+    scale = spread + _FLOOR
+    both = mask[..., 1:] * mask[..., :-1]
+    step = ((x[..., 1:] - x[..., :-1]).abs() * both).sum(-1) / both.sum(-1).clamp(min=1)
+    skew = (square * c).sum(-1) / n / scale**3
+    kurtosis = (square * square).sum(-1) / n / scale**4
+    place = torch.arange(length, device=x.device)
+    first = x.gather(-1, torch.where(seen, place, length - 1).amin(-1, keepdim=True)).squeeze(-1)
+    last = x.gather(-1, torch.where(seen, place, 0).amax(-1, keepdim=True)).squeeze(-1)
+    clock = place.to(x.dtype).expand(len(x), -1) if times is None else times
+    clock = clock.unsqueeze(1)
+    clock = (clock - (clock * mask).sum(-1, keepdim=True) / n.unsqueeze(-1)) * mask
+    trend = (c * clock).sum(-1) / n / scale
+    trend = trend / ((clock * clock).sum(-1) / n + 1e-12).sqrt()
+    each = [mean, spread, scale.log(), step, (step + _FLOOR).log(), skew, (kurtosis + 1e-3).log()]
+    each += [first, last, trend, count / _n_fft(bands)]
+    for lag in _LAGS:
+        if lag < min(length, _n_fft(bands)):
+            pair = (mask[..., lag:] * mask[..., :-lag]).sum(-1).clamp(min=1)
+            each.append((c[..., lag:] * c[..., :-lag]).sum(-1) / pair / scale**2)
+        else:
+            each.append(torch.zeros_like(mean))
+
+    power = _power(c, _n_fft(bands)) / n.unsqueeze(-1)
+    grid = torch.linspace(0, 1, power.shape[-1], device=x.device, dtype=x.dtype)
+    each.append((power * grid).sum(-1) / (power.sum(-1) + _FLOOR**2))
+    in_bands = (power @ bands.to(x.dtype) + _FLOOR**2).log()
+
+    statistics = torch.cat([torch.stack(each, -1), _quantiles(x, seen, n), in_bands], -1)
+    flat = statistics.masked_fill(silent.unsqueeze(-1), torch.nan).flatten(1)
+    if not 1 < n_channels <= _MAX_CORRELATED:
+        return flat
+    above = torch.triu_indices(n_channels, n_channels, 1, device=x.device)
+    together = (mask @ mask.transpose(1, 2))[:, above[0], above[1]]
+    covariance = (c @ c.transpose(1, 2))[:, above[0], above[1]] / together.clamp(min=1)
+    correlation = covariance / (scale[:, above[0]] * scale[:, above[1]])
+    return torch.cat([flat, correlation.masked_fill(together == 0, torch.nan)], 1)
+
+
+def _quantiles(x: Tensor, seen: Tensor, n: Tensor) -> Tensor:
+    """Quantiles of the observed values, ``(B, C, 7)``, interpolated."""
+    ordered = torch.where(seen, x, torch.inf).sort(-1).values
+    place = torch.tensor(_QUANTILES, device=x.device, dtype=x.dtype) * (n.unsqueeze(-1) - 1)
+    low = place.floor().long()
+    high = torch.minimum(low + 1, (n.unsqueeze(-1) - 1).long())
+    below = ordered.gather(-1, low)
+    found = below + (ordered.gather(-1, high) - below) * (place - low)
+    return torch.where(seen.any(-1, keepdim=True), found, 0)
+
+
+def _n_fft(bands: Tensor) -> int:
+    return max(1, 2 * (bands.shape[0] - 1))
+
+
+def _power(c: Tensor, n_fft: int) -> Tensor:
+    """Power at the frequencies of an ``n_fft``-point transform, however long the input is."""
+    factor = -(-c.shape[-1] // n_fft)
+    spectrum = torch.fft.rfft(c, n=factor * n_fft)[..., ::factor]  # longer, then every nth: same
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def _band_weights(n_timepoints: int) -> Tensor:
+    """Weights ``(n_fft // 2 + 1, 14)``: ten bands even in log frequency, then four even ones."""
+    n_fft = n_timepoints + n_timepoints % 2
+    n_bins = n_fft // 2 + 1
+    weights = torch.zeros(n_bins, _N_LOG_BANDS + _N_LINEAR_BANDS)
+    if n_bins < 2:
+        return weights
+    frequency = torch.arange(1, n_bins) / n_fft
+    centers = torch.linspace(math.log(1 / n_fft), math.log(0.5), _N_LOG_BANDS)
+    width = max(float(centers[1] - centers[0]), 1e-6)
+    near = (frequency.log().unsqueeze(1) - centers).abs()
+    triangles = (1 - near / width).clamp(min=0)
+    nearest = F.one_hot(near.argmin(0), n_bins - 1).T.to(triangles.dtype)
+    weights[1:, :_N_LOG_BANDS] = torch.where(triangles.sum(0) > 1e-6, triangles, nearest)
+    parts = torch.arange(1, n_bins).tensor_split(_N_LINEAR_BANDS)
+    for band, part in enumerate(parts, start=_N_LOG_BANDS):
+        weights[part, band] = 1
+    return weights / weights.sum(0).clamp(min=1e-6)
+
+
+def _symbol_values(modality: Modality) -> Tensor:
+    """The number for which each symbol stands; 0 for the missing one."""
+    vocabulary = modality.vocabulary
+    assert vocabulary is not None
+    places = torch.linspace(-1.5, 1.5, vocabulary.size)
+    centers = places if vocabulary.centers is None else torch.tensor(vocabulary.centers)
+    values = torch.zeros(max(vocabulary.size, vocabulary.missing) + 1)
+    values[1 : vocabulary.size + 1] = centers
+    return values
+
+
+def _example(modality: Modality) -> tuple[Tensor, Tensor]:
+    shape = (1, modality.n_timepoints, modality.n_channels)
+    kind = torch.float32 if modality.vocabulary is None else torch.int64
+    return torch.zeros(shape, dtype=kind), torch.ones(shape, dtype=torch.bool)
