@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema, as_panel
 
-__all__ = ["PanelTransformer", "by_modality"]
+__all__ = ["PanelTransformer", "by_modality", "filled_masks"]
 
 
 class PanelTransformer(TransformerMixin, BaseEstimator):
@@ -101,6 +101,31 @@ def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:
             "or give one value for all."
         )
     return {name: given[name] for name in schema.names}
+
+
+def filled_masks(panel: Panel) -> dict[str, np.ndarray]:
+    """What was observed, of those modalities only whose values do not tell it by themselves.
+
+    Parameters
+    ----------
+    panel : Panel
+        Samples.
+
+    Returns
+    -------
+    dict of str to bool array of shape (n, C, L)
+        Of the modalities in which an imputer filled something.
+    """
+    masks = {}
+    for modality in panel.schema:
+        values, observed = panel.values[modality.name], panel.observed[modality.name]
+        if modality.vocabulary is None:
+            told = ~np.isnan(values)
+        else:
+            told = values != modality.vocabulary.missing
+        if not np.array_equal(told, observed):
+            masks[modality.name] = observed
+    return masks
 
 
 def _count_columns(X: Any) -> int | None:

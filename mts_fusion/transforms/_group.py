@@ -9,7 +9,7 @@ import numpy as np
 
 from mts_fusion.panel import Panel
 
-from ._base import PanelTransformer
+from ._base import PanelTransformer, filled_masks
 
 __all__ = ["ModalityGrouper"]
 
@@ -157,7 +157,7 @@ class ModalityGrouper(PanelTransformer):
         """
         panel = self._check_transform(X)
         (modality,) = panel.schema
-        values, observed = panel.values[modality.name], panel.observed[modality.name]
+        values, mask = panel.values[modality.name], filled_masks(panel).get(modality.name)
         times = panel.times[modality.name]
         rates = {name: (self.rates or {}).get(name, modality.rate) for name in self.groups}
         channels = {name: np.asarray(group) for name, group in self.groups.items()}
@@ -166,5 +166,7 @@ class ModalityGrouper(PanelTransformer):
             times=None if times is None else dict.fromkeys(self.groups, times),
             rates=rates,
             vocabularies=dict.fromkeys(self.groups, modality.vocabulary),
-            observed={name: observed[:, group] for name, group in channels.items()},
+            observed={
+                name: None if mask is None else mask[:, group] for name, group in channels.items()
+            },
         )

@@ -11,8 +11,9 @@ from sklearn.utils import check_random_state
 
 from mts_fusion.panel import Panel, Schema
 
-from ._base import PanelTransformer, by_modality
+from ._base import PanelTransformer, by_modality, filled_masks
 from ._draws import mix, sample_keys, uniform
+from ._moments import sample_chunks
 
 __all__ = ["MissingnessMasker", "mask_panel"]
 
@@ -220,7 +221,7 @@ def mask_panel(
         together = pattern == "block"
         hidden = _hide_stretches(panel, fractions, correlation, groups, place, keys, together)
     hidden = _restore(panel, hidden, keep, keys)
-    values, observed = {}, {}
+    values, observed, masks = {}, {}, filled_masks(panel)
     for modality in panel.schema:
         name = modality.name
         if hidden[name].any():
@@ -228,7 +229,7 @@ def mask_panel(
             values[name] = np.where(hidden[name], fill, panel.values[name]).astype(
                 panel.values[name].dtype
             )
-            observed[name] = panel.observed[name] & ~hidden[name]
+            observed[name] = masks[name] & ~hidden[name] if name in masks else None
     return panel.replace(values=values, observed=observed)
 
 
@@ -263,8 +264,11 @@ def _hide_points(
     for m, modality in enumerate(panel.schema):
         channels = np.arange(modality.n_channels)[:, None]
         timepoints = np.arange(modality.n_timepoints)
-        draws = uniform(mix(keys[:, None, None], 1, m, channels, timepoints))
-        hidden[modality.name] = draws < fractions[modality.name]
+        shape = (len(panel), modality.n_channels, modality.n_timepoints)
+        hidden[modality.name] = np.empty(shape, bool)
+        for rows in sample_chunks(shape):
+            draws = uniform(mix(keys[rows, None, None], 1, m, channels, timepoints))
+            hidden[modality.name][rows] = draws < fractions[modality.name]
     return hidden
 
 

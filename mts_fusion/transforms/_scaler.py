@@ -8,7 +8,7 @@ import numpy as np
 
 from mts_fusion.panel import Panel
 
-from ._base import PanelTransformer
+from ._base import PanelTransformer, filled_masks
 from ._moments import channel_moments, no_spread
 
 __all__ = ["PanelScaler"]
@@ -159,7 +159,7 @@ class PanelScaler(PanelTransformer):
             if self.clip_quantiles is not None:
                 clipped = np.clip(clipped, low, high)
             values[name] = ((clipped - center) / scale).astype(np.float32)
-        return panel.replace(values=values, observed=panel.observed)
+        return panel.replace(values=values, observed=filled_masks(panel))
 
     def inverse_transform(self, X: Any) -> Panel:
         """Values in their own units again.
@@ -187,7 +187,7 @@ class PanelScaler(PanelTransformer):
             center, scale = self.center_[name][:, None], self.scale_[name][:, None]
             own = panel.values[name].astype(np.float64) * scale + center
             values[name] = own.astype(np.float32)
-        return panel.replace(values=values, observed=panel.observed)
+        return panel.replace(values=values, observed=filled_masks(panel))
 
 
 def _quantiles(
