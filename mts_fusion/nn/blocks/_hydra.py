@@ -60,6 +60,8 @@ class Hydra(nn.Module):
     ----------
     n_features : int
         Number of features F.
+    block_sizes : list of int
+        Features of each dilation, then those of the levels.
 
     Raises
     ------
@@ -131,8 +133,10 @@ class Hydra(nn.Module):
         self._draw(min(max(n_channels // 2, 2), max_channels, n_channels), seed)
 
         n_counts = 6 if pooled else 2
-        n_convolved = len(self.dilations) * n_counts * n_groups * n_kernels
-        self.n_features = n_convolved + (_N_LEVELS * n_channels if levels else 0)
+        self.block_sizes = [n_counts * n_groups * n_kernels] * len(self.dilations)
+        if levels:
+            self.block_sizes.append(_N_LEVELS * n_channels)
+        self.n_features = sum(self.block_sizes)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
         self.register_buffer("centers", None if vocabulary is None else _centers(vocabulary))

@@ -1,0 +1,656 @@
+"""Encoders of one modality: a masked sequence of any length becomes one embedding.
+
+Sizes: B batch, L timepoints, C channels, D width, S steps (runs of observed timepoints), T tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._attention import attend
+from mts_fusion.nn.blocks._hydra import Hydra
+from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.panel._schema import Modality
+
+__all__ = [
+    "ENCODERS",
+    "CNNEncoder",
+    "Encoded",
+    "Encoder",
+    "GRUEncoder",
+    "HydraEncoder",
+    "LSTMEncoder",
+    "TransformerEncoder",
+    "compact",
+]
+
+# Steps of a recurrent network or a transformer; a longer modality has several timepoints a step.
+_MAX_STEPS = 128
+
+# Tokens that a sequence leaves to a strategy that attends to tokens.
+_N_TOKENS = 8
+
+
+class Encoded(NamedTuple):
+    """What an encoder makes of one modality.
+
+    Parameters
+    ----------
+    embedding : Tensor of shape (B, D)
+        The embedding; finite, but meaningless where nothing was observed.
+    tokens : Tensor of shape (B, T, D)
+        The sequence behind it, in the order of time. T does not depend on L.
+    observed : Tensor of shape (B, T)
+        Bool: which tokens there are.
+    """
+
+    embedding: Tensor
+    tokens: Tensor
+    observed: Tensor
+
+
+class Encoder(nn.Module):
+    """Abstract: an encoder of one modality, built with ``(modality, d_model, *, ...)``.
+
+    Whatever is not observed changes no bit of the output, and padding changes nothing.
+
+    Attributes
+    ----------
+    n_features : int
+        Width of the fixed features that ``featurize`` gives; 0 where there are none.
+    """
+
+    n_features = 0
+
+    def featurize(self, values: Tensor, observed: Tensor) -> Tensor:
+        """Features that training does not change, computed once.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool.
+
+        Returns
+        -------
+        Tensor of shape (B, n_features)
+            Nothing, where all is trained.
+        """
+        return torch.empty(observed.shape[0], 0, device=observed.device)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Keep the statistics of the features of the training samples.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n, n_features)
+            From `featurize`.
+        """
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool.
+        times : Tensor of shape (B, L) or None, default=None
+            Time of each timepoint, in any unit; None: they are equally spaced.
+        features : Tensor of shape (B, n_features) or None, default=None
+            From `featurize`; None computes them.
+
+        Returns
+        -------
+        Encoded
+            Embedding and tokens.
+        """
+        raise NotImplementedError
+
+
+class HydraEncoder(Encoder):
+    """Linear map of fixed random-convolution features.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D.
+    dropout : float, default=0.1
+        Dropout on the features.
+    pooled : bool, default=False
+        Whether to add MultiRocket's statistics, see :class:`Hydra`.
+    n_groups : int, default=64
+        Groups of kernels, see :class:`Hydra`.
+    seed : int, default=0
+        Seed of the kernels.
+
+    Notes
+    -----
+    One token for each dilation, in rising order of the time that a kernel spans, and one for the
+    statistics of the channels; the embedding is their sum.
+
+    Examples
+    --------
+    >>> encoder = HydraEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).tokens.shape
+    torch.Size([2, 4, 16])
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        d_model: int,
+        *,
+        dropout: float = 0.1,
+        pooled: bool = False,
+        n_groups: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.hydra = Hydra(
+            modality.n_channels,
+            modality.n_timepoints,
+            n_groups=n_groups,
+            pooled=pooled,
+            vocabulary=modality.vocabulary,
+            seed=seed,
+        )
+        self.n_features = self.hydra.n_features
+        self.dropout = Dropout(dropout)
+        self.project = nn.Linear(self.n_features, d_model)
+
+    def featurize(self, values: Tensor, observed: Tensor) -> Tensor:
+        """Features before standardisation; NaN where one rests on nothing."""
+        with torch.no_grad():
+            return self.hydra.featurize(values, observed)
+
+    def fit_features(self, features: Tensor) -> None:
+        """Keep mean and scale of the features."""
+        self.hydra.fit(features)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode; ``values`` and ``observed`` are not read where features are given."""
+        if features is None:
+            features = self.featurize(values, observed)
+        sizes = self.hydra.block_sizes
+        known = torch.stack([(~part.isnan()).any(1) for part in features.split(sizes, 1)], 1)
+        x = self.dropout(self.hydra.standardize(features))
+        weights = self.project.weight.split(sizes, 1)
+        parts = [F.linear(part, w) for part, w in zip(x.split(sizes, 1), weights, strict=True)]
+        tokens = torch.stack(parts, 1)
+        return Encoded(tokens.sum(1) + self.project.bias, tokens, known)
+
+
+class LSTMEncoder(Encoder):
+    """Two-directional LSTM over the observed timepoints.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D, even.
+    dropout : float, default=0.1
+        Dropout on the input and on the state that is read.
+
+    Raises
+    ------
+    ValueError
+        If ``d_model`` is odd.
+
+    Notes
+    -----
+    Timepoints at which nothing was observed are left out, so that no state passes through them; how
+    much time lies between the others is an input.
+
+    References
+    ----------
+    .. [1] Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation, 1997.
+
+    Examples
+    --------
+    >>> encoder = LSTMEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).embedding.shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, modality: Modality, d_model: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.recurrent = _Recurrent("lstm", modality, d_model, dropout)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode."""
+        return self.recurrent(values, observed, times)
+
+
+class GRUEncoder(Encoder):
+    """Two-directional GRU over the observed timepoints.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D, even.
+    dropout : float, default=0.1
+        Dropout on the input and on the state that is read.
+
+    Raises
+    ------
+    ValueError
+        If ``d_model`` is odd.
+
+    Notes
+    -----
+    As for :class:`LSTMEncoder`.
+
+    References
+    ----------
+    .. [1] Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical
+       Machine Translation", EMNLP, 2014. https://arxiv.org/abs/1406.1078
+
+    Examples
+    --------
+    >>> encoder = GRUEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).embedding.shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, modality: Modality, d_model: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.recurrent = _Recurrent("gru", modality, d_model, dropout)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode."""
+        return self.recurrent(values, observed, times)
+
+
+class TransformerEncoder(Encoder):
+    """Transformer over the observed timepoints.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D, a multiple of ``n_heads``.
+    dropout : float, default=0.1
+        Dropout in all layers.
+    n_layers : int, default=2
+        Layers.
+    n_heads : int, default=4
+        Heads of the attention.
+
+    Raises
+    ------
+    ValueError
+        If ``d_model`` is not a multiple of ``n_heads``.
+
+    Notes
+    -----
+    The embedding is the mean of the steps. A modality of more than 128 timepoints has several in a
+    step.
+
+    References
+    ----------
+    .. [1] Vaswani et al., "Attention Is All You Need", NeurIPS, 2017.
+       https://arxiv.org/abs/1706.03762
+
+    Examples
+    --------
+    >>> encoder = TransformerEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).embedding.shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        d_model: int,
+        *,
+        dropout: float = 0.1,
+        n_layers: int = 2,
+        n_heads: int = 4,
+    ) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(
+                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
+            )
+        self.steps = _Steps(modality, d_model)
+        self.dropout = Dropout(dropout)
+        self.layers = nn.ModuleList(
+            _TransformerLayer(d_model, n_heads, dropout) for _ in range(n_layers)
+        )
+        self.leave = nn.LayerNorm(d_model)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode."""
+        x, n_steps = self.steps(values, observed, times)
+        seen = torch.arange(x.shape[1], device=x.device) < n_steps.unsqueeze(1)  # (B, S)
+        x = self.dropout(x)
+        for layer in self.layers:
+            x = layer(x, seen)
+        x = self.leave(x)
+        return Encoded(_mean(x, seen), *_thin(x, n_steps))
+
+
+class CNNEncoder(Encoder):
+    """Residual convolutions of growing dilation, then mean and maximum over what was observed.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D.
+    dropout : float, default=0.1
+        Dropout on what is pooled.
+    n_layers : int, default=3
+        Layers; each doubles the dilation, and after three of kernel size 7 a timepoint sees 43.
+
+    Notes
+    -----
+    A timepoint at which nothing was observed is zero in each layer, as padding is, and is left out
+    of mean and maximum. The normalisation is over the channels of one timepoint.
+
+    References
+    ----------
+    .. [1] Wang, Yan and Oates, "Time Series Classification from Scratch with Deep Neural Networks",
+       IJCNN, 2017. https://arxiv.org/abs/1611.06455
+
+    Examples
+    --------
+    >>> encoder = CNNEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).embedding.shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(
+        self, modality: Modality, d_model: int, *, dropout: float = 0.1, n_layers: int = 3
+    ) -> None:
+        super().__init__()
+        self.enter = _Timepoints(modality, d_model)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(d_model, d_model, 7, padding=3 * 2**i, dilation=2**i) for i in range(n_layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(n_layers))
+        self.dropout = Dropout(dropout)
+        self.leave = nn.Linear(2 * d_model, d_model)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode."""
+        seen = observed.any(-1)  # (B, L)
+        shown = seen.unsqueeze(-1)
+        x = self.enter(values, observed) * shown
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            new = convolution(x.transpose(1, 2)).transpose(1, 2)
+            x = (x + F.gelu(norm(new))) * shown
+        largest = x.masked_fill(~shown, -math.inf).amax(1)
+        largest = torch.where(seen.any(1, keepdim=True), largest, 0.0)
+        pooled = self.dropout(torch.cat([_mean(x, seen), largest], -1))
+        order, n_seen = compact(seen)
+        tokens, token_seen = _thin(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
+        return Encoded(self.leave(pooled), tokens, token_seen)
+
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "hydra": HydraEncoder,
+    "lstm": LSTMEncoder,
+    "gru": GRUEncoder,
+    "cnn": CNNEncoder,
+    "transformer": TransformerEncoder,
+}
+
+
+def compact(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Order that puts the timepoints with an observation first, and how many there are.
+
+    Parameters
+    ----------
+    seen : Tensor of shape (B, L)
+        Bool.
+
+    Returns
+    -------
+    order : Tensor of shape (B, L)
+        Timepoints: those seen in the order of time, then the others.
+    n_seen : Tensor of shape (B,)
+        How many were seen.
+
+    Examples
+    --------
+    >>> order, n_seen = compact(torch.tensor([[False, True, False, True]]))
+    >>> order.tolist(), n_seen.tolist()
+    ([[1, 3, 0, 2]], [2])
+    """
+    return (~seen).to(torch.int8).argsort(dim=1, stable=True), seen.sum(1)
+
+
+class _Timepoints(nn.Module):
+    """Each timepoint alone, ``(B, L, C)`` to ``(B, L, D)``: what was observed, and that it was."""
+
+    def __init__(self, modality: Modality, d_model: int) -> None:
+        super().__init__()
+        n_channels, vocabulary = modality.n_channels, modality.vocabulary
+        self.symbols: nn.Embedding | None = None
+        n_inputs = 2 * n_channels
+        if vocabulary is not None:
+            # The symbols of each channel have rows of their own in one table.
+            self.n_tokens = vocabulary.n_tokens
+            self.symbols = nn.Embedding(n_channels * self.n_tokens, d_model)
+            nn.init.normal_(self.symbols.weight, std=1 / math.sqrt(n_channels))
+            n_inputs = n_channels
+        self.project = nn.Linear(n_inputs, d_model)
+
+    def forward(self, values: Tensor, observed: Tensor) -> Tensor:
+        shown = observed.to(self.project.weight.dtype)
+        if self.symbols is None:
+            return self.project(torch.cat([torch.where(observed, values, 0.0), shown], -1))
+        first = torch.arange(values.shape[-1], device=values.device) * self.n_tokens
+        symbols = self.symbols(torch.where(observed, values, 0) + first)  # (B, L, C, D)
+        return self.project(shown) + (symbols * shown.unsqueeze(-1)).sum(2)
+
+
+class _Steps(nn.Module):
+    """Observed timepoints brought together into steps: ``(B, S, D)`` and how many, ``(B,)``.
+
+    With the values goes where in the sample they stand: sines of their place between the first and
+    the last observation, the distance to the one before, in mean distances, and the logarithm of
+    how many there are. None of it depends on units of time or on padding.
+    """
+
+    frequency: Tensor
+
+    def __init__(self, modality: Modality, d_model: int) -> None:
+        super().__init__()
+        self.per_step = -(-modality.n_timepoints // _MAX_STEPS)
+        self.enter = _Timepoints(modality, d_model)
+        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(-1, 5))
+        self.place = nn.Linear(2 * len(self.frequency) + 2, d_model)
+        self.gather: nn.Module | None = None
+        if self.per_step > 1:
+            self.gather = nn.Linear(self.per_step * d_model, d_model)
+
+    def forward(
+        self, values: Tensor, observed: Tensor, times: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        seen = observed.any(-1)
+        order, n_seen = compact(seen)
+        x = self.enter(values, observed)
+        x = x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        clock = order.to(x.dtype) if times is None else times.gather(1, order).to(x.dtype)
+        x = x + self.place(self._places(clock, n_seen))
+        n_timepoints = x.shape[1]
+        if self.gather is not None:
+            there = torch.arange(n_timepoints, device=x.device) < n_seen.unsqueeze(1)
+            x = F.pad(x * there.unsqueeze(-1), (0, 0, 0, -n_timepoints % self.per_step))
+            # (B, L, D) -> (B, S, P, D) -> (B, S, P D) -> (B, S, D)
+            x = self.gather(x.unflatten(1, (-1, self.per_step)).flatten(2))
+            n_seen = (n_seen + self.per_step - 1) // self.per_step
+        return x, n_seen
+
+    def _places(self, clock: Tensor, n_seen: Tensor) -> Tensor:
+        last = (n_seen - 1).clamp(min=0).unsqueeze(1)
+        span = clock.gather(1, last) - clock[:, :1]  # (B, 1)
+        share = (clock - clock[:, :1]) / torch.where(span > 0, span, 1.0)
+        gap = F.pad(share.diff(dim=1), (1, 0)) * last
+        phase = share.unsqueeze(-1) * self.frequency
+        count = n_seen.clamp(min=1).log().view(-1, 1, 1).expand(-1, clock.shape[1], 1)
+        gap = gap.clamp(min=0).log1p().unsqueeze(-1)
+        places = torch.cat([phase.sin(), phase.cos(), gap, count.to(phase.dtype)], -1)
+        # What stands behind the last observation is padding: nothing of it may grow large.
+        there = torch.arange(clock.shape[1], device=clock.device) < n_seen.unsqueeze(1)
+        return places * there.unsqueeze(-1)
+
+
+class _Recurrent(nn.Module):
+    """One LSTM or GRU forwards and one backwards over the steps of a modality."""
+
+    def __init__(self, kind: str, modality: Modality, d_model: int, dropout: float) -> None:
+        super().__init__()
+        if d_model % 2:
+            raise ValueError(f"Two directions share d_model: it must be even, got {d_model}.")
+        self.steps = _Steps(modality, d_model)
+        self.dropout = Dropout(dropout)
+        self.forwards = _Direction(kind, d_model, d_model // 2)
+        self.backwards = _Direction(kind, d_model, d_model // 2)
+        self.leave = nn.Linear(2 * d_model, d_model)
+
+    def forward(self, values: Tensor, observed: Tensor, times: Tensor | None) -> Encoded:
+        x, n_steps = self.steps(values, observed, times)
+        x = self.dropout(x)
+        # The steps come first and the padding last, so that going forwards no state of a step has
+        # seen padding. Backwards, the steps alone are turned round, each sample by its length.
+        position = torch.arange(x.shape[1], device=x.device)
+        turned = n_steps.unsqueeze(1) - 1 - position
+        turned = torch.where(turned >= 0, turned, position).unsqueeze(-1)  # (B, S, 1)
+        ahead = self.forwards(x)
+        back = self.backwards(x.gather(1, turned.expand_as(x)))
+        last = (n_steps - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, ahead.shape[-1])
+        ends = torch.cat([ahead.gather(1, last), back.gather(1, last)], -1).squeeze(1)
+        states = torch.cat([ahead, back.gather(1, turned.expand_as(back))], -1)  # (B, S, D)
+        mean = _mean(states, position < n_steps.unsqueeze(1))
+        embedding = self.leave(self.dropout(torch.cat([ends, mean], -1)))
+        return Encoded(embedding, *_thin(states, n_steps))
+
+
+class _Direction(nn.Module):
+    """States of an LSTM or a GRU of one layer, ``(B, S, D)`` to ``(B, S, d_state)``.
+
+    Calls what ``nn.LSTM`` and ``nn.GRU`` call: those modules themselves do not compile.
+    """
+
+    def __init__(self, kind: str, d_model: int, d_state: int) -> None:
+        super().__init__()
+        self.kind = kind
+        n_gates = 4 if kind == "lstm" else 3
+        bound = 1 / math.sqrt(d_state)
+        self.weight_in = nn.Parameter(torch.empty(n_gates * d_state, d_model))
+        self.weight_state = nn.Parameter(torch.empty(n_gates * d_state, d_state))
+        self.bias_in = nn.Parameter(torch.empty(n_gates * d_state))
+        self.bias_state = nn.Parameter(torch.empty(n_gates * d_state))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        start = x.new_zeros(1, x.shape[0], self.weight_state.shape[1])
+        weights: list[Tensor] = [self.weight_in, self.weight_state]
+        weights += [self.bias_in, self.bias_state]
+        if self.kind == "lstm":
+            return torch.lstm(x, [start, start], weights, True, 1, 0.0, False, False, True)[0]
+        return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
+
+
+class _TransformerLayer(nn.Module):
+    """Attention between the steps that there are, then a feed-forward layer."""
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.enter = nn.LayerNorm(d_model)
+        self.project = nn.Linear(d_model, 3 * d_model)
+        self.join = nn.Linear(d_model, d_model)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(d_model),
+            nn.Linear(d_model, 2 * d_model),
+            nn.GELU(),
+            nn.Linear(2 * d_model, d_model),
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        parts = self.project(self.enter(x)).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (B, H, S, d)
+        x = x + self.dropout(self.join(attend(q, k, v, seen).transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feed(x))
+
+
+def _mean(x: Tensor, seen: Tensor) -> Tensor:
+    """Mean over the timepoints that were seen, ``(B, L, D)`` to ``(B, D)``; 0 if there is none."""
+    total = x.masked_fill(~seen.unsqueeze(-1), 0.0).sum(1)
+    return total / seen.sum(1, keepdim=True).clamp(min=1)
+
+
+def _thin(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
+    """The first ``n_steps`` of a sequence as at most 8 tokens, means of equal parts of them."""
+    step = torch.arange(x.shape[1], device=x.device)
+    n = n_steps.clamp(min=1).unsqueeze(1)
+    n_parts = n.clamp(max=_N_TOKENS)
+    part = step * n_parts // n  # (B, S)
+    token = torch.arange(_N_TOKENS, device=x.device).view(1, -1, 1)
+    member = (part.unsqueeze(1) == token) & (step < n_steps.unsqueeze(1)).unsqueeze(1)
+    size = member.sum(-1, keepdim=True)  # (B, T, 1)
+    tokens = member.to(x.dtype) @ x / size.clamp(min=1)
+    return tokens, size.squeeze(-1) > 0

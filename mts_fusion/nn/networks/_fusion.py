@@ -1,0 +1,258 @@
+"""Encoders of the modalities and a strategy that fuses them: every way of fusing in one network.
+
+Sizes: B batch, M modalities, L timepoints, C channels, D width, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
+from mts_fusion.nn.blocks._output import ModuleOutput
+from mts_fusion.nn.blocks._sequence import ENCODERS, Encoded, Encoder
+from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
+from mts_fusion.panel._schema import Schema
+
+__all__ = ["FusionNet"]
+
+
+class FusionNet(nn.Module):
+    """Prediction from modalities of which any may be missing, fused in one of many ways.
+
+    An encoder of its own makes an embedding of each modality; a strategy fuses those that are
+    there. A modality of which nothing was observed is absent: no mean, gate or attention sees it.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    n_outputs : int
+        Width of the prediction.
+    strategy : str, default="hybrid"
+        How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
+        ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
+    encoder : str or dict of str to str, default="hydra"
+        ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict names the
+        encoders of some modalities; the others have ``"hydra"``.
+    d_model : int, default=64
+        Width D of the embeddings; even for ``"lstm"`` and ``"gru"``, and a multiple of ``n_heads``
+        wherever there is attention.
+    n_heads : int, default=4
+        Heads of the attention.
+    modality_dropout : float, default=0.3
+        Rate at which a modality of a sample is hidden in training. It is the buffer
+        ``modality_dropout.p``, which a schedule may set.
+    dropout : float, default=0.1
+        Dropout in encoders and strategy.
+    encoder_params : dict of str to Any or None, default=None
+        More parameters of all encoders, such as ``{"pooled": True}`` for ``"hydra"``.
+    strategy_params : dict of str to Any or None, default=None
+        More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
+    seed : int, default=0
+        Seed of the random convolutions of ``"hydra"``; each modality has its own.
+
+    Raises
+    ------
+    ValueError
+        If a strategy or an encoder is not known, ``encoder`` names an unknown modality, the input
+        has another number of modalities or channels, or the strategy gives another width than
+        ``n_outputs``.
+
+    Notes
+    -----
+    Input: lists in schema order, ``values[m] (B, L, C)`` float32, or int64 symbols where a
+    vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None. Values
+    behind ``observed=False`` are not read.
+
+    ``"hydra"`` has fixed features. ``featurize`` gives them, ``fit_features`` keeps their
+    statistics over the training samples, and ``forward`` takes them as ``features``, so that they
+    are computed once and not in every epoch.
+
+    Record: ``available (B, M)``, and what the strategy records: ``weight (B, M)``,
+    ``modality_logits (B, M, n_outputs)``, ``attention (B, M, M)``.
+
+    Examples
+    --------
+    >>> from mts_fusion.panel._schema import Modality, Schema
+    >>> schema = Schema((Modality("acc", 3, 100, rate=25.0), Modality("temp", 1, 16, rate=4.0)))
+    >>> values = [torch.randn(5, 100, 3), torch.randn(5, 16, 1)]
+    >>> observed = [torch.ones(5, 100, 3, dtype=bool), torch.zeros(5, 16, 1, dtype=bool)]
+    >>> net = FusionNet(schema, 4, strategy="late", encoder={"temp": "gru"}).eval()
+    >>> net(values, observed, record=True).record["weight"][0].tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        n_outputs: int,
+        *,
+        strategy: str = "hybrid",
+        encoder: str | Mapping[str, str] = "hydra",
+        d_model: int = 64,
+        n_heads: int = 4,
+        modality_dropout: float = 0.3,
+        dropout: float = 0.1,
+        encoder_params: Mapping[str, Any] | None = None,
+        strategy_params: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.schema = schema
+        self.n_outputs = n_outputs
+        self.strategy = strategy
+        self.modality_dropout = ModalityDropout(modality_dropout)
+        self.encoders = nn.ModuleList()
+        for m, (modality, name) in enumerate(zip(schema, _names(schema, encoder), strict=True)):
+            parameters = {"dropout": dropout, **(encoder_params or {})}
+            if name == "hydra":
+                parameters.setdefault("seed", seed + m)
+            elif name == "transformer":
+                parameters.setdefault("n_heads", n_heads)
+            self.encoders.append(ENCODERS[name](modality, d_model, **parameters))
+        cls: Any = get_strategy(strategy)
+        self.fusion: Fusion = cls(
+            len(schema),
+            d_model,
+            n_outputs,
+            n_heads=n_heads,
+            dropout=dropout,
+            **(strategy_params or {}),
+        )
+
+    def featurize(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Features of each modality that training does not change.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool.
+        times : list of M Tensors of shape (B, L) or None, or None, default=None
+            Not read.
+
+        Returns
+        -------
+        list of M Tensors of shape (B, F)
+            Not standardised; NaN where a feature rests on no observation. ``F = 0`` where the
+            encoder is trained as a whole.
+        """
+        return [
+            cast(Encoder, encoder).featurize(x, seen)
+            for encoder, x, seen in zip(self.encoders, values, observed, strict=True)
+        ]
+
+    def fit_features(self, features: Sequence[Tensor]) -> None:
+        """Keep the statistics of the features, with which they are standardised from now on.
+
+        Parameters
+        ----------
+        features : list of M Tensors of shape (n, F)
+            Of the training samples, from `featurize`.
+        """
+        for encoder, part in zip(self.encoders, features, strict=True):
+            cast(Encoder, encoder).fit_features(part)
+
+    def forward(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None = None,
+        *,
+        features: list[Tensor] | None = None,
+        record: bool = False,
+    ) -> ModuleOutput:
+        """Predict.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols where the modality has a vocabulary; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool. A modality of which nothing is observed is absent, also where ``features`` are
+            given that were computed when it was there.
+        times : list of M Tensors of shape (B, L) or None, or None, default=None
+            Seconds.
+        features : list of M Tensors of shape (B, F) or None, default=None
+            From `featurize`; None computes them.
+        record : bool, default=False
+            Whether to return what the network saw.
+
+        Returns
+        -------
+        ModuleOutput
+            Prediction ``(B, n_outputs)``, no loss of its own, record.
+        """
+        self._check(values, observed)
+        observed = self.modality_dropout(observed)
+        available = available_modalities(observed)  # (B, M)
+        encoded: list[Encoded] = [
+            encoder(
+                values[m],
+                observed[m],
+                None if times is None else times[m],
+                features=None if features is None else features[m],
+            )
+            for m, encoder in enumerate(self.encoders)
+        ]
+        embeddings = torch.stack([part.embedding for part in encoded], 1)
+        embeddings = embeddings.masked_fill(~available.unsqueeze(-1), 0.0)
+        tokens = _join(encoded, available) if self.fusion.needs_tokens else None
+        output = self.fusion(embeddings, available, tokens)
+        if output.logits.shape[-1] != self.n_outputs:
+            raise ValueError(
+                f"Strategy {self.strategy!r} gave logits of shape {tuple(output.logits.shape)}; "
+                f"(B, {self.n_outputs}) is wanted. Map to n_outputs at its end."
+            )
+        seen = {"available": available, **output.record} if record else {}
+        return ModuleOutput(output.logits, output.logits.new_zeros(()), seen)
+
+    def _check(self, values: list[Tensor], observed: list[Tensor]) -> None:
+        if not len(values) == len(observed) == len(self.schema):
+            raise ValueError(
+                f"The network has {len(self.schema)} modalities {list(self.schema.names)}, got "
+                f"{len(values)} values and {len(observed)} observed."
+            )
+        for modality, x in zip(self.schema, values, strict=True):
+            if x.dim() != 3 or x.shape[2] != modality.n_channels:
+                raise ValueError(
+                    f"Modality {modality.name!r} has values of shape (B, L, "
+                    f"{modality.n_channels}), got {tuple(x.shape)}."
+                )
+
+
+def _names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
+    """The name of the encoder of each modality."""
+    if isinstance(encoder, str):
+        encoder = dict.fromkeys(schema.names, encoder)
+    strange = [name for name in encoder if name not in schema]
+    if strange:
+        raise ValueError(f"encoder names {strange}, but the modalities are {list(schema.names)}.")
+    for name, chosen in encoder.items():
+        if chosen not in ENCODERS:
+            raise ValueError(
+                f"No encoder {chosen!r} for modality {name!r}; there are {sorted(ENCODERS)}."
+            )
+    return [encoder.get(name, "hydra") for name in schema.names]
+
+
+def _join(encoded: list[Encoded], available: Tensor) -> Tokens:
+    """Tokens of all modalities, those with fewer filled up with tokens that are not there."""
+    longest = max(part.tokens.shape[1] for part in encoded)
+    tokens, observed = [], []
+    for part in encoded:
+        gap = longest - part.tokens.shape[1]
+        tokens.append(nn.functional.pad(part.tokens, (0, 0, 0, gap)))
+        observed.append(nn.functional.pad(part.observed, (0, gap)))
+    seen = torch.stack(observed, 1) & available.unsqueeze(-1)  # (B, M, T)
+    return Tokens(torch.stack(tokens, 1), seen)
