@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
@@ -12,6 +12,8 @@ from ._peers import inception_time, multirocket_hydra
 from ._protocol import Method
 
 __all__ = ["CLASSIFIERS", "choose"]
+
+M = TypeVar("M")
 
 
 def _maestro(*, seed: int, quick: bool) -> Any:
@@ -49,15 +51,13 @@ CLASSIFIERS: dict[str, Method] = {
 }
 
 
-def choose(
-    methods: dict[str, Method], names: list[str] | None, default: list[str]
-) -> dict[str, Method]:
+def choose(methods: dict[str, M], names: list[str] | None, default: list[str]) -> dict[str, M]:
     """The methods asked for.
 
     Parameters
     ----------
-    methods : dict of str to Method
-        All there are.
+    methods : dict
+        All there are, by name.
     names : list of str or None
         What ``--methods`` said; None for the default.
     default : list of str
@@ -65,7 +65,7 @@ def choose(
 
     Returns
     -------
-    dict of str to Method
+    dict
         In the order of the names.
 
     Raises

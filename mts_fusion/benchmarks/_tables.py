@@ -28,6 +28,8 @@ Row = dict[str, Any]
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "field": "_field",
+    "trace-synthetic": "_trace_synthetic",
+    "physionet2012-imputation": "_physionet2012_imputation",
 }
 
 

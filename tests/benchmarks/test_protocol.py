@@ -73,9 +73,10 @@ def test_every_method_sees_the_same_hidden_sensors(data):
         )
     for one, other in zip(spies[0].seen, spies[1].seen, strict=True):
         np.testing.assert_array_equal(one.available, other.available)
-    assert spies[0].seen[0].available.all()
-    assert 0.2 < 1 - spies[0].seen[1].available.mean() < 0.5
-    assert spies[0].seen[1].available.any(axis=1).all()
+    _, complete, hidden = spies[0].seen  # the first call warms up
+    assert complete.available.all()
+    assert 0.2 < 1 - hidden.available.mean() < 0.5
+    assert hidden.available.any(axis=1).all()
 
 
 def test_peers_train_on_two_copies(data):

@@ -1,0 +1,252 @@
+"""What tables of imputers share: hidden entries whose truth is known, errors, and time."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics import crps_from_quantiles, mae_at_missing
+from ..panel import Panel
+from ..transforms import PanelImputer
+from ._costs import count_parameters, peak_memory
+
+__all__ = [
+    "IMPUTERS",
+    "Hidden",
+    "Imputer",
+    "add_budget",
+    "budget_notice",
+    "evaluate_imputer",
+]
+
+# Levels of the quantiles behind CSDI's CRPS.
+_LEVELS = np.arange(1, 20) / 20
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """A row of a table.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(seed=..., max_epochs=...)`` gives an unfitted imputer; ``max_epochs`` is None for its
+        own default.
+    target_only : bool, default=False
+        Whether it is given the modality to fill and no other.
+    settings : dict of str to dict, default={"": {}}
+        Parameters to set on the fitted imputer, by name: one training, several lines.
+    """
+
+    make: Callable[..., Any]
+    target_only: bool = False
+    settings: Mapping[str, dict[str, Any]] = field(default_factory=lambda: {"": {}})
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Test samples of which something is hidden.
+
+    Parameters
+    ----------
+    data : Panel
+        What the imputer sees.
+    truth : ndarray of shape (n, C, L)
+        Values of one modality, with what is hidden.
+    masked : bool ndarray of shape (n, C, L)
+        What is hidden.
+    """
+
+    data: Panel
+    truth: NDArray[Any]
+    masked: NDArray[np.bool_]
+
+
+def evaluate_imputer(
+    imputer: Imputer,
+    train: Panel,
+    hidden: Mapping[float, Hidden],
+    target: str,
+    *,
+    seed: int,
+    max_epochs: int | None = None,
+    quick: bool = False,
+) -> list[dict[str, Any]]:
+    """Errors of one imputer where the truth is known.
+
+    Parameters
+    ----------
+    imputer : Imputer
+        What is fitted, once.
+    train : Panel
+        What it is fitted to, incomplete.
+    hidden : dict of float to Hidden
+        Test samples by the share hidden.
+    target : str
+        The modality that is scored.
+    seed : int
+        Of the imputer.
+    max_epochs : int or None, default=None
+        A shorter training.
+    quick : bool, default=False
+        Three draws instead of the imputer's own number, and its last setting only.
+
+    Returns
+    -------
+    list of dict
+        One per setting and share: ``setting``, ``fraction``; ``mae``, mean over samples, and
+        ``mae_entries``, mean over entries; ``crps``, None without samples; ``improved``, the share
+        of samples with a lower error than nearest filling; ``impute_ms``, milliseconds a sample;
+        ``fit_seconds``, ``peak_mb``, ``parameters``.
+    """
+
+    def seen(panel: Panel) -> Panel:
+        return panel.select([target]) if imputer.target_only else panel
+
+    model = imputer.make(seed=seed, max_epochs=max_epochs)
+    settings = dict(imputer.settings)
+    if quick:
+        settings = dict([settings.popitem()])
+        if "n_samples" in model.get_params():
+            model.set_params(n_samples=3)
+    nearest = PanelImputer().fit(train.select([target]))
+    rows = []
+    with peak_memory() as memory:
+        start = time.perf_counter()
+        model.fit(seen(train))
+        fit_seconds = time.perf_counter() - start
+        for setting, parameters in settings.items():
+            if parameters:
+                model.set_params(**parameters)
+            for fraction, test in hidden.items():
+                start = time.perf_counter()
+                filled, quantiles = _fill(model, seen(test.data), target)
+                seconds = time.perf_counter() - start
+                simple = nearest.transform(test.data.select([target])).values[target]
+                error = np.asarray(mae_at_missing(test.truth, filled, test.masked, average=None))
+                of_nearest = np.asarray(
+                    mae_at_missing(test.truth, simple, test.masked, average=None)
+                )
+                scored = ~np.isnan(error)
+                crps = None
+                if quantiles is not None:
+                    crps = crps_from_quantiles(test.truth, quantiles, test.masked, levels=_LEVELS)
+                rows.append(
+                    {
+                        "setting": setting,
+                        "fraction": fraction,
+                        "mae": float(np.nanmean(error)),
+                        "mae_entries": float(
+                            mae_at_missing(test.truth, filled, test.masked, average="entries")
+                        ),
+                        "crps": crps,
+                        "improved": float((error < of_nearest)[scored].mean()),
+                        "impute_ms": 1e3 * seconds / len(test.data),
+                    }
+                )
+    costs = {
+        "fit_seconds": fit_seconds,
+        "peak_mb": memory.peak_mb,
+        "parameters": count_parameters(model),
+        "n_train": len(train),
+    }
+    return [{**row, **costs} for row in rows]
+
+
+def _fill(model: Any, panel: Panel, target: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Filled values (n, C, L), and quantiles (19, n, C, L) where the model can tell them.
+
+    The median is one of the quantiles, so that a model is asked once.
+    """
+    if not hasattr(model, "quantiles"):
+        return model.transform(panel).values[target], None
+    quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=_LEVELS)])
+    return quantiles[len(_LEVELS) // 2], quantiles
+
+
+def _simple(strategy: str) -> Callable[..., Any]:
+    return lambda **_: PanelImputer(strategy=strategy)
+
+
+def _diffusion(**parameters: Any) -> Callable[..., Any]:
+    def make(*, seed: int, max_epochs: int | None) -> Any:
+        from ..estimators import ConditionalDiffusionImputer
+
+        epochs = {} if max_epochs is None else {"max_epochs": max_epochs}
+        return ConditionalDiffusionImputer(random_state=seed, **{**parameters, **epochs})
+
+    return make
+
+
+# As its authors have it: one modality, no encoder, single timepoints, noise prediction, 50 steps.
+_CSDI = {
+    "conditioning": "target",
+    "n_encoder_layers": 0,
+    "n_layers": 4,
+    "patch_length": 1,
+    "prior": "standard",
+    "parameterization": "noise",
+    "schedule": "quad",
+    "mask_strategy": "random",
+    "sampler": "ddpm",
+    "n_steps": 50,
+    "max_epochs": 200,
+}
+
+IMPUTERS: dict[str, Imputer] = {
+    "nearest": Imputer(_simple("nearest"), target_only=True),
+    "mean": Imputer(_simple("mean"), target_only=True),
+    "linear": Imputer(_simple("linear"), target_only=True),
+    "CSDI": Imputer(
+        _diffusion(**_CSDI),
+        target_only=True,
+        settings={
+            "50 steps": {"sampler": "ddpm", "n_steps": 50},
+            "10 steps": {"sampler": "dpm++2m", "n_steps": 10},
+        },
+    ),
+    "Diffusion, target only": Imputer(_diffusion(conditioning="target"), target_only=True),
+    "TRACE": Imputer(_diffusion()),
+    "TRACE, blocks hidden in training": Imputer(_diffusion(mask_strategy="block")),
+}
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Arguments that shorten a run so that it fits in minutes.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Of the table.
+    """
+    parser.add_argument("--n-train", type=int, help="samples to train on; default: all")
+    parser.add_argument("--n-test", type=int, help="samples to test on; default: all")
+    parser.add_argument("--epochs", type=int, help="epochs; default: those of each method")
+
+
+def budget_notice(options: Mapping[str, Any], *, quick: bool) -> Sequence[str]:
+    """What has to stand above the numbers of a shortened run.
+
+    Parameters
+    ----------
+    options : dict
+        What :func:`add_budget` asked.
+    quick : bool
+        Whether ``--quick`` was given.
+
+    Returns
+    -------
+    list of str
+        One paragraph, or none for a run in full.
+    """
+    cut = [f"--{key.replace('_', '-')} {options[key]}" for key in options if options[key]]
+    if not cut and not quick:
+        return []
+    what = ", ".join((["--quick"] if quick else []) + cut)
+    return [f"SHORTENED ({what}): shows that it runs and in what order, not what it gives in full."]
