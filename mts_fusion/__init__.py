@@ -1,4 +1,8 @@
-"""Classification of multimodal time series whose sensors fail."""
+"""Classification of multimodal time series whose sensors fail.
+
+The names that a first script needs stand here; all others in their package. Everything is imported
+when it is first asked for (PEP 562).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,6 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "Modality": "panel",
-    "Panel": "panel",
-    "Schema": "panel",
-    "Vocabulary": "panel",
-    "as_panel": "panel",
-}
 _PACKAGES = (
     "datasets",
     "estimators",
@@ -24,16 +21,44 @@ _PACKAGES = (
     "training",
     "transforms",
 )
+_FIRST_NAMES = {
+    "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel"),
+    "datasets": (
+        "fetch_dsads",
+        "fetch_pamap2",
+        "fetch_physionet2012",
+        "fetch_stress_predict",
+        "make_panel_classification",
+        "make_panel_regression",
+        "segment",
+    ),
+    "transforms": (
+        "MissingnessMasker",
+        "ModalityGrouper",
+        "PanelImputer",
+        "PanelScaler",
+        "PanelSummarizer",
+        "SAXTokenizer",
+    ),
+    "estimators": (
+        "ConditionalDiffusionImputer",
+        "MaestroClassifier",
+        "MaestroRegressor",
+        "TraceClassifier",
+        "TraceRegressor",
+    ),
+}
+_HOME = {name: package for package, names in _FIRST_NAMES.items() for name in names}
 
-__all__ = [*_ROOMS, *_PACKAGES, "__version__"]
+__all__ = [*_HOME, *_PACKAGES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562)."""
+    """Import a public name when it is first asked for."""
     if name in _PACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _ROOMS:
-        return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
