@@ -48,6 +48,7 @@ from mts_fusion.training import (
     Regression,
     StopOnNaN,
     Task,
+    WeightAverage,
     pick_device,
     seeded,
 )
@@ -153,6 +154,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             self.front_ = None if front is None else clone(front).fit(panel, y)
         if self.front_ is not None:
             panel = self.front_.transform(panel)
+        self._held_out_subjects = groups is not None
         training, validation = self._split(y, groups, int(seeds[-1]))
         target = self._task.encode(y)
         dataset = PanelDataset(panel, target, weight)
@@ -199,6 +201,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
         if has_validation:
             callbacks.append(BestWeights(self.patience))
+        callbacks.append(WeightAverage())
         if self.verbose:
             callbacks.append(EpochProgress(self.max_epochs))
         net = PanelNet(
@@ -528,6 +531,10 @@ class PanelClassifierMixin(ClassifierMixin):
         if held_out is not None:
             logits = np.mean([net.collect(held_out) for net in self.nets_], axis=0)
             self._task.calibrate(logits, target)
+            if self.calibration == "auto" and not self._held_out_subjects:
+                # Held-out samples of subjects that were trained on look easier than new subjects
+                # are: the temperature may soften the probabilities, never sharpen them.
+                self._task.temperature = max(1.0, self._task.temperature)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

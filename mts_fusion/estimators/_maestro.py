@@ -62,6 +62,9 @@ class _Maestro(PanelEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
+        "statistics": ["boolean"],
+        "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
+        "patches": ["boolean"],
     }
 
     def __init__(
@@ -79,6 +82,9 @@ class _Maestro(PanelEstimator):
         dropout: float = 0.1,
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
+        statistics: bool = True,
+        statistics_dropout: float = 0.5,
+        patches: bool = True,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 1e-3,
         weight_decay: float = 0.05,
@@ -110,6 +116,9 @@ class _Maestro(PanelEstimator):
         self.dropout = dropout
         self.balance_weight = balance_weight
         self.patch_length = patch_length
+        self.statistics = statistics
+        self.statistics_dropout = statistics_dropout
+        self.patches = patches
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -145,6 +154,9 @@ class _Maestro(PanelEstimator):
             dropout=self.dropout,
             balance_weight=self.balance_weight,
             patch_length=self.patch_length,
+            statistics=self.statistics,
+            statistics_dropout=self.statistics_dropout,
+            patches=self.patches,
         )
 
 

@@ -1,7 +1,14 @@
 """From a panel and a network to trained weights: batches, tasks and skorch's loop."""
 
 from ._batch import Inputs, PanelDataset, collate
-from ._callbacks import BestWeights, CosineSchedule, EpochProgress, ModalityCurriculum, StopOnNaN
+from ._callbacks import (
+    BestWeights,
+    CosineSchedule,
+    EpochProgress,
+    ModalityCurriculum,
+    StopOnNaN,
+    WeightAverage,
+)
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet, pick_device, seeded
 from ._task import Multiclass, Multilabel, Regression, Task
 
@@ -20,6 +27,7 @@ __all__ = [
     "Regression",
     "StopOnNaN",
     "Task",
+    "WeightAverage",
     "collate",
     "pick_device",
     "seeded",

@@ -11,7 +11,14 @@ from skorch.callbacks import Callback
 
 from mts_fusion.nn.blocks import ModalityDropout, curriculum_rate
 
-__all__ = ["BestWeights", "CosineSchedule", "EpochProgress", "ModalityCurriculum", "StopOnNaN"]
+__all__ = [
+    "BestWeights",
+    "CosineSchedule",
+    "EpochProgress",
+    "ModalityCurriculum",
+    "StopOnNaN",
+    "WeightAverage",
+]
 
 
 class ModalityCurriculum(Callback):
@@ -197,6 +204,67 @@ class StopOnNaN(Callback):
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the copy."""
         self.weights_ = {}
+
+
+class WeightAverage(Callback):
+    """Averages the weights over the steps; validation and prediction take the average.
+
+    An exponential moving average, with a shorter memory in the first steps. It costs one pass over
+    the weights a step, and evens out what the last batches happened to hold.
+
+    Parameters
+    ----------
+    decay : float, default=0.99
+        Share that the average keeps in each step; the memory is about ``1 / (1 - decay)`` steps.
+
+    Notes
+    -----
+    Stands behind :class:`BestWeights` in the list of callbacks, which then copies averages.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        self.decay = decay
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Start from the first weights."""
+        self.step_ = 0
+        self.average_ = _floats(net.module_)
+        self.live_: list[torch.Tensor] | None = None
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Put the average in place of the live weights before the first batch of validation."""
+        if not training and self.live_ is None:
+            self.live_ = _floats(net.module_)
+            _set(net.module_, self.average_)
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Move the average towards the weights after a step."""
+        if training:
+            self.step_ += 1
+            decay = min(self.decay, self.step_ / (self.step_ + 10))
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average_, list(net.module_.parameters()), 1 - decay)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the live weights back."""
+        if self.live_ is not None:
+            _set(net.module_, self.live_)
+            self.live_ = None
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Leave the average, unless the best of the averages stands there already."""
+        if not any("valid_loss" in row for row in net.history):
+            _set(net.module_, self.average_)
+        self.average_, self.live_ = [], None
+
+
+def _floats(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def _set(module: torch.nn.Module, weights: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        torch._foreach_copy_(list(module.parameters()), weights)
 
 
 def _copy(module: torch.nn.Module) -> dict[str, torch.Tensor]:

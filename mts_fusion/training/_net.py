@@ -29,6 +29,8 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _BUILD = threading.Lock()
 
+_ROWS = 16
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -100,10 +102,9 @@ class PanelNet(NeuralNet):
 
     Notes
     -----
-    A module with ``featurize(values, observed, times) -> list of Tensor (B, ...)`` has fixed
-    features: they are computed once, by :meth:`featurize`, and handed to ``forward`` as
-    ``features``. If it has ``fit_features(features)`` too, that is called with those of the
-    training set, to keep their statistics.
+    Where ``module.has_features`` is true, ``module.featurize(values, observed, times)`` gives fixed
+    features, a list of Tensor ``(B, ...)``: they are computed once, learnt from by
+    ``module.fit_features(features)`` and handed to ``forward`` as ``features``.
     """
 
     def __init__(
@@ -224,12 +225,17 @@ class PanelNet(NeuralNet):
 
     # Prediction
 
-    def batches(self, dataset: PanelDataset) -> Iterator[Inputs]:
-        """Inputs in order, ``batch_size`` at a time."""
-        size = self.batch_size
+    def batches(self, dataset: PanelDataset) -> Iterator[tuple[Inputs, int]]:
+        """Inputs in order, about ``batch_size`` at a time, and how many samples are real.
+
+        The last batch is filled up with its last sample to a multiple of 16 rows: vector
+        instructions then treat all rows alike, and a sample has the same bits in any company.
+        """
+        size = -(-self.batch_size // _ROWS) * _ROWS
         for start in range(0, len(dataset), size):
-            rows = range(start, min(start + size, len(dataset)))
-            yield dataset.__getitems__(rows)[0]
+            rows = np.arange(start, min(start + size, len(dataset)))
+            filled = np.pad(rows, (0, -len(rows) % _ROWS), mode="edge")
+            yield dataset.__getitems__(filled)[0], len(rows)
 
     def featurize(self, dataset: PanelDataset) -> PanelDataset:
         """The dataset with the fixed features of the module, if it has any.
@@ -242,27 +248,27 @@ class PanelNet(NeuralNet):
         Returns
         -------
         PanelDataset
-            With ``features``, where the module has a method ``featurize``.
+            With ``features``, where the module ``has_features``.
         """
-        if not hasattr(self.module_, "featurize"):
+        if not getattr(self.module_, "has_features", False):
             return dataset
         parts = []
         with torch.inference_mode():
-            for inputs in self.batches(dataset):
+            for inputs, n in self.batches(dataset):
                 features = self.module_.featurize(**inputs.to(self.device).arguments)
-                parts.append([part.cpu() for part in features])
+                parts.append([part[:n].cpu() for part in features])
         columns = zip(*parts, strict=True)
         return dataset.with_features([torch.cat(column).clone() for column in columns])
 
     def fit_features(self, training: PanelDataset) -> None:
-        """Let the module learn the statistics of its features, if it wants to.
+        """Let the module learn the spread of its features, if it has any.
 
         Parameters
         ----------
         training : PanelDataset
             The samples that are trained on.
         """
-        if training.features is not None and hasattr(self.module_, "fit_features"):
+        if training.features is not None:
             self.module_.fit_features([part[training.rows] for part in training.features])
 
     def collect(self, dataset: PanelDataset) -> np.ndarray:
@@ -279,7 +285,7 @@ class PanelNet(NeuralNet):
             float32.
         """
         return np.concatenate(
-            [_numpy(output.prediction) for output in self._outputs(self.module_, dataset)]
+            [_numpy(out.prediction)[:n] for out, n in self._outputs(self.module_, dataset)]
         )
 
     def collect_record(self, dataset: PanelDataset) -> dict[str, np.ndarray]:
@@ -296,8 +302,8 @@ class PanelNet(NeuralNet):
             By the names of the record.
         """
         records = [
-            {key: _numpy(value) for key, value in output.record.items()}
-            for output in self._outputs(self.module_, dataset, record=True)
+            {key: _numpy(value)[:n] for key, value in output.record.items()}
+            for output, n in self._outputs(self.module_, dataset, record=True)
         ]
         return {key: np.concatenate([r[key] for r in records]) for key in records[0]}
 
@@ -324,22 +330,25 @@ class PanelNet(NeuralNet):
         set_generator(module, torch.Generator(device=self.device).manual_seed(seed))
         return np.stack(
             [
-                np.concatenate([_numpy(o.prediction) for o in self._outputs(module, dataset)])
+                np.concatenate(
+                    [_numpy(o.prediction)[:n] for o, n in self._outputs(module, dataset)]
+                )
                 for _ in range(n_passes)
             ]
         )
 
     def _outputs(
         self, module: nn.Module, dataset: PanelDataset, **arguments: Any
-    ) -> Iterator[ModuleOutput]:
+    ) -> Iterator[tuple[ModuleOutput, int]]:
         dtype = PRECISIONS[self.precision]
         device = torch.device(self.device).type
-        for inputs in self.batches(dataset):
+        for inputs, n in self.batches(dataset):
             with (
                 torch.inference_mode(),
                 torch.autocast(device, dtype=dtype, enabled=dtype is not None),
             ):
-                yield module(**inputs.to(self.device).arguments, **arguments)
+                output = module(**inputs.to(self.device).arguments, **arguments)
+            yield output, n
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

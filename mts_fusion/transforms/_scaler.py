@@ -22,7 +22,8 @@ class PanelScaler(PanelTransformer):
 
     One center and one scale a channel, learnt from observed values only, so that the level of a
     channel (the direction of gravity, a resting temperature) is kept. Values that an imputer
-    filled in do not enter the statistics, but are scaled along.
+    filled in do not enter the statistics, but are scaled along. Tokens have no scale and pass as
+    they are.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class PanelScaler(PanelTransformer):
     Raises
     ------
     ValueError
-        If a parameter is out of range, or a modality holds tokens.
+        If a parameter is out of range.
 
     Examples
     --------
@@ -84,7 +85,7 @@ class PanelScaler(PanelTransformer):
         Raises
         ------
         ValueError
-            If a parameter is out of range, or a modality holds tokens.
+            If a parameter is out of range.
         """
         panel = self._check_fit(X)
         if self.method not in ("standard", "robust"):
@@ -102,10 +103,7 @@ class PanelScaler(PanelTransformer):
         for modality in panel.schema:
             name = modality.name
             if modality.vocabulary is not None:
-                raise ValueError(
-                    f"Modality {name!r} holds tokens, which have no scale. Put PanelScaler before "
-                    "the tokenizer."
-                )
+                continue
             values, observed = panel.values[name], panel.observed[name]
             bounds = self._learn_bounds(values, observed)
             if self.clip_quantiles is not None:
@@ -152,7 +150,7 @@ class PanelScaler(PanelTransformer):
         """
         panel = self._check_transform(X)
         values = {}
-        for name in panel.schema.names:
+        for name in self.center_:
             low, high = self.bounds_[name][:, :, None]
             center, scale = self.center_[name][:, None], self.scale_[name][:, None]
             clipped = panel.values[name].astype(np.float64)
@@ -183,7 +181,7 @@ class PanelScaler(PanelTransformer):
         """
         panel = self._check_transform(X)
         values = {}
-        for name in panel.schema.names:
+        for name in self.center_:
             center, scale = self.center_[name][:, None], self.scale_[name][:, None]
             own = panel.values[name].astype(np.float64) * scale + center
             values[name] = own.astype(np.float32)

@@ -94,8 +94,11 @@ def test_parameters_out_of_range_are_refused(panel, parameters, message):
     assert str(error.value) == message
 
 
-def test_tokens_have_no_scale(panel):
+def test_tokens_have_no_scale_and_pass(panel):
     tokens = SAXTokenizer().fit_transform(panel)
 
-    with pytest.raises(ValueError, match="Modality 'acc' holds tokens, which have no scale"):
-        PanelScaler().fit(tokens)
+    scaled = PanelScaler().fit_transform(tokens)
+
+    for name, symbols in tokens.values.items():
+        np.testing.assert_array_equal(scaled.values[name], symbols)
+    assert scaled.schema == tokens.schema
