@@ -91,10 +91,12 @@ def _rank_queries(
     _, n_heads, _, d_head = k.shape
     position, share = _sample_keys(observed, factor, generator, training)  # (N, S)
     sampled = k.gather(2, position[:, None, :, None].expand(-1, n_heads, -1, d_head))
-    # P(q, K') = max_k q.k - mean_k q.k; the mean of the products is the product with the mean.
-    peak = (q @ sampled.transpose(-1, -2)).amax(-1)
-    mean = (q @ (share.to(k.dtype)[:, None, None, :] @ sampled).transpose(-1, -2)).squeeze(-1)
-    score = (peak - mean).masked_fill(~observed[:, None, :], -math.inf)  # (N, H, T)
+    # P(q, K') = max_k q.k - mean_k q.k; the mean of the products is the product with the mean, so
+    # that one product gives both.
+    mean = share.to(k.dtype)[:, None, None, :] @ sampled
+    product = torch.cat([sampled, mean], 2) @ q.transpose(-1, -2)  # (N, H, S + 1, T)
+    score = product[:, :, :-1].amax(2) - product[:, :, -1]
+    score = score.masked_fill(~observed[:, None, :], -math.inf)
     return score.topk(n_ranks, dim=-1).indices
 
 
@@ -158,24 +160,28 @@ def budgeted_attend(
     """
     # NOTE[DIFF] Informer draws other keys for each query, by a gather of T x S keys; one sample
     # for all queries of a sequence is one matrix product, and only observed keys are in it.
-    n_heads, n_tokens, d_head = q.shape[1:]
+    n_sequences, n_heads, n_tokens, d_head = v.shape
     n_ranks = _count(n_tokens, factor)
     if picked is None:
         picked = n_ranks <= _FULL_FRACTION * n_tokens
-    top = _rank_queries(q, k, observed, n_ranks, factor, generator, training)
+    top = _rank_queries(q, k, observed, n_ranks, factor, generator, training)  # (N, H, K)
     rank = torch.arange(n_ranks, device=q.device)
     # NOTE[DIFF] The released code of MAESTRO rounds the budget to one integer for the batch, which
     # cuts its gradient. Here the query at the boundary is mixed in by the fraction that is left.
     gate = (n_queries[:, None] - rank).clamp(0, 1).to(v.dtype)[:, None]  # (N, 1, K)
     share = observed / observed.sum(1, keepdim=True).clamp(min=1)
-    mean = share.to(v.dtype)[:, None, None, :] @ v  # (N, H, 1, d)
+    mean = share.to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
+    mean = mean.view(n_sequences, 1, n_heads, d_head).transpose(1, 2)  # (N, H, 1, d)
     if not picked:
         weight = torch.zeros_like(q[..., 0]).scatter(2, top, gate.expand(-1, n_heads, -1))
         return torch.lerp(mean.expand_as(v), attend(q, k, v, observed), weight.unsqueeze(-1))
-    index = top.unsqueeze(-1).expand(-1, -1, -1, d_head)
-    attended = attend(q.gather(2, index), k, v, observed)
+    index = top.unsqueeze(-1)
+    attended = attend(q.gather(2, index.expand(-1, -1, -1, q.shape[-1])), k, v, observed)
     mixed = torch.lerp(mean.expand_as(attended), attended, gate.unsqueeze(-1))
-    return mean.expand(-1, -1, n_tokens, -1).scatter(2, index, mixed)
+    # Written as (N, T, H, d), in which the heads are joined without a copy.
+    everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
+    place = index.expand(-1, -1, -1, d_head).transpose(1, 2)
+    return everywhere.scatter(1, place, mixed.transpose(1, 2)).transpose(1, 2)
 
 
 class BudgetedAttention(nn.Module):
@@ -224,8 +230,10 @@ class BudgetedAttention(nn.Module):
     ) -> Tensor:
         """Attend within the budget; to ``values (N, T, E)``, alike in all heads, if given."""
         n, n_tokens, width = qkv.shape
-        heads = qkv.view(n, n_tokens, 3, self.n_heads, width // (3 * self.n_heads))
-        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # (N, H, T, d)
+        q, k, v = (
+            part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (N, T, D) -> (N, H, T, d)
+            for part in qkv.chunk(3, dim=-1)
+        )
         if values is not None:
             v = values[:, None].expand(-1, self.n_heads, -1, -1)
         if budget is None:

@@ -84,7 +84,8 @@ def patch_lengths(
 def _patches(x: Tensor, length: int) -> Tensor:
     """``(..., L, C)`` to ``(..., T, P, C)``, the end filled with zeros."""
     n_tokens = -(-x.shape[-2] // length)
-    x = F.pad(x, (0, 0, 0, n_tokens * length - x.shape[-2]))
+    gap = n_tokens * length - x.shape[-2]
+    x = F.pad(x, (0, 0, 0, gap)) if gap else x
     return x.unflatten(-2, (n_tokens, length))
 
 

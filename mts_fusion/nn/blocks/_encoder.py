@@ -26,12 +26,12 @@ def _normalise(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _windows(x: Tensor, fill: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens before, at and after each second token of ``(..., T, D)``."""
-    n_tokens = x.shape[-2]
-    x = F.pad(x, (0, 0, 1, 1), value=fill)
-    n_half = (n_tokens + 1) // 2
-    return x[..., 0:-2:2, :], x[..., 1:-1:2, :], x[..., 2 : 2 * n_half + 1 : 2, :]
+def _pairs(x: Tensor, dim: int) -> Tensor:
+    """Pairs of tokens: the T entries of dimension ``dim`` as (T / 2, 2), the last one filled up."""
+    if x.shape[dim] % 2:
+        gap = torch.zeros_like(x.narrow(dim, 0, 1))
+        x = torch.cat([x, gap], dim)
+    return x.unflatten(dim, (-1, 2))
 
 
 def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (m, T / 2) or (m, B, T / 2)
-        That of each second token, or of the one behind it where it is not available.
+        That of the first token of each pair, or of the second where the first is not available.
 
     Examples
     --------
@@ -56,17 +56,15 @@ def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
     """
     if seconds.dim() < available.dim():
         return seconds[..., ::2]
-    _, here, after = _windows(seconds.unsqueeze(-1), 0.0)
-    _, seen, _ = _windows(available.unsqueeze(-1), False)
-    return torch.where(seen, here, after).squeeze(-1)
+    first, second = _pairs(seconds, 2).unbind(-1)
+    return torch.where(_pairs(available, 2)[..., 0], first, second)
 
 
 class Distilling(nn.Module):
     """Half the tokens: a convolution of stride 2, beside a maximum of stride 2.
 
-    ``z = conv(norm(s)) + maxpool(s)``, both over 3 tokens, section 2 of [1]_. Tokens that are not
-    available are in neither. A token is left where one of its own two was available; so nothing is
-    behind the last one, however long the padding.
+    ``z = conv(norm(s)) + maxpool(s)``, section 2 of [1]_. Tokens that are not available are in
+    neither.
 
     Parameters
     ----------
@@ -94,21 +92,22 @@ class Distilling(nn.Module):
 
     def __init__(self, n_modalities: int, d_model: int) -> None:
         super().__init__()
-        self.conv = ModalityLinear(n_modalities, 3 * d_model, d_model)
+        # NOTE[DIFF] Informer, whose distilling this is, convolves and pools windows of 3 tokens,
+        # which overlap. Pairs need no copy, and padding adds no token behind the last.
+        self.conv = ModalityLinear(n_modalities, 2 * d_model, d_model, bias=False)
 
     def forward(
         self, x: Tensor, available: Tensor, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Distil the tokens."""
-        seen = available.unsqueeze(-1)
-        normed = torch.where(seen, _normalise(x), 0)
-        conv = self.conv(torch.cat(_windows(normed, 0.0), -1), modalities)
-        lowest = torch.finfo(x.dtype).min
-        before, here, after = _windows(x.masked_fill(~seen, lowest), lowest)
-        _, first, second = _windows(seen, False)
-        left = first | second
-        peak = torch.maximum(torch.maximum(before, here), after)
-        return torch.where(left, conv + peak, 0), left.squeeze(-1)
+        pairs = _pairs(torch.where(available.unsqueeze(-1), x, 0), 2)  # (m, B, T / 2, 2, D)
+        seen = _pairs(available, 2)
+        conv = self.conv(_normalise(pairs).flatten(-2), modalities)
+        first, second = pairs.unbind(-2)
+        both = seen.all(-1, keepdim=True)
+        # Where one of two is not available it is 0, and the sum is the other.
+        peak = torch.where(both, torch.maximum(first, second), first + second)
+        return conv + peak, seen.any(-1)
 
 
 class IntraModalLayer(nn.Module):
@@ -159,11 +158,11 @@ class IntraModalLayer(nn.Module):
     ) -> None:
         super().__init__()
         d_hidden = 2 * d_model if d_hidden is None else d_hidden
-        self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model)
+        self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=max_budget, picked=picked)
-        self.out = ModalityLinear(n_modalities, d_model, d_model)
+        self.out = ModalityLinear(n_modalities, d_model, d_model, bias=False)
         self.inner = ModalityLinear(n_modalities, d_model, d_hidden)
-        self.outer = ModalityLinear(n_modalities, d_hidden, d_model)
+        self.outer = ModalityLinear(n_modalities, d_hidden, d_model, bias=False)
         self.dropout = Dropout(dropout)
         self.distilling = Distilling(n_modalities, d_model) if distil else None
 
@@ -176,8 +175,9 @@ class IntraModalLayer(nn.Module):
         flat = None if budget is None else budget.flatten()
         mixed = self.attention(qkv, available.flatten(0, 1), flat).unflatten(0, (m, batch))
         x = x + self.dropout(self.out(mixed, modalities))
-        hidden = F.relu(self.inner(_normalise(x), modalities))
-        x = x + self.dropout(self.outer(hidden, modalities))
+        flat = _normalise(x).flatten(1, 2)  # (m, B T, D): no view, which could not change in place
+        hidden = F.relu(self.inner(flat, modalities), inplace=True)
+        x = x + self.dropout(self.outer(hidden, modalities).view_as(x))
         if self.distilling is None:
             return x, available
         return self.distilling(x, available, modalities)
@@ -246,12 +246,10 @@ class CrossModalLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.budget = budget
-        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
-        self.out = nn.Linear(d_model, d_model)
-        self.experts = SparseMoE(
-            d_model, n_experts, n_active_experts, d_hidden=d_hidden, dropout=dropout
-        )
+        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
         self.dropout = Dropout(dropout)
 
     def forward(

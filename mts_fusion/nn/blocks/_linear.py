@@ -24,6 +24,8 @@ class ModalityLinear(nn.Module):
         Width of the input.
     d_out : int
         Width of the output.
+    bias : bool, default=True
+        Whether something is added to the product.
 
     Notes
     -----
@@ -41,14 +43,20 @@ class ModalityLinear(nn.Module):
     torch.Size([2, 7, 8])
     """
 
-    def __init__(self, n_modalities: int, d_in: int, d_out: int) -> None:
+    def __init__(self, n_modalities: int, d_in: int, d_out: int, *, bias: bool = True) -> None:
         super().__init__()
         bound = 1 / math.sqrt(d_in)
         self.weight = nn.Parameter(torch.empty(n_modalities, d_in, d_out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(n_modalities, 1, d_out).uniform_(-bound, bound))
+        self.bias: nn.Parameter | None = None
+        if bias:
+            self.bias = nn.Parameter(torch.empty(n_modalities, 1, d_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor, modalities: slice = slice(None)) -> Tensor:
         """Map each modality by its own weights."""
-        weight, bias = self.weight[modalities], self.bias[modalities]
-        flat = x.reshape(x.shape[0], -1, x.shape[-1])
-        return torch.baddbmm(bias, flat, weight).view(*x.shape[:-1], weight.shape[-1])
+        weight = self.weight[modalities]
+        flat = x if x.dim() == 3 else x.reshape(x.shape[0], -1, x.shape[-1])
+        if self.bias is None:
+            y = torch.bmm(flat, weight)
+        else:
+            y = torch.baddbmm(self.bias[modalities], flat, weight)
+        return y if x.dim() == 3 else y.view(*x.shape[:-1], weight.shape[-1])

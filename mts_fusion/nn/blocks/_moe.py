@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._random import Dropout
-
 __all__ = ["Routing", "SparseMoE"]
 
 # Tokens of one expert that are multiplied at once. Forward and backward of 20,480 tokens, width
@@ -56,8 +54,6 @@ class SparseMoE(nn.Module):
         Experts a token passes through. Cost grows in proportion to ``k``, not to ``n_experts``.
     d_hidden : int or None, default=None
         Hidden width F of each expert; None is ``2 * d_model``.
-    dropout : float, default=0.1
-        Dropout in the hidden layer of the experts.
 
     Raises
     ------
@@ -83,13 +79,7 @@ class SparseMoE(nn.Module):
     """
 
     def __init__(
-        self,
-        d_model: int,
-        n_experts: int = 4,
-        k: int = 1,
-        *,
-        d_hidden: int | None = None,
-        dropout: float = 0.1,
+        self, d_model: int, n_experts: int = 4, k: int = 1, *, d_hidden: int | None = None
     ) -> None:
         super().__init__()
         if not 1 <= k <= n_experts:
@@ -109,8 +99,6 @@ class SparseMoE(nn.Module):
         self.weight_out = nn.Parameter(
             torch.empty(n_experts, d_hidden, d_model).uniform_(-outer, outer)
         )
-        self.bias_out = nn.Parameter(torch.empty(n_experts, 1, d_model).uniform_(-outer, outer))
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Routing]:
         """Route each token, and pass it through its experts."""
@@ -133,8 +121,7 @@ class SparseMoE(nn.Module):
     def _experts(self, blocks: Tensor, experts: Tensor | slice) -> Tensor:
         """Pass block b ``(b, S, D)`` through expert ``experts[b]``."""
         hidden = torch.baddbmm(self.bias_in[experts], blocks, self.weight_in[experts])
-        hidden = self.dropout(F.relu(hidden))
-        return torch.baddbmm(self.bias_out[experts], hidden, self.weight_out[experts])
+        return torch.bmm(F.relu(hidden, inplace=True), self.weight_out[experts])
 
     def _dispatch(self, tokens: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
         """Sort the tokens by expert into blocks of one expert each, and put them back."""

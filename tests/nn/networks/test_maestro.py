@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks import SummaryTokens, set_generator
+from mts_fusion.nn.blocks import set_generator
 from mts_fusion.nn.networks import Maestro
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
@@ -56,7 +56,7 @@ def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[T
 
 @pytest.mark.parametrize("m", range(len(MIXED)))
 def test_values_behind_a_silent_sensor_change_no_bit(m):
-    net = make_net(branches=[SummaryTokens(MIXED, 16)]).eval()
+    net = make_net().eval()
     values, observed = make_batch()
     observed = silence(observed, m)
     before = net(values, observed, record=True)
@@ -185,7 +185,6 @@ def test_a_gradient_reaches_every_parameter(n_stem_channels):
     net = make_net(
         n_stem_channels=n_stem_channels,
         balance_weight=0.01,
-        branches=[SummaryTokens(MIXED, 16)],
     ).train()
     values, observed = make_batch(n=64)
     output = net(values, observed)
