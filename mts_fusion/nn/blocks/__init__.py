@@ -14,7 +14,6 @@ from mts_fusion.nn.blocks._encoder import (
     IntraModalLayer,
     distilled_times,
 )
-from mts_fusion.nn.blocks._features import FeatureTokens, SummaryTokens
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities, curriculum_rate
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
@@ -29,7 +28,6 @@ __all__ = [
     "CrossModalLayer",
     "Distilling",
     "Dropout",
-    "FeatureTokens",
     "IntraModalLayer",
     "ModalityDropout",
     "ModalityLinear",
@@ -39,7 +37,6 @@ __all__ = [
     "PatchEmbedding",
     "Routing",
     "SparseMoE",
-    "SummaryTokens",
     "SymbolEmbedding",
     "TimeEmbedding",
     "TimeEncoding",
