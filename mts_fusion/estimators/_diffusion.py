@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -16,7 +16,7 @@ from mts_fusion.metrics import crps_from_samples
 from mts_fusion.nn import ConditionalDiffusion, DiffusionSampler
 from mts_fusion.panel import Panel, Schema
 from mts_fusion.training import PanelDataset, PanelNet
-from mts_fusion.transforms import MissingnessMasker
+from mts_fusion.transforms import MissingnessMasker, PanelScaler
 
 from ._base import PanelEstimator
 
@@ -68,16 +68,18 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         Layers of the denoiser, which runs in each step on each sample.
     n_encoder_layers : int, default=3
         Layers of the encoder of what is observed, which runs once. 0: the denoiser does all.
-    patch_length : int, default=4
-        Consecutive timepoints in a token. 1 is finest and slowest.
-    channels_per_token : int or None, default=1
-        Consecutive channels in a token; None: all of a modality.
+    patch_length : int or None, default=None
+        Consecutive timepoints in a token. 1 is finest and slowest; None makes at most 64 tokens of
+        each channel group.
+    channels_per_token : int or None, default=None
+        Consecutive channels in a token. None: all of a modality, which is fast; 1 has attention
+        between channels, as in the paper, and is many times slower.
     n_experts : int, default=5
         Experts of the context that the other modalities give.
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is filled from: the observed entries of all modalities, those of its own, or
         nothing but when and where it is. ``"target"`` on one modality, with
-        ``n_encoder_layers=0, n_layers=4, patch_length=1, prior="standard",
+        ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
         parameterization="noise"`` is CSDI [2]_.
     gating : {"moe", "fixed"}, default="moe"
         Whether the other modalities are weighed by a learnt gate or all alike.
@@ -166,7 +168,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
         "n_encoder_layers": [Interval(Integral, 0, None, closed="left")],
-        "patch_length": [Interval(Integral, 1, None, closed="left")],
+        "patch_length": [Interval(Integral, 1, None, closed="left"), None],
         "channels_per_token": [Interval(Integral, 1, None, closed="left"), None],
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "conditioning": [StrOptions({"cross", "target", "none"})],
@@ -190,8 +192,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         n_heads: int = 8,
         n_layers: int = 2,
         n_encoder_layers: int = 3,
-        patch_length: int = 4,
-        channels_per_token: int | None = 1,
+        patch_length: int | None = None,
+        channels_per_token: int | None = None,
         n_experts: int = 5,
         conditioning: str = "cross",
         gating: str = "moe",
@@ -254,7 +256,9 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None) -> ConditionalDiffusionImputer:
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> ConditionalDiffusionImputer:
         """Learn to fill gaps.
 
         Parameters
@@ -440,12 +444,12 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         ValueError
             If X has another schema than in ``fit``, or nothing of it can be hidden.
         """
-        panel = self._check_fitted(X)
+        panel, scaler = self._check_fitted(X), cast(PanelScaler, self.front_)
         masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
         masked = masker.fit_transform(panel)
-        truth = self.front_.transform(panel)
+        truth = scaler.transform(panel)
         filled = self._fill(masked, self.n_samples, lambda draws: draws)
-        draws = [self.front_.transform(one) for one in filled]
+        draws = [scaler.transform(one) for one in filled]
         hidden = {k: panel.observed[k] & ~masked.observed[k] for k in panel.schema.names}
         if not any(h.any() for h in hidden.values()):
             raise ValueError(
@@ -470,7 +474,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         rows = np.flatnonzero(np.any([gaps[k].any((1, 2)) for k in names], axis=0))
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
-        scaled = self.front_.transform(panel[rows])
+        scaler = cast(PanelScaler, self.front_)
+        scaled = scaler.transform(panel[rows])
         filled: dict[str, np.ndarray] = {}
         for start, draws in self._draw(scaled, n_samples):
             stop = start + draws.shape[1]
@@ -482,7 +487,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
                 first += width
                 gap = gaps[name][rows[start:stop]]
                 found = reduce(np.moveaxis(part, 3, 2)[:, gap])  # (k, gaps)
-                center, scale = self.front_.center_[name], self.front_.scale_[name]
+                center, scale = scaler.center_[name], scaler.scale_[name]
                 channel = np.nonzero(gap)[1]
                 found = found.astype(np.float64) * scale[channel] + center[channel]
                 if name not in filled:

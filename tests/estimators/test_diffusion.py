@@ -153,17 +153,17 @@ def test_a_constant_channel_is_filled_with_about_its_constant():
 
 def test_it_learns_a_wholly_absent_sensor_from_another():
     rng = np.random.default_rng(0)
-    level = rng.normal(size=(300, 1, 1))
+    level = rng.normal(size=(200, 1, 1))
     values = {
-        "a": 10 + 3 * np.broadcast_to(level, (300, 2, 6)) + 0.1 * rng.normal(size=(300, 2, 6)),
-        "b": np.broadcast_to(level, (300, 1, 4)) + 0.1 * rng.normal(size=(300, 1, 4)),
+        "a": 10 + 3 * np.broadcast_to(level, (200, 2, 6)) + 0.1 * rng.normal(size=(200, 2, 6)),
+        "b": np.broadcast_to(level, (200, 1, 4)) + 0.1 * rng.normal(size=(200, 1, 4)),
     }
-    imputer = ConditionalDiffusionImputer(**{**SMALL, "max_epochs": 20, "lr": 1e-2})
-    imputer.fit(Panel(values)[:250])
-    test = Panel(values)[250:]
+    imputer = ConditionalDiffusionImputer(**{**SMALL, "max_epochs": 15, "lr": 1e-2})
+    imputer.fit(Panel(values)[:160])
+    test = Panel(values)[160:]
     absent = test.replace(values={"a": np.full_like(test.values["a"], np.nan)})
     filled = imputer.transform(absent).values["a"]
-    assert np.corrcoef(filled.mean((1, 2)), level[250:, 0, 0])[0, 1] > 0.95
+    assert np.corrcoef(filled.mean((1, 2)), level[160:, 0, 0])[0, 1] > 0.9
     low, high = (p.values["a"] for p in imputer.quantiles(absent, [0.0, 1.0]))
     assert (high > low).all()
 

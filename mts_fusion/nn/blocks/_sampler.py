@@ -172,15 +172,16 @@ def sample_dpmpp_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_step
     """
     steps = solver_steps(schedule, n_steps, "log_snr")
     half_log_snr = schedule.signal.log() - schedule.noise.log()
-    x, before, gap_before = denoise(z, steps[0]), None, None
+    x = denoise(z, steps[0])
+    before: tuple[Tensor, Tensor] | None = None
     for step, after in itertools.pairwise(steps):
         gap = half_log_snr[after] - half_log_snr[step]
         direction = x
         if before is not None:
-            direction = x + (x - before) * (gap / (2 * gap_before))
+            direction = x + (x - before[0]) * (gap / (2 * before[1]))
         ratio = schedule.noise[after] / schedule.noise[step]
         z = ratio * z - schedule.signal[after] * torch.expm1(-gap) * direction
-        before, gap_before = x, gap
+        before = x, gap
         x = denoise(z, after)
     return x
 
@@ -218,15 +219,15 @@ def sample_flow_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps
     steps = solver_steps(schedule, n_steps, "angle")
     angle = torch.atan2(schedule.noise, schedule.signal)
     angles = [angle[step] for step in steps] + [torch.zeros_like(angle[0])]
-    before, gap_before = None, None
+    before: tuple[Tensor, Tensor] | None = None
     for i, step in enumerate(steps):
         velocity = (schedule.signal[step] * z - denoise(z, step)) / schedule.noise[step]
         gap = angles[i] - angles[i + 1]
         direction = velocity
         if before is not None and i < n_steps - 1:
-            direction = velocity + (velocity - before) * (gap / (2 * gap_before))
+            direction = velocity + (velocity - before[0]) * (gap / (2 * before[1]))
         z = z - gap * direction
-        before, gap_before = velocity, gap
+        before = velocity, gap
     return z
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from mts_fusion.nn.blocks._diffusion import (
     StepEmbedding,
     sinusoids,
 )
+from mts_fusion.nn.blocks._filling import fill_between
 from mts_fusion.nn.blocks._hiding import HideObserved
 from mts_fusion.nn.blocks._noise import content_keys, keyed_normal
 from mts_fusion.nn.blocks._output import ModuleOutput
@@ -38,6 +39,8 @@ from mts_fusion.panel._schema import Schema
 __all__ = ["ConditionalDiffusion", "DiffusionSampler"]
 
 _MAX_GROUPS = 64
+_MAX_PATCHES = 64
+_MAX_DEVIATIONS = 8.0
 _SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample_ddim}
 
 
@@ -52,14 +55,13 @@ class _Condition(NamedTuple):
     gate: Tensor  # (B, M, M)
 
 
-class _Patches(nn.Module):
+class _Patches:
     """The entries of one modality as a grid of patches, and back.
 
     ``(B, L, C) <-> (B, P * G, patch * group)``; L and C are filled up with zeros.
     """
 
     def __init__(self, n_channels: int, patch: int, group: int) -> None:
-        super().__init__()
         self.n_channels = n_channels
         self.patch = patch
         self.group = group
@@ -92,9 +94,9 @@ class ConditionalDiffusion(nn.Module):
 
     Two parts do the work. The *encoder* reads what is observed, once for all steps and draws, and
     says where each missing entry is expected and how widely (``prior="learned"``). The *denoiser*
-    runs in each step on each draw, and is light. With ``n_encoder_layers=0, patch_length=1,
-    prior="standard"`` there is no encoder, and ``conditioning="target"`` on one modality is then
-    CSDI [2]_.
+    runs in each step on each draw, and is light. With ``n_encoder_layers=0, n_layers=4,
+    patch_length=1, channels_per_token=1, prior="standard", parameterization="noise"`` there is no
+    encoder, and ``conditioning="target"`` on one modality is then CSDI [2]_.
 
     Parameters
     ----------
@@ -110,12 +112,13 @@ class ConditionalDiffusion(nn.Module):
         Layers of the denoiser; the time of each step grows with it.
     n_encoder_layers : int, default=3
         Layers of the encoder. 0 leaves all to the denoiser.
-    patch_length : int, default=4
-        Consecutive timepoints in a token. 1 is the denoiser of CSDI; time falls with the patch
-        length, detail may suffer. Modalities shorter than it are one patch.
-    channels_per_token : int or None, default=1
-        Consecutive channels in a token, whose patches a token holds together. 1 is CSDI; None puts
-        all channels of a modality in one token.
+    patch_length : int or None, default=None
+        Consecutive timepoints in a token. 1 is CSDI; time falls with the patch length, detail may
+        suffer. Modalities shorter than it are one patch. None makes at most 64 patches.
+    channels_per_token : int or None, default=None
+        Consecutive channels in a token, at least a 64th of those of the modality. 1 is CSDI, with
+        attention between channels; None puts all channels of a modality in one token, which is
+        many times faster and learns faster.
     d_context : int, default=128
         Width of the context of the other modalities.
     d_time : int, default=128
@@ -189,8 +192,8 @@ class ConditionalDiffusion(nn.Module):
         n_heads: int = 8,
         n_layers: int = 2,
         n_encoder_layers: int = 3,
-        patch_length: int = 4,
-        channels_per_token: int | None = 1,
+        patch_length: int | None = None,
+        channels_per_token: int | None = None,
         d_context: int = 128,
         d_time: int = 128,
         d_feature: int = 64,
@@ -225,7 +228,8 @@ class ConditionalDiffusion(nn.Module):
             ("n_heads", n_heads, 1),
             ("n_layers", n_layers, 1),
             ("n_encoder_layers", n_encoder_layers, 0),
-            ("patch_length", patch_length, 1),
+            ("patch_length", 1 if patch_length is None else patch_length, 1),
+            ("channels_per_token", 1 if channels_per_token is None else channels_per_token, 1),
         ):
             if size < least:
                 raise ValueError(f"{name} must be at least {least}, got {size}.")
@@ -245,19 +249,19 @@ class ConditionalDiffusion(nn.Module):
         self.schedule = NoiseSchedule(schedule, n_train_steps)
         # One token holds at most so many channels that a modality has _MAX_GROUPS tokens a patch:
         # the embedding of a note with 768 channels is then 64 tokens, not 768.
-        self.patches = nn.ModuleList(
+        self.patches = [
             _Patches(
                 m.n_channels,
-                min(patch_length, m.n_timepoints),
+                min(patch_length or math.ceil(m.n_timepoints / _MAX_PATCHES), m.n_timepoints),
                 max(
-                    m.n_channels if channels_per_token is None else channels_per_token,
+                    min(m.n_channels, channels_per_token or m.n_channels),
                     math.ceil(m.n_channels / _MAX_GROUPS),
                 ),
             )
             for m in schema
-        )
-        sizes: list[int] = [patches.size for patches in self.patches]  # type: ignore[misc]
-        n_groups: list[int] = [patches.n_groups for patches in self.patches]  # type: ignore[misc]
+        ]
+        sizes = [patches.size for patches in self.patches]
+        n_groups = [patches.n_groups for patches in self.patches]
         self.feature = nn.ParameterList(nn.Parameter(torch.randn(g, d_feature)) for g in n_groups)
         d_query = d_time + d_feature
         self.context: CrossModalContext | None = None
@@ -271,13 +275,14 @@ class ConditionalDiffusion(nn.Module):
                 d_query, d_context, n_heads=n_heads, n_experts=n_experts, gating=gating
             )
         d_given = d_query + (d_context if self.context is not None else 0)
-        self.observed_in = nn.ModuleList(nn.Linear(2 * size, d_model) for size in sizes)
+        n_inputs = 4 if prior == "learned" else 2
+        self.observed_in = nn.ModuleList(nn.Linear(n_inputs * size, d_model) for size in sizes)
         self.encoder = nn.ModuleList(
             GridEncoderLayer(d_model, n_heads, 2 * d_model) for _ in range(n_encoder_layers)
         )
         self.given = nn.Linear(d_given, d_model) if n_encoder_layers else None
         self.prior_out = (
-            nn.ModuleList(nn.Linear(d_model, 2 * size) for size in sizes)
+            nn.ModuleList(nn.Linear(d_model, 3 * size) for size in sizes)
             if prior == "learned"
             else None
         )
@@ -296,23 +301,19 @@ class ConditionalDiffusion(nn.Module):
         )
         self.skip = nn.Linear(d_model, d_model)
         self.out = nn.ModuleList(nn.Linear(d_model, size) for size in sizes)
-        for layer in self.out:
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        if self.prior_out is not None:
-            for layer in self.prior_out:
-                nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        for last in (self.out, self.prior_out):
+            for parameter in [] if last is None else last.parameters():
+                nn.init.zeros_(parameter)
 
     # ---------------------------------------------------------------- entries and tokens
 
     def _cut(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        return [p.cut(x) for p, x in zip(self.patches, parts, strict=True)]  # type: ignore[operator]
+        return [p.cut(x) for p, x in zip(self.patches, parts, strict=True)]
 
     def _join(self, tokens: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> Tensor:
         """Tokens of each modality -> (rows, Q)."""
         parts = [
-            patches.join(x, length).flatten(1)  # type: ignore[operator]
+            patches.join(x, length).flatten(1)
             for patches, x, (length, _) in zip(self.patches, tokens, shapes, strict=True)
         ]
         return torch.cat(parts, dim=1)
@@ -323,29 +324,32 @@ class ConditionalDiffusion(nn.Module):
         parts = flat.split([length * channels for length, channels in shapes], dim=1)
         return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def _time_tokens(
+    def _clocks(
         self, times: Sequence[Tensor | None] | None, values: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Time embedding of each patch: the mean over its timepoints, (B, P, d_time)."""
-        tokens = []
+        """Time of each timepoint in units of the sampling interval, (B, L)."""
+        clocks = []
         for m, x in enumerate(values):
-            patches = self.patches[m]
             t = None if times is None else times[m]
             if t is None:
-                rate = self.rates[m]
-                t = torch.arange(x.shape[1], device=x.device) / (rate or 1.0)
+                t = torch.arange(x.shape[1], device=x.device) / (self.rates[m] or 1.0)
                 t = t.expand(x.shape[0], -1)
             else:
                 t = t.cummax(1).values  # the padding behind the last time stays there
-            embedded = sinusoids(t / self.time_unit, self.d_time)  # (B, L, d_time)
-            n_patches = patches.n_patches(x.shape[1])  # type: ignore[operator]
-            more = n_patches * patches.patch - x.shape[1]  # type: ignore[operator]
+            clocks.append(t / self.time_unit)
+        return clocks
+
+    def _time_tokens(self, clocks: Sequence[Tensor]) -> list[Tensor]:
+        """Time embedding of each patch: the mean over its timepoints, (B, P, d_time)."""
+        tokens = []
+        for patches, t in zip(self.patches, clocks, strict=True):
+            embedded = sinusoids(t, self.d_time)  # (B, L, d_time)
+            more = patches.n_patches(t.shape[1]) * patches.patch - t.shape[1]
+            real = torch.ones_like(embedded[:1, :, :1])
             if more:
-                embedded = F.pad(embedded, (0, 0, 0, more))
-            real = x.new_ones(1, x.shape[1], 1)
-            real = F.pad(real, (0, 0, 0, more)) if more else real
-            embedded = embedded.view(x.shape[0], n_patches, -1, self.d_time).sum(2)
-            tokens.append(embedded / real.view(1, n_patches, -1, 1).sum(2))
+                embedded, real = (F.pad(x, (0, 0, 0, more)) for x in (embedded, real))
+            embedded = embedded.unflatten(1, (-1, patches.patch)).sum(2)
+            tokens.append(embedded / real.unflatten(1, (-1, patches.patch)).sum(2))
         return tokens
 
     # ---------------------------------------------------------------- once a batch
@@ -361,13 +365,13 @@ class ConditionalDiffusion(nn.Module):
         known = observed if self.conditioning != "none" else [torch.zeros_like(o) for o in observed]
         shown = [torch.where(o, x, 0.0) for x, o in zip(values, known, strict=True)]
         shapes = [(x.shape[1], x.shape[2]) for x in values]
+        clocks = self._clocks(times, values)
         seen = self._cut([o.to(x.dtype) for x, o in zip(values, known, strict=True)])
         pairs = [torch.cat(pair, dim=2) for pair in zip(self._cut(shown), seen, strict=True)]
         grids = [
-            (x.shape[1] // p.n_groups, p.n_groups)  # type: ignore[operator]
-            for x, p in zip(pairs, self.patches, strict=True)
+            (x.shape[1] // p.n_groups, p.n_groups) for x, p in zip(pairs, self.patches, strict=True)
         ]
-        time = self._time_tokens(times, values)
+        time = self._time_tokens(clocks)
         queries = [
             torch.cat(
                 [
@@ -393,8 +397,20 @@ class ConditionalDiffusion(nn.Module):
             ]
             context, gate = self.context(queries, encoded, some)
             side = torch.cat([side, context], dim=2)
+        line = location = side.new_zeros(n_samples, sum(length * width for length, width in shapes))
+        inputs = pairs
+        if self.prior_out is not None:
+            lines = [fill_between(x, o, t) for x, o, t in zip(shown, known, clocks, strict=True)]
+            line = torch.cat([x.flatten(1) for x, _ in lines], dim=1)
+            more = zip(
+                pairs,
+                self._cut([x for x, _ in lines]),
+                self._cut([torch.log1p(distance) for _, distance in lines]),
+                strict=True,
+            )
+            inputs = [torch.cat(parts, dim=2) for parts in more]
         tokens = torch.cat(
-            [layer(x) for layer, x in zip(self.observed_in, pairs, strict=True)], dim=1
+            [layer(x) for layer, x in zip(self.observed_in, inputs, strict=True)], dim=1
         )
         if self.given is not None:
             hidden = tokens + self.given(side)
@@ -403,21 +419,24 @@ class ConditionalDiffusion(nn.Module):
             side = torch.cat([side, hidden], dim=2)
         else:
             hidden = tokens
-        location = side.new_zeros(n_samples, sum(length * width for length, width in shapes))
         scale = torch.ones_like(location)
         if self.prior_out is not None:
-            both = [
-                layer(x).chunk(2, dim=2)
-                for layer, x in zip(
-                    self.prior_out, hidden.split([p * g for p, g in grids], dim=1), strict=True
-                )
+            parts = hidden.split([p * g for p, g in grids], dim=1)
+            outs = [
+                layer(x).chunk(3, dim=2) for layer, x in zip(self.prior_out, parts, strict=True)
             ]
-            location = self._join([pair[0] for pair in both], shapes)
+            shift, keep, width = (self._join(part, shapes) for part in zip(*outs, strict=True))
+            # The straight line between neighbours is where the encoder starts from.
+            location = (1 + keep) * line + shift
             # Bounded, so that neither a constant channel nor an outlier blows the loss up.
-            scale = self._join([pair[1] for pair in both], shapes)
-            scale = (3 * torch.tanh(scale / 3)).exp()
+            scale = (3 * torch.tanh(width / 3)).exp()
         return _Condition(
-            grids, tokens, [layer.prepare(side) for layer in self.layers], location, scale, gate
+            grids,
+            tokens,
+            [cast(ResidualDenoiserLayer, layer).prepare(side) for layer in self.layers],
+            location,
+            scale,
+            gate,
         )
 
     # ---------------------------------------------------------------- once a step
@@ -496,7 +515,9 @@ class ConditionalDiffusion(nn.Module):
         flat = torch.cat([x.flatten(1) for x in values], dim=1)
         flat_known = torch.cat([k.flatten(1) for k in known], dim=1)
         flat_hidden = torch.cat([h.flatten(1) for h in hidden], dim=1)
+        # Where the prior is far off, as for an outlier, one entry shall not rule the loss.
         x = (flat - given.location.detach()) / given.scale.detach()
+        x = x.clamp(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) if self.prior == "learned" else x
         # What is truly missing has no value to start from: pure noise, as its latent would be
         # at the beginning of the sampling.
         # NOTE[DIFF] CSDI noises zeros there.

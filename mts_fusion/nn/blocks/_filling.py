@@ -1,0 +1,60 @@
+"""The straight line between what was observed before and after each entry, and how far that is.
+
+Sizes: B batch, L timepoints, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["fill_between"]
+
+
+def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear interpolation of each channel, and the distance to its nearest observation.
+
+    Parameters
+    ----------
+    values : Tensor of shape (B, L, C)
+        Read where ``observed``.
+    observed : bool Tensor of shape (B, L, C)
+        What is known.
+    times : Tensor of shape (B, L)
+        Not falling.
+
+    Returns
+    -------
+    filled : Tensor of shape (B, L, C)
+        Observed entries as they are; before the first and after the last, that one; 0 in a
+        channel without any.
+    distance : Tensor of shape (B, L, C)
+        In the unit of ``times``; 0 where observed, and in a channel without observations the
+        span of the times plus 1.
+
+    Examples
+    --------
+    >>> x, seen = torch.tensor([[[1.0], [0.0], [0.0], [7.0]]]), torch.tensor([1, 0, 0, 1]).bool()
+    >>> filled, distance = fill_between(x, seen[None, :, None], torch.arange(4.0)[None])
+    >>> filled.flatten().tolist(), distance.flatten().tolist()
+    ([1.0, 3.0, 5.0, 7.0], [0.0, 1.0, 1.0, 0.0])
+    """
+    last = values.shape[1] - 1
+    at = torch.arange(last + 1, device=values.device)[None, :, None].expand_as(values)
+    before = torch.where(observed, at, -1).cummax(1).values
+    after = last - torch.where(observed.flip(1), at, -1).cummax(1).values.flip(1)
+    has_before, has_after = before >= 0, after <= last
+    before, after = before.clamp(min=0), after.clamp(max=last)
+    clock = times[:, :, None].to(values.dtype).expand_as(values)
+    since = clock - clock.gather(1, before)
+    until = clock.gather(1, after) - clock
+    low, high = values.gather(1, before), values.gather(1, after)
+    span = since + until
+    share = torch.where(span > 0, since / span.clamp(min=1e-12), 0.0)
+    share = torch.where(has_before, torch.where(has_after, share, 0.0), 1.0)
+    none = ~(has_before | has_after)
+    filled = torch.where(none, 0.0, low + share * (high - low))
+    far = clock[:, -1:] - clock[:, :1] + 1
+    since = torch.where(has_before, since, far)
+    until = torch.where(has_after, until, far)
+    return torch.where(observed, values, filled), torch.minimum(since, until)
