@@ -106,7 +106,7 @@ def _numbers(given: Any, name: str) -> np.ndarray:
             input_name=name,
         )
     except ValueError as error:
-        if "could not convert" not in str(error):
+        if "could not convert" not in str(error) and "bytes/strings" not in str(error):
             raise
         raise ValueError(
             f"Modality {name!r} holds text; numbers are wanted ({error}). "
@@ -134,7 +134,7 @@ def _from_dict(given: Mapping[Any, Any]) -> Panel:
         if is_frame(part) and (part.index.nlevels > 1 or is_nested(part)):
             values[name], times[name], rates[name] = _one_modality(part)
         elif is_frame(part):
-            values[name] = read_plain(part)[:, None, :]
+            values[name] = _numbers(part, name)
         elif isinstance(part, (list, tuple)) and _is_ragged(part):
             values[name] = _stack(list(part), name)
         else:
@@ -189,6 +189,11 @@ def _by_modality(columns: Sequence[Any]) -> dict[str, list[int]]:
     """Column positions by modality: ``(modality, channel)`` labels, else one modality of all."""
     groups: dict[str, list[int]] = {}
     for position, label in enumerate(columns):
+        if label in columns[:position]:
+            raise ValueError(
+                f"Each channel has its own column, but {label!r} stands more than once in "
+                f"{list(columns)}. Rename one of them."
+            )
         name = str(label[0]) if isinstance(label, tuple) else SERIES
         groups.setdefault(name, []).append(position)
     return groups
@@ -217,8 +222,10 @@ def _from_samples(samples: Sequence[Mapping[str, Any]]) -> Panel:
 
 
 def _is_ragged(part: Sequence[Any]) -> bool:
-    shapes = {None if item is None else np.shape(item) for item in part if not is_series(item)}
-    return None in shapes or len(shapes) > 1 or any(is_series(item) for item in part)
+    if any(is_series(item) or is_frame(item) for item in part):
+        return True
+    shapes = {None if item is None else np.shape(item) for item in part}
+    return None in shapes or len(shapes) > 1
 
 
 def _join(channels: list[np.ndarray], name: str, sample: int) -> np.ndarray:
@@ -239,8 +246,8 @@ def _stack(samples: list[Any], name: str) -> np.ndarray:
         if sample is None:
             arrays.append(None)
             continue
-        try:
-            array = np.asarray(sample, dtype=np.float64)
+        try:  # a frame has a row each timepoint
+            array = np.asarray(read_plain(sample).T if is_frame(sample) else sample, np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"Sample {i} of modality {name!r} is not an array of numbers ({error}). Give "
@@ -264,9 +271,9 @@ def _stack(samples: list[Any], name: str) -> np.ndarray:
     if length == 0:
         raise ValueError(f"Modality {name!r} has no timepoint in any sample. Leave it out instead.")
     values = np.full((len(arrays), counts.pop(), length), np.nan)
-    for i, array in enumerate(arrays):
-        if array is not None:
-            values[i, :, : array.shape[1]] = array
+    for i, part in enumerate(arrays):
+        if part is not None:
+            values[i, :, : part.shape[1]] = part
     return values
 
 

@@ -98,7 +98,7 @@ def read_multiindex(frame: Any) -> tuple[list[Any], np.ndarray, np.ndarray | Non
     position = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     length = int(counts.max()) if len(counts) else 0
     values = np.full((len(samples), frame.shape[1], length), np.nan, np.float32)
-    values[codes, :, position] = frame.to_numpy(dtype=np.float32, na_value=np.nan)[order]
+    values[codes, :, position] = read_plain(frame)[order]
     stamps = np.asarray(frame.index.get_level_values(1))[order]
     times, rate = _clock(stamps, codes, position, (len(samples), length))
     return list(frame.columns), values, times, rate
@@ -106,16 +106,29 @@ def read_multiindex(frame: Any) -> tuple[list[Any], np.ndarray, np.ndarray | Non
 
 def read_nested(frame: Any) -> tuple[list[Any], list[list[np.ndarray]]]:
     """A nested frame as its column labels and, by column, one array ``(L,)`` a sample."""
-    columns = [
-        [np.asarray(cell, dtype=np.float32) for cell in frame.iloc[:, c]]
-        for c in range(frame.shape[1])
-    ]
+    columns = [[_numbers(cell) for cell in frame.iloc[:, c]] for c in range(frame.shape[1])]
     return list(frame.columns), columns
 
 
 def read_plain(frame: Any) -> np.ndarray:
     """A frame of numbers as an array ``(rows, columns)``; missing cells are NaN."""
-    return frame.to_numpy(dtype=np.float32, na_value=np.nan)
+    return _numbers(frame)
+
+
+def _numbers(part: Any) -> np.ndarray:
+    """The cells of a frame or series as float32; missing ones are NaN."""
+    label = getattr(part, "name", None)
+    where = f"columns {list(part.columns)}" if is_frame(part) else f"a series named {label!r}"
+    try:
+        with np.errstate(over="ignore"):  # the panel refuses infinite values, by modality
+            if hasattr(part, "to_numpy"):
+                return part.to_numpy(dtype=np.float32, na_value=np.nan)
+            return np.asarray(part, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"A frame holds text in {where}; numbers are wanted ({error}). "
+            "Encode text or categories as numbers first."
+        ) from error
 
 
 def is_nested(frame: Any) -> bool:

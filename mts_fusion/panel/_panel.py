@@ -123,6 +123,12 @@ class Panel:
         self.schema = Schema(tuple(modalities))
         self._n = int(n or 0)
         self._derived: dict[str, np.ndarray] = {}
+        for name, clock in self._times.items():
+            if clock is not None and (np.isnan(clock)[:, None] & self._observed(name)).any():
+                raise ValueError(
+                    f"Modality {name!r} has observed values where its times are NaN. Give their "
+                    "times, or mark the values as missing with NaN."
+                )
 
     # What it holds
 
@@ -231,13 +237,13 @@ class Panel:
             length = max(part.schema[name].n_timepoints for part in parts)
             fill = np.nan if modality.vocabulary is None else modality.vocabulary.missing
             values[name] = np.concatenate([_pad(p._values[name], length, fill) for p in parts])
-            clocks = [part._times[name] for part in parts]
-            if any(clock is None for clock in clocks) != all(clock is None for clock in clocks):
+            clocks = [clock for part in parts if (clock := part._times[name]) is not None]
+            if clocks and len(clocks) < len(parts):
                 raise ValueError(
                     f"Modality {name!r} has times in one panel and none in another. "
                     "Give both or neither."
                 )
-            if clocks[0] is not None:
+            if clocks:
                 times[name] = np.concatenate([_pad(c, length, np.nan) for c in clocks])
             if any(part._carried[name] is not None for part in parts):
                 observed[name] = np.concatenate(
