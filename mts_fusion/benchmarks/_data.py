@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from ..datasets import fetch_dsads, fetch_physionet2012, fetch_stress_predict
+from ..datasets import fetch_dsads, fetch_pamap2, fetch_physionet2012, fetch_stress_predict
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
 from ._protocol import Data, Fold, leave_groups_out, thin
@@ -74,6 +74,22 @@ def _physionet2012(data_home: str | None) -> tuple[Data, list[Fold]]:
     return data, folds
 
 
+def _pamap2(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Windows of 1 s every half second; two subjects held out at a time."""
+    bunch = fetch_pamap2(data_home=data_home)
+    data = Data("pamap2", bunch.data, bunch.target, bunch.groups)
+    return data, leave_groups_out(data.groups, 2)
+
+
+def _pamap2_random(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """The same windows split at random, 15 % of them for the test: it leaks."""
+    data, _ = _pamap2(data_home)
+    rows = np.arange(len(data))
+    train, test = train_test_split(rows, test_size=0.15, stratify=data.y, random_state=0)
+    data = Data("pamap2_random", data.panel, data.y, data.groups)
+    return data, [Fold("random", np.sort(train), np.sort(test))]
+
+
 def _basic_motions(data_home: str | None) -> tuple[Data, list[Fold]]:
     """40 + 40 recordings of accelerometer and gyroscope, bundled with sktime."""
     from sktime.datasets import load_basic_motions
@@ -127,6 +143,8 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     "dsads_small": _dsads_small,
     "stress_predict": _stress_predict,
     "physionet2012": _physionet2012,
+    "pamap2": _pamap2,
+    "pamap2_random": _pamap2_random,
     "basic_motions": _basic_motions,
     "japanese_vowels": _japanese_vowels,
 }

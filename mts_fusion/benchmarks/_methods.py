@@ -30,6 +30,21 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
     )
 
 
+def _trace(*, seed: int, quick: bool) -> Any:
+    from ..estimators import ConditionalDiffusionImputer, TraceClassifier
+
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    imputer = ConditionalDiffusionImputer(random_state=seed, **short)
+    return TraceClassifier(imputer=imputer, random_state=seed, **short)
+
+
+def _fusemoe(*, seed: int, quick: bool) -> Any:
+    from ..estimators import TraceClassifier
+
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    return TraceClassifier(imputer=None, random_state=seed, **short)
+
+
 def _extra_trees(*, seed: int, quick: bool) -> Any:
     trees = ExtraTreesClassifier(50 if quick else 200, random_state=seed, n_jobs=-1)
     return make_pipeline(PanelSummarizer(), trees)
@@ -43,6 +58,8 @@ def _boosting(*, seed: int, quick: bool) -> Any:
 CLASSIFIERS: dict[str, Method] = {
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
+    "Trace": Method(_trace),
+    "FuseMoE": Method(_fusemoe),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_peer=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_peer=True),

@@ -28,8 +28,10 @@ Row = dict[str, Any]
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "field": "_field",
+    "pamap2": "_pamap2",
     "trace-synthetic": "_trace_synthetic",
     "physionet2012-imputation": "_physionet2012_imputation",
+    "physionet2012-mortality": "_physionet2012_mortality",
 }
 
 

@@ -64,6 +64,12 @@ def test_thinning_keeps_the_share_of_each_class_and_group(data):
                 assert n_kept == np.ceil(n / 4)
 
 
+def test_thinning_without_groups_keeps_the_share_of_each_class(data):
+    alone = Data(data.name, data.panel, data.y, np.arange(len(data)))
+    thinned = thin(Fold("all", np.arange(120), np.arange(120)), alone, 4)
+    assert np.bincount(data.y[thinned.train]).tolist() == [10, 10, 10]
+
+
 def test_every_method_sees_the_same_hidden_sensors(data):
     fold = leave_groups_out(data.groups, 2)[0]
     spies = [Spy(), Spy()]

@@ -93,3 +93,22 @@ def test_data_sets_with_a_given_split_keep_it():
     assert np.unique(data.y).tolist() == list(range(9))
     assert data.panel.schema.names == ("low", "middle", "high")
     assert not data.panel.observed["low"].all()  # shorter utterances end in NaN
+
+
+def test_the_pamap2_table_splits_in_two_ways(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "PAMAP2_Dataset.zip", "w") as archive:
+        for subject in (101, 102, 103):
+            rows = [
+                " ".join(
+                    [f"{i / 100:.2f}", str(1 + i // 400), "NaN" if i % 11 else "80"]
+                    + [f"{x:.2f}" for x in rng.normal(i // 400, 1, size=51)]
+                )
+                for i in range(800)
+            ]
+            archive.writestr(f"PAMAP2_Dataset/Protocol/subject{subject}.dat", "\n".join(rows))
+    command = ["pamap2", "--data-home", str(tmp_path), "--seeds", "0"]
+    assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
+    text = capsys.readouterr().out
+    assert "early fusion, published" in text
+    assert text.count("| macro_f1") == 2
