@@ -21,6 +21,8 @@ from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMET
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
 
+_NEARLY_ZERO = np.float32(1e-6)
+
 _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=None
         Stage 1, fitted with ``(X, y)`` before the network: :class:`ConditionalDiffusionImputer`
         makes the estimator TRACE. A fitted one goes in as ``FrozenEstimator(imputer)``.
@@ -107,8 +109,14 @@ class _Completion(TransformerMixin, BaseEstimator):
     def _scale(self, panel: Panel) -> Panel:
         if self.scaler_ is None:
             return panel
-        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))
-        return panel.replace(values=scaled.values, observed=panel.observed)
+        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names)).values
+        # To the network an unobserved 0 is an empty entry. An imputed value that happens to be the
+        # mean of its channel is 0 after scaling, and has to be told from it.
+        values = {
+            name: np.where((x == 0) & ~panel.observed[name], _NEARLY_ZERO, x)
+            for name, x in scaled.items()
+        }
+        return panel.replace(values=values, observed=panel.observed)
 
 
 class _Trace(PanelEstimator):

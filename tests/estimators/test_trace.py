@@ -231,6 +231,16 @@ def test_an_imputer_that_leaves_a_sensor_silent_leaves_it_absent():
     assert record["available"][:, 1:].any()
 
 
+def test_an_imputed_mean_is_not_taken_for_an_empty_entry():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL, imputer=PanelImputer(strategy="mean")).fit(X, y)
+    name = X.schema.names[0]
+    silent = X.replace(values={name: np.full_like(X.values[name], np.nan)})
+
+    assert (clf.front_.transform(silent).values[name] != 0).all()
+    assert clf.explain(silent)["available"].all()
+
+
 def test_explain_gives_routing_and_attention_by_sample():
     X, y = _classification()
     record = TraceClassifier(**SMALL).fit(X, y).explain(X)

@@ -154,7 +154,9 @@ class MultiTimeAttention(nn.Module):
         seen = (used & observed).to(values.dtype)
         stacked = torch.cat([values * mask, seen, mask], dim=-1)  # (B, L, 3C)
         # Heads and reference times side by side: a batched product would copy `stacked` per head.
-        sums = weights.flatten(1, 2).to(values.dtype) @ stacked  # (B, H * Q, 3C)
+        # In float32 under autocast too: weights far from the peak are too small for float16.
+        with torch.autocast(values.device.type, enabled=False):
+            sums = weights.flatten(1, 2) @ stacked.float()  # (B, H * Q, 3C)
         sums = sums.unflatten(1, (self.n_heads, -1))
         value, share, total = sums.chunk(3, dim=-1)
         silent = total <= 0
