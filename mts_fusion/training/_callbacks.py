@@ -97,6 +97,11 @@ class CosineSchedule(Callback):
             group["lr"] = full * factor
         self.step_ += 1
 
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the full rates back, for a second training."""
+        for group, full in zip(net.optimizer_.param_groups, self.full_, strict=True):
+            group["lr"] = full
+
 
 class BestWeights(Callback):
     """Keeps the weights of the epoch with the lowest validation loss, and stops when it is past.
@@ -252,8 +257,9 @@ class WeightAverage(Callback):
             self.live_ = None
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Leave the average, unless the best of the averages stands there already."""
-        if not any("valid_loss" in row for row in net.history):
+        """Leave the average, unless the best average or the weights before a NaN stand there."""
+        spoilt = any(isinstance(c, StopOnNaN) and c.stopped_ for _, c in net.callbacks_)
+        if not spoilt and not any("valid_loss" in row for row in net.history):
             _set(net.module_, self.average_)
         self.average_, self.live_ = [], None
 

@@ -21,7 +21,7 @@ from ._batch import Inputs, PanelDataset, collate
 from ._callbacks import BestWeights, StopOnNaN
 from ._task import Task
 
-__all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet", "pick_device", "seeded"]
+__all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet", "pick_device", "seeded", "threads"]
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
@@ -53,6 +53,46 @@ def seeded(seed: int) -> Iterator[None]:
     with _BUILD, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+_THREADS = threading.Lock()
+_before: list[int] = []
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Let torch compute with ``n`` threads on the CPU.
+
+    The order of a sum, and with it the last bits, depends on the number of threads.
+
+    Parameters
+    ----------
+    n : int or None
+        Threads of each operation. None leaves the number alone.
+
+    Notes
+    -----
+    The number is one for the whole process: the last thread to leave puts the old one back.
+
+    Examples
+    --------
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    if n is None:
+        yield
+        return
+    with _THREADS:
+        _before.append(_before[0] if _before else torch.get_num_threads())
+        torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        with _THREADS:
+            before = _before.pop()
+            if not _before:
+                torch.set_num_threads(before)
 
 
 def pick_device(device: str) -> str:
@@ -97,6 +137,9 @@ class PanelNet(NeuralNet):
         Largest norm of the gradient of a step.
     seed : int, default=0
         Of shuffling, dropout and whatever else is drawn while training.
+    n_threads : int or None, default=1
+        Threads of each operation on the CPU. The same number gives the same bits, alone or beside
+        others; None takes those that torch has, which differ between a process and its workers.
     **kwargs
         As for ``skorch.NeuralNet``.
 
@@ -115,6 +158,7 @@ class PanelNet(NeuralNet):
         precision: str = "float32",
         gradient_clip: float | None = None,
         seed: int = 0,
+        n_threads: int | None = 1,
         criterion: Any = _NoCriterion,
         **kwargs: Any,
     ) -> None:
@@ -122,6 +166,7 @@ class PanelNet(NeuralNet):
         self.precision = precision
         self.gradient_clip = gradient_clip
         self.seed = seed
+        self.n_threads = n_threads
         super().__init__(module, criterion=criterion, **kwargs)
 
     # Training
@@ -149,7 +194,8 @@ class PanelNet(NeuralNet):
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
         try:
-            self.partial_fit(training, None)
+            with threads(self.n_threads):
+                self.partial_fit(training, None)
         finally:  # generators and data are of this call only
             set_generator(self.module_, None)
             self.shuffle_ = None
@@ -253,7 +299,7 @@ class PanelNet(NeuralNet):
         if not getattr(self.module_, "has_features", False):
             return dataset
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), threads(self.n_threads):
             for inputs, n in self.batches(dataset):
                 features = self.module_.featurize(**inputs.to(self.device).arguments)
                 parts.append([part[:n].cpu() for part in features])
@@ -269,7 +315,8 @@ class PanelNet(NeuralNet):
             The samples that are trained on.
         """
         if training.features is not None:
-            self.module_.fit_features([part[training.rows] for part in training.features])
+            with threads(self.n_threads):
+                self.module_.fit_features([part[training.rows] for part in training.features])
 
     def collect(self, dataset: PanelDataset) -> np.ndarray:
         """Predictions of the module, in order.
@@ -345,6 +392,7 @@ class PanelNet(NeuralNet):
         for inputs, n in self.batches(dataset):
             with (
                 torch.inference_mode(),
+                threads(self.n_threads),
                 torch.autocast(device, dtype=dtype, enabled=dtype is not None),
             ):
                 output = module(**inputs.to(self.device).arguments, **arguments)

@@ -1,0 +1,135 @@
+"""PanelDataset: a batch is cut from the panel in one step."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from mts_fusion.panel import Panel, Vocabulary
+from mts_fusion.training import PanelDataset, collate
+
+
+@pytest.fixture
+def panel():
+    acc = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    acc[1, 0, 2] = np.nan
+    acc[2] = np.nan
+    hr = np.full((4, 1, 2), 60.0)
+    hr[0, :, 1] = np.nan
+    clock = np.array([[0.0, np.nan], [0.0, 1.5], [0.0, 1.0], [0.5, 1.0]])
+    sax = np.array([[[1, 0]], [[2, 3]], [[0, 0]], [[3, 3]]])
+    return Panel(
+        {"acc": acc, "hr": hr, "sax": sax},
+        times={"hr": clock},
+        vocabularies={"sax": Vocabulary(3)},
+    )
+
+
+def _cut(dataset, rows):
+    inputs, target = dataset.__getitems__(rows)
+    return inputs.arguments, target
+
+
+def test_axes_are_turned_for_the_network(panel):
+    arguments, _ = _cut(PanelDataset(panel), [0, 3])
+
+    assert arguments["values"][0].shape == (2, 3, 2)
+    assert_array_equal(arguments["values"][0][1], panel.values["acc"][3].T)
+
+
+def test_values_are_finite_and_observed_says_which(panel):
+    arguments, _ = _cut(PanelDataset(panel), [0, 1, 2, 3])
+
+    for value, observed, name in zip(
+        arguments["values"], arguments["observed"], panel.schema.names, strict=True
+    ):
+        assert torch.isfinite(value).all()
+        assert_array_equal(observed, panel.observed[name].transpose(0, 2, 1))
+    assert (arguments["values"][0][2] == 0).all()
+
+
+def test_types_are_those_of_the_contract(panel):
+    arguments, target = _cut(PanelDataset(panel, np.array([0, 1, 0, 1])), [0])
+
+    assert [v.dtype for v in arguments["values"]] == [torch.float32, torch.float32, torch.int64]
+    assert {o.dtype for o in arguments["observed"]} == {torch.bool}
+    assert arguments["times"][1].dtype == torch.float32
+    assert target["y"].dtype == torch.int64
+    assert target["weight"].dtype == torch.float32
+
+
+def test_times_are_finite_or_none(panel):
+    arguments, _ = _cut(PanelDataset(panel), [0, 1])
+
+    assert arguments["times"][0] is None
+    assert_array_equal(arguments["times"][1], [[0.0, 0.0], [0.0, 1.5]])
+
+
+def test_targets_and_weights_go_with_their_samples(panel):
+    dataset = PanelDataset(panel, np.array([5, 6, 7, 8]), np.array([1.0, 2.0, 0.0, 1.0]))
+
+    _, target = _cut(dataset.take(np.array([3, 1])), [0, 1])
+
+    assert_array_equal(target["y"], [8, 6])
+    assert_array_equal(target["weight"], [1.0, 2.0])
+
+
+def test_taking_does_not_copy(panel):
+    dataset = PanelDataset(panel)
+
+    taken = dataset.take(np.array([2, 3])).take(np.array([1]))
+
+    assert len(taken) == 1
+    assert taken.values[0] is dataset.values[0]
+    assert_array_equal(_cut(taken, [0])[0]["values"][0][0], panel.values["acc"][3].T)
+
+
+def test_silenced_modalities_are_not_observed(panel):
+    silenced = np.array([[True, False, False], [False, False, True]])
+
+    arguments, _ = _cut(PanelDataset(panel).take(np.array([0, 1]), silenced), [0, 1])
+
+    assert not arguments["observed"][0][0].any()
+    assert arguments["observed"][0][1].any()
+    assert not arguments["observed"][2][1].any()
+
+
+def test_features_go_with_their_samples(panel):
+    features = [torch.arange(4.0)]
+
+    arguments, _ = _cut(PanelDataset(panel).with_features(features).take(np.array([3, 0])), [0, 1])
+
+    assert_array_equal(arguments["features"][0], [3.0, 0.0])
+
+
+def test_one_sample_is_a_batch_of_one(panel):
+    inputs, target = PanelDataset(panel)[2]
+
+    assert len(inputs) == 1
+    assert target["y"].shape == (1,)
+
+
+def test_collate_is_found_by_its_name(panel):
+    batch = PanelDataset(panel)[0]
+
+    assert collate(batch) is batch
+    assert collate.__module__ == "mts_fusion.training._batch"
+
+
+def test_read_only_memory_is_read_without_a_warning(panel, recwarn):
+    values = {name: array.copy() for name, array in panel.values.items() if name != "sax"}
+    for array in values.values():
+        array.flags.writeable = False
+
+    _cut(PanelDataset(Panel(values)), [0])
+
+    assert len(recwarn) == 0
+
+
+def test_a_batch_cannot_write_into_the_panel(panel):
+    before = panel.values["acc"].copy()
+
+    arguments, _ = _cut(PanelDataset(panel), [0, 1, 2, 3])
+    arguments["values"][0].fill_(7.0)
+
+    assert_array_equal(panel.values["acc"], before)

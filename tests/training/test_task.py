@@ -1,0 +1,103 @@
+"""Tasks: y in, loss, and answers in the words of y."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mts_fusion.training import Multiclass, Multilabel, Regression
+
+ONES = torch.ones(4)
+
+
+def test_classes_are_coded_by_their_position():
+    task = Multiclass(np.array(["run", "sit", "walk"]))
+
+    y = task.encode(np.array(["walk", "run"]))
+
+    assert_array_equal(y, [2, 0])
+    assert task.n_outputs == 3
+    assert_array_equal(task.decode(np.eye(3)[y]), ["walk", "run"])
+
+
+def test_links_give_probabilities():
+    logits = np.array([[0.0, 3.0], [1000.0, -1000.0]], np.float32)
+
+    assert_allclose(Multiclass(np.arange(2)).link(logits).sum(1), 1.0)
+    assert_allclose(Multilabel(2).link(logits)[1], [1.0, 0.0], atol=1e-12)
+
+
+def test_loss_of_classes_is_cross_entropy():
+    logits, y = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 3
+
+    loss = Multiclass(np.arange(3)).loss(logits, y, ONES)
+
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, y))
+
+
+@pytest.mark.parametrize(
+    ("task", "y"),
+    [
+        (Multiclass(np.arange(2)), torch.tensor([0, 1, 0, 1])),
+        (Multilabel(2), torch.eye(2).repeat(2, 1)),
+        (Regression(np.arange(8.0).reshape(4, 2)), torch.ones(4, 2)),
+    ],
+    ids=["classes", "labels", "numbers"],
+)
+def test_a_sample_of_weight_0_does_not_matter(task, y):
+    prediction = torch.zeros(4, 2)
+    weight = torch.tensor([2.0, 2.0, 0.0, 0.0])
+    other = prediction.clone()
+    other[2:] = 100.0
+
+    assert task.loss(prediction, y, weight) == task.loss(other, y, weight)
+
+
+def test_smoothing_punishes_certainty():
+    sure, y = torch.tensor([[20.0, 0.0]]), torch.tensor([0])
+
+    plain = Multiclass(np.arange(2)).loss(sure, y, torch.ones(1))
+    smooth = Multiclass(np.arange(2), label_smoothing=0.1).loss(sure, y, torch.ones(1))
+
+    assert smooth > plain + 0.5
+
+
+def test_labels_are_decoded_one_by_one():
+    assert_array_equal(Multilabel(3).decode(np.array([[0.9, 0.1, 0.6]])), [[1, 0, 1]])
+
+
+def test_targets_are_standardised_and_come_back_in_their_unit():
+    y = np.array([[1000.0, 1.0], [3000.0, 1.0]])
+    task = Regression(y)
+
+    coded = task.encode(y)
+
+    assert_allclose(coded, [[-1, 0], [1, 0]])  # a constant target divides by nothing
+    assert_allclose(task.decode(task.link(coded)), y)
+
+
+def test_a_flat_target_is_answered_flat():
+    task = Regression(np.array([1.0, 3.0]))
+
+    assert task.decode(task.link(np.zeros((2, 1)))).shape == (2,)
+
+
+def test_temperature_undoes_exaggeration():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2000, 3))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = (p.cumsum(1) < rng.random((2000, 1))).sum(1)
+    task = Multiclass(np.arange(3))
+
+    task.calibrate(5.0 * logits, y)
+
+    assert task.temperature == pytest.approx(5.0, rel=0.1)
+
+
+def test_temperature_is_bounded_where_all_are_right():
+    task = Multiclass(np.arange(2))
+
+    task.calibrate(10 * np.eye(2), np.arange(2))
+
+    assert 0.05 <= task.temperature <= 20.0
+    assert np.isfinite(task.link(10 * np.eye(2))).all()
