@@ -225,6 +225,12 @@ def test_it_exports_with_a_free_batch_size():
     torch.testing.assert_close(program.module()(*larger).loss, net(*larger).loss)
 
 
+def test_it_compiles_as_one_graph():
+    net, batch = make_net(), make_batch()
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(*batch).loss, net(*batch).loss)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
