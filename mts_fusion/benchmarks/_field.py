@@ -87,7 +87,8 @@ def _figure(rows: list[dict[str, Any]], names: list[str], path: Path) -> None:
                 right.scatter(at, scores[name, fraction]["mean"], s=size, color=style["color"])
     left.set(xlabel="probability of each modality to be hidden", ylabel="macro-F1")
     right.set(xlabel="fit (seconds); large: nothing hidden, small: .4 hidden", xscale="log")
-    left.legend(fontsize="small")
+    if left.lines:
+        left.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

@@ -6,6 +6,7 @@ from sklearn.pipeline import make_pipeline
 from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
 from mts_fusion.benchmarks._protocol import (
     Data,
+    Fold,
     Method,
     evaluate_classifier,
     leave_groups_out,
@@ -103,6 +104,15 @@ def test_a_row_tells_scores_and_costs(data):
     assert rows[0]["macro_f1"] > 0.8 > rows[1]["ece"] >= 0
     assert rows[0]["fit_seconds"] > 0
     assert rows[0]["macs"] is rows[0]["parameters"] is None  # trees have no network
+
+
+def test_columns_that_no_training_sample_has_do_not_stop_the_trees(data):
+    silent = data.panel.replace(
+        values={"m1": np.full_like(data.panel.values["m1"], np.nan)}  # never observed
+    )
+    for name in ("ExtraTrees on summaries", "HistGradientBoosting on summaries"):
+        model = CLASSIFIERS[name].make(seed=0, quick=True).fit(silent, data.y)
+        assert model.predict_proba(data.panel).shape == (120, 3)
 
 
 def test_an_unknown_method_is_an_error():
