@@ -526,6 +526,16 @@ class Panel:
             f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
         )
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values ``(n, C, L)`` of the one modality; a panel of several is no array."""
+        if len(self.schema) > 1:
+            raise TypeError(
+                f"A panel of the modalities {list(self.schema.names)} is not one array. Use "
+                "X.values[name] for one of them, or X.to_numpy3d() if all have one length."
+            )
+        array = self._values[self.schema.names[0]]
+        return np.array(array, dtype=dtype, copy=True) if copy else np.asarray(array, dtype=dtype)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_derived": {}}  # derived masks are cheap to make again
 
