@@ -47,6 +47,8 @@ _SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample
 class _Condition(NamedTuple):
     """What one batch tells the denoiser, the same for each step and each draw."""
 
+    modalities: list[int]  # those with gaps; the rest below is of these alone, but for the gate
+    shapes: list[tuple[int, int]]  # their timepoints L and channels C
     grids: list[Grid]
     observed: Tensor  # (B, N, D) projection of the observed entries
     sides: list[Tensor]  # one a layer, (B, N, 2 D)
@@ -310,19 +312,18 @@ class ConditionalDiffusion(nn.Module):
     def _cut(self, parts: Sequence[Tensor]) -> list[Tensor]:
         return [p.cut(x) for p, x in zip(self.patches, parts, strict=True)]
 
-    def _join(self, tokens: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """Tokens of each modality -> (rows, Q)."""
+    def _join(
+        self,
+        tokens: Sequence[Tensor],
+        modalities: Sequence[int],
+        shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Tokens of each of the modalities -> (rows, Q)."""
         parts = [
-            patches.join(x, length).flatten(1)
-            for patches, x, (length, _) in zip(self.patches, tokens, shapes, strict=True)
+            self.patches[m].join(x, length).flatten(1)
+            for m, x, (length, _) in zip(modalities, tokens, shapes, strict=True)
         ]
         return torch.cat(parts, dim=1)
-
-    @staticmethod
-    def _split(flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """(rows, Q) -> list of (rows, L, C)."""
-        parts = flat.split([length * channels for length, channels in shapes], dim=1)
-        return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _clocks(
         self, times: Sequence[Tensor | None] | None, values: Sequence[Tensor]
@@ -359,8 +360,12 @@ class ConditionalDiffusion(nn.Module):
         values: Sequence[Tensor],
         observed: Sequence[Tensor],
         times: Sequence[Tensor | None] | None,
+        modalities: list[int],
     ) -> _Condition:
-        """All that does not depend on the step: side information, context, encoder, prior."""
+        """All that does not depend on the step: side information, context, encoder, prior.
+
+        The encoder reads all modalities; what is made for the denoiser is of ``modalities`` alone.
+        """
         n_samples = values[0].shape[0]
         known = observed if self.conditioning != "none" else [torch.zeros_like(o) for o in observed]
         shown = [torch.where(o, x, 0.0) for x, o in zip(values, known, strict=True)]
@@ -397,11 +402,10 @@ class ConditionalDiffusion(nn.Module):
             ]
             context, gate = self.context(queries, encoded, some)
             side = torch.cat([side, context], dim=2)
-        line = location = side.new_zeros(n_samples, sum(length * width for length, width in shapes))
+        lines: list[tuple[Tensor, Tensor]] = []
         inputs = pairs
         if self.prior_out is not None:
             lines = [fill_between(x, o, t) for x, o, t in zip(shown, known, clocks, strict=True)]
-            line = torch.cat([x.flatten(1) for x, _ in lines], dim=1)
             more = zip(
                 pairs,
                 self._cut([x for x, _ in lines]),
@@ -419,46 +423,60 @@ class ConditionalDiffusion(nn.Module):
             side = torch.cat([side, hidden], dim=2)
         else:
             hidden = tokens
+        sizes = [p * g for p, g in grids]
+        if len(modalities) < len(values):
+            tokens, side, hidden = (
+                torch.cat([x.split(sizes, dim=1)[m] for m in modalities], dim=1)
+                for x in (tokens, side, hidden)
+            )
+            shapes = [shapes[m] for m in modalities]
+            grids = [grids[m] for m in modalities]
+            sizes = [sizes[m] for m in modalities]
+        location = side.new_zeros(n_samples, sum(length * width for length, width in shapes))
         scale = torch.ones_like(location)
         if self.prior_out is not None:
-            parts = hidden.split([p * g for p, g in grids], dim=1)
             outs = [
-                layer(x).chunk(3, dim=2) for layer, x in zip(self.prior_out, parts, strict=True)
+                self.prior_out[m](x).chunk(3, dim=2)
+                for m, x in zip(modalities, hidden.split(sizes, dim=1), strict=True)
             ]
-            shift, keep, width = (self._join(part, shapes) for part in zip(*outs, strict=True))
+            shift, keep, width = (
+                self._join(part, modalities, shapes) for part in zip(*outs, strict=True)
+            )
             # The straight line between neighbours is where the encoder starts from.
+            line = torch.cat([lines[m][0].flatten(1) for m in modalities], dim=1)
             location = (1 + keep) * line + shift
             # Bounded, so that neither a constant channel nor an outlier blows the loss up.
             scale = (3 * torch.tanh(width / 3)).exp()
-        return _Condition(
-            grids,
-            tokens,
-            [cast(ResidualDenoiserLayer, layer).prepare(side) for layer in self.layers],
-            location,
-            scale,
-            gate,
-        )
+        sides = [cast(ResidualDenoiserLayer, layer).prepare(side) for layer in self.layers]
+        return _Condition(modalities, shapes, grids, tokens, sides, location, scale, gate)
 
     # ---------------------------------------------------------------- once a step
 
-    def _denoise(
-        self, z: Tensor, step: Tensor, given: _Condition, shapes: Sequence[tuple[int, int]]
-    ) -> Tensor:
+    def _denoise(self, z: Tensor, step: Tensor, given: _Condition) -> Tensor:
         """Prediction for a latent ``z (B, S, Q)`` at ``step (B,)``, like ``z``."""
         n_samples, n_draws = z.shape[:2]
-        cut = self._cut(self._split(z.flatten(0, 1), shapes))
-        x = torch.cat([layer(part) for layer, part in zip(self.latent_in, cut, strict=True)], dim=1)
-        x = x.view(n_samples, n_draws, *x.shape[1:]) + given.observed[:, None]
-        x = F.relu(x)
+        parts = z.flatten(0, 1).split([length * width for length, width in given.shapes], dim=1)
+        x = torch.cat(
+            [
+                self.latent_in[m](self.patches[m].cut(part.unflatten(1, shape)))
+                for m, part, shape in zip(given.modalities, parts, given.shapes, strict=True)
+            ],
+            dim=1,
+        )
+        x = F.relu(x.unflatten(0, (n_samples, n_draws)) + given.observed[:, None])
         embedded = self.step(step)
         total = torch.zeros_like(x)
         for layer, side in zip(self.layers, given.sides, strict=True):
             x, skip = layer(x, embedded, side, given.grids)
             total = total + skip
         x = F.relu(self.skip(total / math.sqrt(len(self.layers)))).flatten(0, 1)
-        parts = x.split([p * g for p, g in given.grids], dim=1)
-        tokens = [layer(part) for layer, part in zip(self.out, parts, strict=True)]
-        return self._join(tokens, shapes).view_as(z)
+        tokens = [
+            self.out[m](part)
+            for m, part in zip(
+                given.modalities, x.split([p * g for p, g in given.grids], dim=1), strict=True
+            )
+        ]
+        return self._join(tokens, given.modalities, given.shapes).view_as(z)
 
     def _clean(self, z: Tensor, predicted: Tensor, step: Tensor) -> Tensor:
         """Estimate of ``x_0`` from a prediction at ``step (B,)``; ``z (B, S, Q)``."""
@@ -511,7 +529,7 @@ class ConditionalDiffusion(nn.Module):
         hidden, step, noise = self._draw(values, observed)
         known = [o & ~h for o, h in zip(observed, hidden, strict=True)]
         shapes = [(x.shape[1], x.shape[2]) for x in values]
-        given = self._condition(values, known, times)
+        given = self._condition(values, known, times, list(range(len(values))))
         flat = torch.cat([x.flatten(1) for x in values], dim=1)
         flat_known = torch.cat([k.flatten(1) for k in known], dim=1)
         flat_hidden = torch.cat([h.flatten(1) for h in hidden], dim=1)
@@ -523,7 +541,7 @@ class ConditionalDiffusion(nn.Module):
         # NOTE[DIFF] CSDI noises zeros there.
         z = torch.where(flat_hidden, self.schedule.add_noise(x, noise, step), noise)
         z = z.masked_fill(flat_known, 0.0)[:, None]
-        predicted = self._denoise(z, step, given, shapes)[:, 0]
+        predicted = self._denoise(z, step, given)[:, 0]
         if self.parameterization == "velocity":
             signal, level = self.schedule.signal[step], self.schedule.noise[step]
             wanted = signal[:, None] * noise - level[:, None] * x
@@ -533,8 +551,10 @@ class ConditionalDiffusion(nn.Module):
         error = torch.where(flat_hidden, (predicted - wanted) ** 2, 0.0)
         loss = error.sum() / count
         if self.prior_out is not None:
-            miss = (flat - given.location) / given.scale
-            likelihood = torch.where(flat_hidden, 0.5 * miss**2 + given.scale.log(), 0.0)
+            # Likelihood of a Laplace distribution, which outliers do not rule; the factor makes
+            # the scale a standard deviation where the values are normal.
+            miss = math.sqrt(math.pi / 2) * (flat - given.location).abs() / given.scale
+            likelihood = torch.where(flat_hidden, miss + given.scale.log(), 0.0)
             loss = loss + likelihood.sum() / count
         tensors: dict[str, Tensor] = {}
         if record:
@@ -595,10 +615,14 @@ class ConditionalDiffusion(nn.Module):
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler must be one of {list(SAMPLERS)}, got {sampler!r}.")
-        shapes = [(x.shape[1], x.shape[2]) for x in values]
-        given = self._condition(values, observed, times)
+        gaps = [not bool(o.all()) for o in observed]
+        modalities = [m for m, gap in enumerate(gaps) if gap]
+        complete = [x[:, None].expand(-1, n_samples, -1, -1) for x in values]
+        if not modalities:
+            return complete
+        given = self._condition(values, observed, times, modalities)
         keys = content_keys(values, observed, seed)
-        missing = ~torch.cat([o.flatten(1) for o in observed], dim=1)[:, None]  # (B, 1, Q)
+        missing = ~torch.cat([observed[m].flatten(1) for m in modalities], dim=1)[:, None]
         at_once = n_samples
         if batch_size is not None:
             at_once = min(n_samples, max(1, batch_size // max(1, len(keys))))
@@ -608,24 +632,24 @@ class ConditionalDiffusion(nn.Module):
             def noise(i: int, draws: Tensor = draws) -> Tensor:
                 parts = [
                     keyed_normal(keys, shape, draws=draws, step=i, modality=m).flatten(2)
-                    for m, shape in enumerate(shapes)
+                    for m, shape in zip(modalities, given.shapes, strict=True)
                 ]
-                return torch.cat(parts, dim=2) * missing
+                return torch.cat(parts, dim=2) * missing  # (B, S, Q)
 
             def denoise(z: Tensor, step: int) -> Tensor:
                 at = torch.full((z.shape[0],), step, device=z.device)
-                return self._clean(z, self._denoise(z, at, given, shapes), at) * missing
+                return self._clean(z, self._denoise(z, at, given), at) * missing
 
             if sampler == "ddpm":
                 x = sample_ddpm(denoise, noise(0), self.schedule, n_steps, noise)
             else:
                 x = _SOLVERS[sampler](denoise, noise(0), self.schedule, n_steps)
             filled.append(x * given.scale[:, None] + given.location[:, None])
-        parts = torch.cat(filled, dim=1).split([a * b for a, b in shapes], dim=2)
-        return [
-            torch.where(o[:, None], x[:, None], part.view(*part.shape[:2], *shape))
-            for x, o, part, shape in zip(values, observed, parts, shapes, strict=True)
-        ]
+        parts = torch.cat(filled, dim=1).split([a * b for a, b in given.shapes], dim=2)
+        for m, part, shape in zip(modalities, parts, given.shapes, strict=True):
+            found = part.unflatten(2, shape)
+            complete[m] = torch.where(observed[m][:, None], values[m][:, None], found)
+        return complete
 
 
 class DiffusionSampler(nn.Module):

@@ -135,6 +135,19 @@ def test_values_behind_missing_entries_do_not_matter(options):
     assert torch.equal(net(values, observed).loss, net(other, observed).loss)
 
 
+def test_a_complete_modality_is_left_out_and_changes_no_other():
+    net, (values, observed) = make_net(), make_batch()
+    observed[1][:] = True
+    drawn = net.sample(values, observed, n_samples=2)
+    assert torch.equal(drawn[1][:, 0], values[1])
+    both = [torch.cat([x, x]) for x in values], [torch.cat([o, o]) for o in observed]
+    both[1][1][4:] = False  # now the batch has gaps in this modality too
+    again = net.sample(*both, n_samples=2)
+    torch.testing.assert_close(again[0][:4], drawn[0])
+    complete = net.sample(values, [torch.ones_like(o) for o in observed], n_samples=2)
+    assert torch.equal(complete[0][:, 1], values[0])
+
+
 def test_nothing_observed_gives_finite_samples_and_loss():
     net, (values, observed) = make_net(), make_batch()
     observed = [torch.zeros_like(o) for o in observed]
@@ -145,12 +158,12 @@ def test_nothing_observed_gives_finite_samples_and_loss():
 def test_the_gate_weighs_the_available_auxiliaries_alone():
     net, (values, observed) = make_net(), make_batch()
     observed[1][0], observed[1][1:] = False, True
-    gate = net._condition(values, observed, None).gate
+    gate = net._condition(values, observed, None, [0]).gate
     torch.testing.assert_close(gate.sum(2), torch.ones(4, 3))
     assert not gate.diagonal(dim1=1, dim2=2).any()
     assert not gate[0, :, 1].any()
     assert gate[1, 0, 1] > 0
-    fixed = make_net(gating="fixed")._condition(values, observed, None).gate
+    fixed = make_net(gating="fixed")._condition(values, observed, None, [0]).gate
     torch.testing.assert_close(fixed[1, 0], torch.tensor([0.0, 0.5, 0.5]))
 
 
@@ -167,13 +180,13 @@ def test_conditioning_decides_what_a_sample_depends_on():
         net = make_net(conditioning=conditioning)
         # The noise follows the content, so the part before the noise is compared.
         base, with_own, with_other = (
-            net._condition(x, observed, None).location[:, :30] for x in (values, own, other)
+            net._condition(x, observed, None, [0]).location for x in (values, own, other)
         )
         if conditioning == "none":
             assert torch.equal(base, with_own)
         torch.nn.init.normal_(net.prior_out[0].weight)
         base, with_own, with_other = (
-            net._condition(x, observed, None).location[:, :30] for x in (values, own, other)
+            net._condition(x, observed, None, [0]).location for x in (values, own, other)
         )
         assert torch.equal(base, with_own) != sees_own
         assert torch.equal(base, with_other) != sees_other
