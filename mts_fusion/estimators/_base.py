@@ -148,7 +148,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             check_consistent_length(panel, groups)
         random_state = check_random_state(self.random_state)
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_estimators + 1)
-        if not continues:
+        if continues:
+            _check_continues(self._task, y)
+        else:
             self._task = self._make_task(y)
             front = self._make_front(panel.schema)
             self.front_ = None if front is None else clone(front).fit(panel, y)
@@ -204,23 +206,25 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         callbacks.append(WeightAverage())
         if self.verbose:
             callbacks.append(EpochProgress(self.max_epochs))
-        net = PanelNet(
-            module,
-            task=self._task,
-            precision=self.precision,
-            gradient_clip=1.0,
-            seed=seed,
-            optimizer=OPTIMIZERS.get(self.optimizer, self.optimizer),
-            optimizer__weight_decay=self.weight_decay,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
-            device=pick_device(self.device),
-            callbacks=[*callbacks, *(self.callbacks or [])],
-            callbacks__print_log=None,
-            verbose=0,
-            **(self.net_params or {}),
-        )
+        own = {
+            "task": self._task,
+            "precision": self.precision,
+            "seed": seed,
+            "optimizer": OPTIMIZERS.get(self.optimizer, self.optimizer),
+            "optimizer__weight_decay": self.weight_decay,
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "max_epochs": self.max_epochs,
+            "device": pick_device(self.device),
+            "callbacks": [*callbacks, *(self.callbacks or [])],
+        }
+        others = {"gradient_clip": 1.0, "verbose": 0, **(self.net_params or {})}
+        if clash := sorted(own.keys() & others):
+            raise ValueError(
+                f"net_params names {clash}, which {type(self).__name__} sets itself. Give them as "
+                "parameters of its own, where it has them."
+            )
+        net = PanelNet(module, callbacks__print_log=None, **own, **others)
         return net.initialize()
 
     def _split(
@@ -292,6 +296,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                     "are NaN. Check how X was read."
                 )
         table = _as_table(X, panel)
+        if not reset and (table is None or self.schema_.names != (SERIES,)):
+            self.schema_.check_matches(panel.schema, owner=type(self).__name__)
         validate_data(self, panel if table is None else table, reset=reset, skip_check_array=True)
         if not reset:
             self.schema_.check_matches(panel.schema, owner=type(self).__name__)
@@ -310,6 +316,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             ensure_all_finite=True,
             ensure_min_samples=0,
         )
+        if y.dtype == object:
+            missing = np.flatnonzero([value is None for value in y.ravel()])
+            if missing.size:
+                raise ValueError(
+                    f"Input y contains NaN: {missing.size} values are None, the first in sample "
+                    f"{missing[0] // (y.size // len(y))}. Leave those samples out."
+                )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(panel, y)
@@ -395,7 +408,7 @@ class PanelClassifierMixin(ClassifierMixin):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
-                f"{self.classes_[0]!r}."
+                f"{self.classes_.tolist()[0]!r}."
             )
         return Multiclass(self.classes_, label_smoothing=self.label_smoothing)
 
@@ -549,9 +562,17 @@ class PanelRegressorMixin(RegressorMixin):
     _task: Any
 
     def _make_task(self, y: np.ndarray) -> Task:
-        if y.dtype.kind not in "fiub":
-            y = y.astype(np.float64)
-        return Regression(y)
+        if y.dtype.kind in "fiub":
+            return Regression(y)
+        try:
+            if y.dtype == object:
+                return Regression(y.astype(np.float64))
+        except (TypeError, ValueError):
+            pass
+        raise ValueError(
+            f"y holds {y.dtype} values; numbers are wanted. Encode it as numbers, or take a "
+            "classifier."
+        )
 
     def predict(self, X: Any) -> np.ndarray:
         """The number, or numbers, of each sample.
@@ -586,6 +607,22 @@ def _as_table(X: Any, panel: Panel) -> Any:
         return X if X.shape[1] == values.shape[2] else None
     n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
     return values[:, 0] if n_axes == 2 else values
+
+
+def _check_continues(task: Task | None, y: np.ndarray) -> None:
+    """Raise unless y can be coded by the task of the first fit."""
+    if isinstance(task, Multiclass):
+        unknown = np.setdiff1d(y, task.classes)
+        if y.ndim > 1 or unknown.size:
+            raise ValueError(
+                f"warm_start goes on with the classes {task.classes.tolist()} of the first fit, "
+                f"but y holds {unknown.tolist()}. Set warm_start=False to begin again."
+            )
+    elif task is not None and y.reshape(len(y), -1).shape[1] != task.n_outputs:
+        raise ValueError(
+            f"warm_start goes on with the {task.n_outputs} targets of the first fit, but y has the "
+            f"shape {y.shape}. Set warm_start=False to begin again."
+        )
 
 
 def _strata(y: np.ndarray) -> np.ndarray:

@@ -108,14 +108,34 @@ def pick_device(device: str) -> str:
     str
         A device of torch.
 
+    Raises
+    ------
+    ValueError
+        If torch does not know it, or finds none.
+
     Examples
     --------
     >>> pick_device("cpu")
     'cpu'
     """
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is no device of torch. Give 'auto', 'cpu', 'cuda', 'cuda:1' or "
+            "'mps'."
+        ) from error
+    found = torch.cuda.device_count() if asked.type == "cuda" else None
+    if asked.type == "mps":
+        found = int(torch.backends.mps.is_available())
+    if found is not None and (asked.index or 0) >= found:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch finds {found} of this kind. Set "
+            "device='auto' to take what is there."
+        )
+    return device
 
 
 class _NoCriterion(nn.Module):
@@ -190,6 +210,7 @@ class PanelNet(NeuralNet):
         set_generator(self.module_, generator)
         self.shuffle_ = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
+        self.n_before_ = len(self.history)
         self.scaler_ = torch.amp.GradScaler(
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
@@ -220,7 +241,7 @@ class PanelNet(NeuralNet):
             isinstance(callback, (BestWeights, StopOnNaN)) and callback.stopped_
             for _, callback in self.callbacks_
         )
-        return not ended and len(self.history) % self.max_epochs != 0
+        return not ended and len(self.history) - self.n_before_ < self.max_epochs
 
     def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
         """One step of the optimiser."""
