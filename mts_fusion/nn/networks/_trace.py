@@ -273,10 +273,10 @@ class Trace(nn.Module):
         """Times of all entries as fractions of the span of the reference times, each (B, L)."""
         irregular = [None] * len(values) if times is None else list(times)
         if self.horizon_seconds is not None:
-            first, last = values[0].new_zeros(1), values[0].new_full((1,), self.horizon_seconds)
+            first = torch.zeros(1, dtype=torch.float64, device=used[0].device)
+            last = first + self.horizon_seconds
         else:
             first, last = self._span(used, irregular)
-        first, last = first.to(torch.float64), last.to(torch.float64)
         clocks = []
         for m, modality in enumerate(self.schema):
             t = irregular[m]

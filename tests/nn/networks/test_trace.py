@@ -190,6 +190,19 @@ def test_a_horizon_makes_the_absolute_time_matter():
     assert not same(fixed)
 
 
+def test_a_horizon_keeps_its_fraction_beside_tokens():
+    schema = Schema((Modality("words", 1, 4, vocabulary=Vocabulary(4)), Modality("a", 2, 6)))
+    values = [torch.randint(1, 5, (2, 4, 1)), torch.randn(2, 6, 2)]
+    observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
+    times = [None, torch.rand(2, 6).sort(1)[0]]
+
+    short, long = (
+        _net(schema, horizon_seconds=h)(values, observed, times).prediction for h in (1.2, 1.9)
+    )
+
+    assert not torch.allclose(short, long)
+
+
 def test_a_regular_clock_equals_its_times_written_out():
     schema = Schema((Modality("a", 2, 6, rate=0.5), Modality("b", 1, 3, rate=0.25)))
     net = _net(schema)
