@@ -293,7 +293,7 @@ def test_the_record_has_its_shapes_and_only_when_asked():
     ],
 )
 def test_it_exports_for_any_batch_size(router, imputed):
-    net = _net(router=router, imputed=imputed)
+    net = _net(router=router, imputed=imputed, n_layers=1)
     values, observed, times = _batch(4)
     n = torch.export.Dim("n", min=1)
     shapes = (
@@ -320,7 +320,7 @@ def test_it_compiles_without_a_break():
 
 
 def test_it_traces_without_a_break():
-    net = _net()
+    net = _net(n_layers=1)
     values, observed, times = _batch(4)
 
     out = torch.compile(net, fullgraph=True, backend="eager")(values, observed, times).prediction
