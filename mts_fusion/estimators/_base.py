@@ -56,6 +56,15 @@ from mts_fusion.transforms import PanelScaler
 
 __all__ = ["PanelClassifierMixin", "PanelEstimator", "PanelRegressorMixin"]
 
+MANY_SAMPLES, SMALL_BATCH, LARGE_BATCH = 1500, 32, 128
+"""``batch_size="auto"``: small batches below that many training samples, large ones from there."""
+
+MIN_EPOCHS, MIN_STEPS = 12, 600
+"""``max_epochs="auto"``: at least so many passes, and so many steps where samples are few."""
+
+ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
+"""``validation_fraction="auto"``: a tenth is held out from so many samples on, none below."""
+
 MIN_VALIDATION = 10
 """Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
 
@@ -81,10 +90,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "calibration": [StrOptions({"auto", "temperature"}), None],
@@ -165,9 +174,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             held_out = self._as_in_training(panel.available[validation], int(seeds[-1]))
             validation = np.tile(validation, len(held_out) // len(validation))
         if not continues:
-            n_steps = self.max_epochs * math.ceil(len(training) / self.batch_size)
+            has_validation = held_out is not None
             nets = [
-                self._make_net(panel.schema, int(seed), n_steps, held_out is not None)
+                self._make_net(panel.schema, int(seed), len(training), has_validation)
                 for seed in seeds[:-1]
             ]
         else:
@@ -194,18 +203,31 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                 net.trim_for_prediction()
         return self
 
-    def _make_net(self, schema: Schema, seed: int, n_steps: int, has_validation: bool) -> PanelNet:
+    def _plan(self, n_training: int) -> tuple[int, int]:
+        """Samples a step and epochs: as given, or by the number of training samples."""
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = SMALL_BATCH if n_training < MANY_SAMPLES else LARGE_BATCH
+        if self.max_epochs != "auto":
+            return batch_size, self.max_epochs
+        return batch_size, max(
+            MIN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(n_training / batch_size))
+        )
+
+    def _make_net(
+        self, schema: Schema, seed: int, n_training: int, has_validation: bool
+    ) -> PanelNet:
         with seeded(seed):
             module = self._make_module(schema, self._task.n_outputs)
-        curriculum = ModalityCurriculum(
-            n_warmup_epochs=self.max_epochs // 10, n_epochs=self.max_epochs // 2
-        )
+        batch_size, max_epochs = self._plan(n_training)
+        n_steps = max_epochs * math.ceil(n_training / batch_size)
+        curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
         callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
         if has_validation:
             callbacks.append(BestWeights(self.patience))
         callbacks.append(WeightAverage())
         if self.verbose:
-            callbacks.append(EpochProgress(self.max_epochs))
+            callbacks.append(EpochProgress(max_epochs))
         own = {
             "task": self._task,
             "precision": self.precision,
@@ -213,8 +235,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             "optimizer": OPTIMIZERS.get(self.optimizer, self.optimizer),
             "optimizer__weight_decay": self.weight_decay,
             "lr": self.lr,
-            "batch_size": self.batch_size,
-            "max_epochs": self.max_epochs,
+            "batch_size": batch_size,
+            "max_epochs": max_epochs,
             "device": pick_device(self.device),
             "callbacks": [*callbacks, *(self.callbacks or [])],
         }
@@ -232,13 +254,16 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on and rows to look at after each epoch (none, where there are too few)."""
         every, none = np.arange(len(y)), np.arange(0)
-        n_validation = round(self.validation_fraction * len(y))
+        fraction = self.validation_fraction
+        if fraction == "auto":
+            fraction = VALIDATION_FRACTION if len(y) >= ENOUGH_TO_VALIDATE else 0.0
+        n_validation = round(fraction * len(y))
         classes = _strata(y) if is_classifier(self) else None
         counts = np.bincount(classes) if classes is not None else np.array([len(y)])
         if n_validation < max(MIN_VALIDATION, len(counts)) or counts.min() < 2:
             return every, none
         if groups is not None:
-            n_splits = min(round(1 / self.validation_fraction), len(np.unique(groups)))
+            n_splits = min(round(1 / fraction), len(np.unique(groups)))
             if n_splits < 2:
                 raise ValueError(
                     "The inner validation split keeps groups whole, but groups names only one. "

@@ -6,25 +6,27 @@ __all__ = ["CLASSIFIER_ATTRIBUTES", "REGRESSOR_ATTRIBUTES", "TRAINING_PARAMETERS
 
 TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, default="adamw"
         By name, or a class of ``torch.optim``.
-    lr : float
+    lr : float, default=2e-3
         Highest learning rate; it rises for a twentieth of the steps and falls as half a cosine.
-    weight_decay : float
+    weight_decay : float, default=0.05
         Pull of the weights towards 0. 0 is none; more helps where samples are few.
-    batch_size : int
-        Samples a step, and at a time in prediction; bounds the memory.
-    max_epochs : int
-        Passes over the training samples at most. Two (or more) passes are counted as one where
-        there are so many samples that a pass is long; see ``history_``.
-    patience : int or None
+    batch_size : int or "auto", default="auto"
+        Samples a step, and at a time in prediction; bounds the memory. ``"auto"``: 32 below 1,500
+        training samples, 128 from there.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training samples at most. ``"auto"``: 12, and more where samples are so few
+        that these were fewer than 600 steps.
+    patience : int or None, default=None
         Epochs without a lower validation loss after which training stops; None never does. The
         weights of the best epoch are kept either way.
-    validation_fraction : float
+    validation_fraction : float or "auto", default="auto"
         Share of the samples held out to choose the epoch and the temperature, stratified by class
-        or, where ``groups`` are given to ``fit``, whole groups. Below 10 held-out samples, or with
-        a class of one sample, none are held out and all epochs are run. 0 holds out none.
+        or, where ``groups`` are given to ``fit``, whole groups. ``"auto"``: 0.1 from 500 samples
+        on, none below, where each sample is needed to learn from. Of a number, too: where fewer
+        than 10 would be held out, or a class has one sample, none are.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. Regressors take None only.
-    label_smoothing : float
+    label_smoothing : float, default=0.05
         Share of each target spread over all classes. Regressors ignore it.
     calibration : {"auto", "temperature"} or None, default="auto"
         ``"temperature"`` scales the logits by one number learnt from the held-out samples, with and

@@ -18,7 +18,7 @@ __all__ = ["MaestroClassifier", "MaestroRegressor"]
 
 _PARAMETERS = f"""d_model : int, default=64
         Width of the tokens.
-    n_heads : int, default=8
+    n_heads : int, default=4
         Heads of the attention; divides ``d_model``.
     n_intra_layers : int, default=2
         Layers inside each modality.
@@ -33,15 +33,27 @@ _PARAMETERS = f"""d_model : int, default=64
         sensors are there; a number fixes it, for all or by modality.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.4
-        Rate at which each modality of a sample is hidden in training, reached after half the
-        epochs. 0 trains on what is there: then a sensor that fails later is a surprise.
-    dropout : float, default=0.1
+    modality_dropout : float, default=0.6
+        Each sample hides its modalities in training at a rate of its own, drawn between 0 and
+        this; full after a quarter of the epochs. 0 trains on what is there: then a sensor that
+        fails later is a surprise.
+    dropout : float, default=0.3
         Dropout in all layers.
     balance_weight : float, default=0.0
         Weight of the loss that spreads tokens over the experts.
     patch_length : int, dict of str to int or None, default=None
-        Timepoints that make one token; None makes at most 32 tokens of each modality.
+        Timepoints that make one token; None makes at most ``max_tokens`` of each modality.
+    max_tokens : int, default=16
+        Tokens of a modality whose ``patch_length`` is not given.
+    patches : bool, default=True
+        Whether there are tokens learnt from patches of each modality.
+    statistics : bool, default=True
+        Whether one more token a modality carries statistics of its channels: level, spread,
+        quantiles, spectrum, autocorrelation, correlations.
+    statistics_dropout : float, default=0.5
+        Share of the statistics hidden in training.
+    kind_dropout : float, default=0.3
+        Rate at which a sample trains on one kind of tokens only, patches or statistics.
     {TRAINING_PARAMETERS}"""
 
 
@@ -65,33 +77,37 @@ class _Maestro(PanelEstimator):
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
         "patches": ["boolean"],
+        "kind_dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_tokens": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
         self,
         *,
         d_model: int = 64,
-        n_heads: int = 8,
+        n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.4,
-        dropout: float = 0.1,
+        modality_dropout: float = 0.6,
+        dropout: float = 0.3,
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
+        max_tokens: int = 16,
+        patches: bool = True,
         statistics: bool = True,
         statistics_dropout: float = 0.5,
-        patches: bool = True,
+        kind_dropout: float = 0.3,
         optimizer: str | Callable[..., Any] = "adamw",
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         weight_decay: float = 0.05,
-        batch_size: int = 64,
-        max_epochs: int = 30,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
         patience: int | None = None,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | str = "auto",
         class_weight: Any = None,
         label_smoothing: float = 0.05,
         calibration: str | None = "auto",
@@ -119,6 +135,8 @@ class _Maestro(PanelEstimator):
         self.statistics = statistics
         self.statistics_dropout = statistics_dropout
         self.patches = patches
+        self.kind_dropout = kind_dropout
+        self.max_tokens = max_tokens
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -157,6 +175,8 @@ class _Maestro(PanelEstimator):
             statistics=self.statistics,
             statistics_dropout=self.statistics_dropout,
             patches=self.patches,
+            kind_dropout=self.kind_dropout,
+            max_tokens=self.max_tokens,
         )
 
 

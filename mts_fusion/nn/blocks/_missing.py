@@ -88,6 +88,10 @@ class ModalityDropout(nn.Module):
         Rate at which a modality of a sample is hidden. 0 hides nothing; towards 1 each sample
         keeps one modality. It is the buffer ``p``: a schedule sets it by ``dropout.p.fill_(rate)``.
 
+    spread : bool, default=False
+        Whether each sample has a rate of its own, even between 0 and ``p``: complete samples, and
+        samples that have lost almost all, are then seen side by side.
+
     Raises
     ------
     ValueError
@@ -109,10 +113,11 @@ class ModalityDropout(nn.Module):
 
     p: Tensor
 
-    def __init__(self, p: float = 0.4) -> None:
+    def __init__(self, p: float = 0.4, *, spread: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"p is a rate in [0, 1], got {p!r}.")
+        self.spread = spread
         self.register_buffer("p", torch.tensor(float(p)))
         self.generator: torch.Generator | None = None
 
@@ -124,6 +129,11 @@ class ModalityDropout(nn.Module):
             return list(observed)
         available = available_modalities(observed)  # (B, M)
         draw = torch.rand(available.shape, generator=self.generator, device=available.device)
+        rate = self.p
+        if self.spread:
+            rate = rate * torch.rand(
+                (len(available), 1), generator=self.generator, device=available.device
+            )
         last = draw.masked_fill(~available, -1.0).argmax(1, keepdim=True)
-        keep = (draw >= self.p).scatter(1, last, True)
+        keep = (draw >= rate).scatter(1, last, True)
         return [seen & keep[:, m, None, None] for m, seen in enumerate(observed)]

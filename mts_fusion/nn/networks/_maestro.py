@@ -6,7 +6,6 @@ Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, dist
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.blocks._statistics import StatisticTokens
 from mts_fusion.panel._schema import Schema
 
 __all__ = ["Maestro"]
@@ -92,9 +92,16 @@ class Maestro(nn.Module):
     cross_budget : float or None, default=None
         Budget of the attention across modalities. None: all tokens attend up to 1024 tokens in
         the schema, and ``max_budget`` holds for more.
-    branches : sequence of torch.nn.Module, default=()
-        Modules of ``(values, observed)`` that return :class:`FeatureTokens`, added to the tokens
-        before modalities meet.
+    statistics : bool, default=True
+        Whether one more token a modality carries statistics of its channels
+        (:class:`StatisticTokens`), beside those learnt from its patches.
+    statistics_dropout : float, default=0.5
+        Share of the statistics hidden in training.
+    patches : bool, default=True
+        Whether there are tokens learnt from patches; without them only statistics are left.
+    kind_dropout : float, default=0.3
+        Rate at which all tokens of one kind, patches or statistics, are hidden from a sample in
+        training, never both: neither kind may lean on the other.
 
     Raises
     ------
@@ -158,7 +165,10 @@ class Maestro(nn.Module):
         d_hidden: int | None = None,
         distil: bool = True,
         cross_budget: float | None = None,
-        branches: Sequence[nn.Module] = (),
+        statistics: bool = True,
+        statistics_dropout: float = 0.5,
+        patches: bool = True,
+        kind_dropout: float = 0.3,
     ) -> None:
         super().__init__()
         if d_model % n_heads:
@@ -179,8 +189,7 @@ class Maestro(nn.Module):
         )
         self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
-        self.modality_dropout = ModalityDropout(modality_dropout)
-        self.dropout = Dropout(dropout)
+        self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
         fixed = _fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
         if not all(budget == math.inf for budget in fixed) and n_intra_layers:
@@ -215,13 +224,14 @@ class Maestro(nn.Module):
             )
             for _ in range(n_cross_layers)
         )
-        self.branches = nn.ModuleList(branches)
+        self.statistics: StatisticTokens | None = None
+        if statistics:
+            self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
+        self.statistics_drop = Dropout(dropout)
+        self.kind_dropout = ModalityDropout(kind_dropout)
+        self.patches = patches
         self.head = nn.Sequential(
-            nn.LayerNorm(d_model),
-            nn.Linear(d_model, d_model),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(d_model, n_outputs),
+            nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
 
     def _embedding(self, group: list[int], d_model: int, n_stem_channels: int) -> nn.Module:
@@ -249,6 +259,7 @@ class Maestro(nn.Module):
         observed: list[Tensor],
         times: list[Tensor | None] | None = None,
         *,
+        features: list[Tensor] | None = None,
         record: bool = False,
     ) -> ModuleOutput:
         """Predict.
@@ -261,6 +272,8 @@ class Maestro(nn.Module):
             Bool.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
+        features : list of M Tensors of shape (B, F), default=None
+            What :meth:`featurize` gives for this input; computed here if None.
         record : bool, default=False
             Whether to return what the network saw.
 
@@ -274,12 +287,9 @@ class Maestro(nn.Module):
         budget = None
         if self.budget is not None:
             budget = self.budget(available_modalities(observed))  # (B, M)
-        x, available, modality = self._encode(values, observed, times, budget)
-        for branch in self.branches:
-            extra = branch(values, observed)
-            x = torch.cat([x, extra.tokens + self.modality[extra.modality]], 1)
-            available = torch.cat([available, extra.available], 1)
-            modality = modality + extra.modality
+        x, available, modality = self._tokens(values, observed, times, budget, features)
+        weight = torch.cat([_mean_weight(part) for part in available], 1)
+        available = torch.cat(available, 1)
 
         one_hot = None
         if record:
@@ -290,8 +300,7 @@ class Maestro(nn.Module):
             outputs.append(layer(x, available, one_hot))
             x = outputs[-1].tokens
 
-        weight = available.to(x.dtype) / available.sum(1, keepdim=True).clamp(min=1)
-        pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): mean over what is available
+        pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
         loss = pooled.new_zeros(())
         if self.balance_weight and outputs:
             balance = torch.stack([output.routing.balance for output in outputs])
@@ -316,6 +325,52 @@ class Maestro(nn.Module):
             seen["attention"] = rows.to(attention.dtype) @ attention
         return ModuleOutput(prediction, loss, seen)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether there is anything fixed that can be computed once for all epochs."""
+        return self.statistics is not None
+
+    def featurize(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Fixed statistics of each modality, ``(B, F)`` each, which need no training."""
+        assert self.statistics is not None
+        return self.statistics.featurize(values, observed, times)
+
+    def fit_features(self, features: list[Tensor]) -> None:
+        """Learn the spread of the statistics from those of the training set."""
+        assert self.statistics is not None
+        self.statistics.fit_features(features)
+
+    def _tokens(
+        self,
+        values: list[Tensor],
+        observed: list[Tensor],
+        times: list[Tensor | None] | None,
+        budget: Tensor | None,
+        features: list[Tensor] | None,
+    ) -> tuple[Tensor, list[Tensor], list[int]]:
+        """Tokens of both kinds ``(B, T, D)``, which of each kind are available, and whose."""
+        tokens, available, modality = [], [], []
+        if self.patches:
+            x, there, modality = self._encode(values, observed, times, budget)
+            tokens.append(x)
+            available.append(there)
+        if self.statistics is not None:
+            if features is None:
+                features = self.featurize(values, observed, times)
+            there = available_modalities(observed)
+            tokens.append(self.statistics_drop(self.statistics(features, there)) + self.modality)
+            available.append(there)
+            modality = [*modality, *range(len(self.schema))]
+        if len(tokens) > 1:
+            shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
+            available = [part.squeeze(-1) for part in shown]
+        return torch.cat(tokens, 1), available, modality
+
     def _encode(
         self,
         values: list[Tensor],
@@ -335,7 +390,7 @@ class Maestro(nn.Module):
             last = first + sum(len(self.groups[g]) for g in bucket)
             run, members = slice(first, last), self.index[first:last]
             x, available, seconds = _join([groups[g] for g in bucket])
-            x = self.dropout(x + self._time(seconds))
+            x = x + self._time(seconds)
             within = None if budget is None else budget.T[members]  # (m, B)
             for layer in self.intra:
                 n_before = x.shape[2]
@@ -343,7 +398,7 @@ class Maestro(nn.Module):
                 if x.shape[2] != n_before:
                     seconds = distilled_times(seconds, available)
                 available = left
-            x = x + self.modality[members][:, None, None] + self._time(seconds)
+            x = x + (self._time(seconds) + self.modality[members][:, None, None])
             all_tokens.append(x.transpose(0, 1).flatten(1, 2))  # (m, B, T, D) -> (B, m T, D)
             all_available.append(available.transpose(0, 1).flatten(1, 2))
             all_modalities += [m for m in self.order[first:last] for _ in range(x.shape[2])]
@@ -399,6 +454,12 @@ class _Tokens(NamedTuple):
     seconds: Tensor
 
 
+def _mean_weight(available: Tensor) -> Tensor:
+    """Weights ``(B, T)`` of a mean over what is available; 0 where nothing is."""
+    weight = available.float()
+    return weight / weight.sum(1, keepdim=True).clamp(min=1)
+
+
 def _groups(schema: Schema, lengths: list[int]) -> list[list[int]]:
     """Places of the modalities that have tokens of one shape, longest first."""
 
@@ -439,7 +500,12 @@ def _join(groups: list[_Tokens]) -> _Tokens:
         for row in group.seconds.unbind(0)
     ]
     return _Tokens(
-        torch.cat([F.pad(x.tokens, (0, 0, 0, gap)) for x, gap in zip(groups, gaps, strict=True)]),
+        torch.cat(
+            [
+                F.pad(x.tokens, (0, 0, 0, gap)) if gap else x.tokens
+                for x, gap in zip(groups, gaps, strict=True)
+            ]
+        ),
         torch.cat([F.pad(x.available, (0, gap)) for x, gap in zip(groups, gaps, strict=True)]),
         _stack_times(seconds, batch),
     )
