@@ -88,7 +88,7 @@ class PanelDataset(Dataset[Batch]):
         names = panel.schema.names
         self.values = [_tensor(panel.values[name]) for name in names]
         self.observed = [_tensor(observed[name]) for name in names]
-        self.times = [None if times[name] is None else _tensor(times[name]) for name in names]
+        self.times = _since_start([times[name] for name in names])
         self.y = torch.zeros(n) if y is None else _tensor(y)
         self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
         self.features: list[Tensor] | None = None
@@ -142,15 +142,16 @@ class PanelDataset(Dataset[Batch]):
         here = torch.as_tensor(indices)
         rows = self.rows[here]
         observed = [seen[rows].transpose(1, 2) for seen in self.observed]
+        values = [_values(part[rows]) for part in self.values]
         if self.silenced is not None:
-            silent = self.silenced[here]
-            observed = [seen & ~silent[:, m, None, None] for m, seen in enumerate(observed)]
+            silent = self.silenced[here][:, :, None, None]
+            observed = [seen & ~silent[:, m] for m, seen in enumerate(observed)]
+            values = [x.masked_fill(silent[:, m], 0) for m, x in enumerate(values)]
         arguments: dict[str, list[Tensor | None]] = {
-            "values": [_values(values[rows]) for values in self.values],
+            "values": list(values),
             "observed": list(observed),
             "times": [
-                None if clock is None else clock[rows].nan_to_num(0.0).float()
-                for clock in self.times
+                None if clock is None else clock[rows].nan_to_num(0.0) for clock in self.times
             ],
         }
         if self.features is not None:
@@ -172,6 +173,19 @@ def collate(batch: Batch) -> Batch:
         The same.
     """
     return batch
+
+
+def _since_start(times: Sequence[np.ndarray | None]) -> list[Tensor | None]:
+    """Times in float32, which cannot tell the seconds of a date apart: counted from the start.
+
+    Where a modality has a regular clock, which starts at 0, times are relative to it already.
+    """
+    clocks = [clock for clock in times if clock is not None]
+    start: np.ndarray | float = 0.0
+    if len(clocks) == len(times):
+        first = np.concatenate([np.where(np.isnan(c), np.inf, c) for c in clocks], axis=1).min(1)
+        start = np.where(np.isinf(first), 0.0, first)[:, None]
+    return [None if c is None else _tensor((c - start).astype(np.float32)) for c in times]
 
 
 def _values(values: Tensor) -> Tensor:
