@@ -175,6 +175,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             validation = np.tile(validation, len(held_out) // len(validation))
         if not continues:
             has_validation = held_out is not None
+            self.n_training_ = len(training)
             nets = [
                 self._make_net(panel.schema, int(seed), len(training), has_validation)
                 for seed in seeds[:-1]

@@ -55,6 +55,8 @@ REGRESSOR_ATTRIBUTES = """schema_ : Schema
         The trained networks.
     history_ : list of list of dict
         Losses and seconds, by network and epoch.
+    n_training_ : int
+        Samples trained on, those held out not counted.
     n_iter_ : int
         Epochs run.
     n_features_in_ : int

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from mts_fusion.nn import Maestro
 from mts_fusion.panel import Schema
 
-from ._base import PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._base import MANY_SAMPLES, PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
@@ -45,8 +45,10 @@ _PARAMETERS = f"""d_model : int, default=64
         Timepoints that make one token; None makes at most ``max_tokens`` of each modality.
     max_tokens : int, default=16
         Tokens of a modality whose ``patch_length`` is not given.
-    patches : bool, default=True
-        Whether there are tokens learnt from patches of each modality.
+    patches : bool or "auto", default="auto"
+        Whether there are tokens learnt from patches of each modality, on which the attention
+        budget is spent. ``"auto"``: from 1,500 training samples on, or where ``attention_budget``
+        is given; with fewer samples they learn by heart, and statistics alone do better.
     statistics : bool, default=True
         Whether one more token a modality carries statistics of its channels: level, spread,
         quantiles, spectrum, autocorrelation, correlations.
@@ -76,7 +78,7 @@ class _Maestro(PanelEstimator):
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
-        "patches": ["boolean"],
+        "patches": ["boolean", StrOptions({"auto"})],
         "kind_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
     }
@@ -97,7 +99,7 @@ class _Maestro(PanelEstimator):
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
-        patches: bool = True,
+        patches: bool | str = "auto",
         statistics: bool = True,
         statistics_dropout: float = 0.5,
         kind_dropout: float = 0.3,
@@ -157,6 +159,13 @@ class _Maestro(PanelEstimator):
         self.verbose = verbose
 
     def _make_module(self, schema: Schema, n_outputs: int) -> Maestro:
+        patches = self.patches
+        if patches == "auto":
+            patches = (
+                self.n_training_ >= MANY_SAMPLES
+                or self.attention_budget != "learnt"
+                or not self.statistics
+            )
         return Maestro(
             schema,
             n_outputs,
@@ -174,7 +183,7 @@ class _Maestro(PanelEstimator):
             patch_length=self.patch_length,
             statistics=self.statistics,
             statistics_dropout=self.statistics_dropout,
-            patches=self.patches,
+            patches=patches,
             kind_dropout=self.kind_dropout,
             max_tokens=self.max_tokens,
         )

@@ -115,7 +115,7 @@ class Maestro(nn.Module):
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None, which is
     every ``1 / rate`` seconds. Values behind ``observed=False`` are not read.
 
-    Record: ``budget (B, M)`` unless all attend; ``attention (B, M, M)``, the share of the attention
+    Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the share of the attention
     of the tokens of a modality (row) that goes to each, mean of layers and heads, rows sum to 1
     where the modality is available and are 0 elsewhere; of the last layer ``expert (B, T, k)``, -1
     where a token is not available, and ``gate (B, T, E)``, 0 there; of its tokens ``available
@@ -179,15 +179,20 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
+        if not patches and not statistics:
+            raise ValueError("patches and statistics are both off: no tokens are left.")
+        self.patches = patches
+        n_intra_layers = n_intra_layers if patches else 0
         self.lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
-        self.groups = _groups(schema, self.lengths)
+        self.groups = _groups(schema, self.lengths) if patches else []
         self.order = [m for group in self.groups for m in group]
         self.register_buffer("index", torch.tensor(self.order), persistent=False)
 
         self.embed = nn.ModuleList(
             self._embedding(group, d_model, n_stem_channels) for group in self.groups
         )
-        self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
+        if patches:
+            self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
         self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
         fixed = _fixed_budgets(schema, attention_budget)
@@ -229,7 +234,6 @@ class Maestro(nn.Module):
             self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
         self.statistics_drop = Dropout(dropout)
         self.kind_dropout = ModalityDropout(kind_dropout)
-        self.patches = patches
         self.head = nn.Sequential(
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
@@ -314,6 +318,8 @@ class Maestro(nn.Module):
         }
         if budget is not None:
             seen["budget"] = budget
+        elif not self.patches:  # statistics spend none
+            seen["budget"] = available.new_zeros((len(x), len(self.schema)), dtype=x.dtype)
         if outputs:
             routing = outputs[-1].routing
             seen["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
