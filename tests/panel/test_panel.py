@@ -482,3 +482,23 @@ def test_values_without_a_time_are_refused():
     with _raises(ValueError, message):
         Panel({"a": np.zeros((1, 1, 2))}, times={"a": [[0.0, np.nan]]})
     Panel({"a": [[[0.0, np.nan]]]}, times={"a": [[0.0, np.nan]]})
+
+
+# As an array
+
+
+def test_a_panel_of_one_modality_is_an_array():
+    panel = Panel({"acc": _values()["acc"]})
+
+    assert_array_equal(np.asarray(panel), panel.values["acc"])
+    assert not np.shares_memory(np.array(panel), panel.values["acc"])
+    assert np.asarray(panel, dtype=np.float64).dtype == np.float64
+
+
+def test_a_panel_of_several_modalities_is_no_array(panel):
+    message = (
+        "A panel of the modalities ['acc', 'hr'] is not one array. Use X.values[name] for one of "
+        "them, or X.to_numpy3d() if all have one length."
+    )
+    with _raises(TypeError, message):
+        np.asarray(panel)

@@ -1,0 +1,803 @@
+"""PanelEstimator: targets, weights, the inner split, interruptions, and every bad input."""
+
+import pickle
+import re
+import threading
+import warnings
+from typing import ClassVar
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from joblib import Parallel, delayed
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
+
+from mts_fusion.datasets import make_panel_classification, make_panel_regression
+from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
+from mts_fusion.panel import Panel, as_panel
+from mts_fusion.transforms import SAXTokenizer
+
+TINY = {
+    "d_model": 8,
+    "n_heads": 2,
+    "n_intra_layers": 1,
+    "n_cross_layers": 1,
+    "n_experts": 2,
+    "batch_size": 16,
+    "max_epochs": 1,
+    "validation_fraction": 0.1,
+    "device": "cpu",
+    "random_state": 0,
+}
+SENSORS = {"acc": (2, 8.0), "hr": (1, 4.0)}
+
+
+def _clf(**parameters):
+    return MaestroClassifier(**{**TINY, **parameters})
+
+
+def _reg(**parameters):
+    return MaestroRegressor(**{**TINY, **parameters})
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Forty samples, three classes, one sensor in ten silent, and their subjects."""
+    return make_panel_classification(
+        n_samples=40,
+        modalities=SENSORS,
+        missing_modality_fraction=0.1,
+        n_groups=4,
+        return_groups=True,
+        random_state=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def X(data):
+    return data[0]
+
+
+@pytest.fixture(scope="module")
+def y(data):
+    return data[1]
+
+
+@pytest.fixture(scope="module")
+def fitted(X, y):
+    return _clf().fit(X, y)
+
+
+def _weights(estimator):
+    return [v.clone() for net in estimator.nets_ for v in net.module_.state_dict().values()]
+
+
+def _same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class Seen(Callback):
+    """Notes the rows of training and validation, and calls ``act(net)`` after each epoch."""
+
+    rows: ClassVar[dict] = {}
+
+    def __init__(self, act=None):
+        self.act = act
+
+    def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        Seen.rows = {
+            "training": np.asarray(dataset_train.rows),
+            "validation": None if dataset_valid is None else np.asarray(dataset_valid.rows),
+        }
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.act is not None:
+            self.act(net)
+
+
+def _raises(error, message):
+    return pytest.raises(error, match=re.escape(message))
+
+
+# Targets
+
+
+def test_labels_may_be_strings(X, y):
+    words = np.array(["run", "sit", "walk"])[y]
+
+    clf = _clf().fit(X, words)
+
+    assert_array_equal(clf.classes_, ["run", "sit", "walk"])
+    assert set(clf.predict(X)) <= set(words)
+    assert 0 <= clf.score(X, words) <= 1
+
+
+def test_labels_of_words_and_of_numbers_give_the_same_probabilities(X, y):
+    words = np.array(["a", "b", "c"])[y]
+
+    assert_array_equal(
+        _clf().fit(X, y).predict_proba(X), _clf().fit(X, list(words)).predict_proba(X)
+    )
+
+
+def test_probabilities_and_scores_agree(fitted, X):
+    p, scores = fitted.predict_proba(X), fitted.decision_function(X)
+
+    assert_allclose(p.sum(1), 1.0)
+    assert_array_equal(fitted.classes_[scores.argmax(1)], fitted.predict(X))
+    assert_allclose(np.exp(scores), p)
+
+
+def test_two_classes_have_one_score(X, y):
+    clf = _clf().fit(X, y == 1)
+
+    scores = clf.decision_function(X)
+
+    assert scores.shape == (40,)
+    assert_array_equal(scores > 0, clf.predict(X))
+
+
+def test_any_number_of_labels_a_sample(X, y):
+    labels = np.stack([y == 0, y > 0, y < 2], axis=1).astype(int)
+
+    clf = _clf().fit(X, labels)
+
+    assert clf.predict(X).shape == (40, 3)
+    assert set(np.unique(clf.predict(X))) <= {0, 1}
+    assert ((clf.predict_proba(X) > 0.5) == clf.predict(X)).all()
+    assert clf.decision_function(X).shape == (40, 3)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_one_or_several_numbers_a_sample(n_targets):
+    X, y = make_panel_regression(
+        n_samples=24, modalities=SENSORS, n_targets=n_targets, random_state=0
+    )
+
+    reg = _reg().fit(X, 1000 + y)
+
+    assert reg.predict(X).shape == y.shape
+    assert abs(reg.predict(X).mean() - 1000) < 10
+
+
+def test_a_column_of_targets_is_flattened_with_a_warning(X, y):
+    with pytest.warns(UserWarning, match="column-vector"):
+        clf = _clf().fit(X, y[:, None])
+
+    assert clf.predict(X).shape == (40,)
+
+
+# Weights
+
+
+def test_a_class_that_weighs_nothing_is_not_learnt(X, y):
+    clf = _clf(class_weight={0: 1.0, 1: 1.0, 2: 0.0}, max_epochs=8, lr=3e-2, label_smoothing=0.0)
+
+    assert 2 not in clf.fit(X, y).predict(X)
+
+
+def test_balanced_weights_are_weights_of_the_samples(X, y):
+    rows = np.flatnonzero((y == 0) | (np.arange(40) % 3 == 0))
+    X, y = X[rows], y[rows]
+    weight = len(y) / (3 * np.bincount(y))[y]
+
+    balanced = _clf(class_weight="balanced").fit(X, y)
+    weighted = _clf().fit(X, y, sample_weight=weight)
+
+    assert_allclose(balanced.predict_proba(X), weighted.predict_proba(X), atol=1e-6)
+
+
+def test_the_scale_of_weights_does_not_matter(X, y):
+    weight = np.linspace(1, 2, 40)
+
+    first, second = (_clf().fit(X, y, sample_weight=w) for w in (weight, 8 * weight))
+
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+def test_class_weights_are_for_classifiers(X, y):
+    with _raises(ValueError, "class_weight is for classifiers; set class_weight=None."):
+        _reg(class_weight="balanced").fit(X, y.astype(float))
+
+
+# The inner split
+
+
+def test_the_inner_split_is_stratified(X, y):
+    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
+
+    validation = np.unique(Seen.rows["validation"])
+    assert len(validation) == 12
+    assert_array_equal(np.bincount(y[validation]), [4, 4, 4])
+    assert not set(validation) & set(Seen.rows["training"])
+
+
+def test_the_inner_split_keeps_groups_whole(data):
+    X, y, groups = data
+
+    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y, groups=groups)
+
+    held_out, trained = (set(groups[Seen.rows[key]]) for key in ("validation", "training"))
+    assert held_out
+    assert not held_out & trained
+    assert held_out | trained == set(groups)
+
+
+def test_too_few_samples_are_all_trained_on(X, y):
+    _clf(validation_fraction=0.2, callbacks=[Seen()]).fit(X, y)
+
+    assert Seen.rows["validation"] is None
+    assert len(Seen.rows["training"]) == 40
+
+
+def test_one_group_cannot_be_split(X, y):
+    message = (
+        "The inner validation split keeps groups whole, but groups names only one. Pass no groups, "
+        "or set validation_fraction=0."
+    )
+    with _raises(ValueError, message):
+        _clf(validation_fraction=0.3).fit(X, y, groups=np.zeros(40))
+
+
+# Calibration
+
+
+def test_temperature_is_learnt_from_held_out_samples(X, y):
+    plain = _clf(validation_fraction=0.3, calibration=None).fit(X, y)
+    scaled = _clf(validation_fraction=0.3, calibration="temperature").fit(X, y)
+
+    assert plain._task.temperature == 1.0
+    assert scaled._task.temperature != 1.0
+    assert_array_equal(plain.predict(X), scaled.predict(X))
+
+
+def test_calibration_without_held_out_samples_is_refused(X, y):
+    message = (
+        "calibration='temperature' needs held-out samples of every class, but the inner validation "
+        "split (validation_fraction=0.1) is empty. Raise validation_fraction, give more samples, "
+        "or set calibration='auto'."
+    )
+    with _raises(ValueError, message):
+        _clf(calibration="temperature").fit(X, y)
+
+
+def test_calibration_of_labels_is_refused(X, y):
+    message = (
+        "calibration='temperature' is for one class a sample, but y holds labels. Set "
+        "calibration=None."
+    )
+    with _raises(ValueError, message):
+        _clf(calibration="temperature").fit(X, np.eye(3, dtype=int)[y])
+
+
+# The same bits
+
+
+def _fit_and_ask(X, y):
+    return _clf(validation_fraction=0.3).fit(X, y).predict_proba(X)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_give_the_same_bits(X, y):
+    expected = _fit_and_ask(X, y)
+
+    found = Parallel(n_jobs=2, backend="threading")(delayed(_fit_and_ask)(X, y) for _ in range(3))
+
+    for one in found:
+        assert_array_equal(one, expected)
+
+
+def test_processes_give_the_same_bits(X, y, two_threads):
+    expected = _clf(validation_fraction=0.3).fit(X, y)
+
+    answers = Parallel(n_jobs=2, backend="loky")(
+        delayed(type(expected).predict_proba)(one, X)
+        for one in Parallel(n_jobs=2, backend="loky")(
+            delayed(type(expected).fit)(_clf(validation_fraction=0.3), X, y) for _ in range(2)
+        )
+    )
+
+    for one in answers:
+        assert_array_equal(one, expected.predict_proba(X))
+
+
+def test_more_threads_of_torch_change_no_bit(X, y, two_threads):
+    found = _fit_and_ask(X, y)
+    torch.set_num_threads(1)
+
+    assert_array_equal(found, _fit_and_ask(X, y))
+
+
+def test_another_thread_that_draws_changes_no_bit(X, y):
+    expected = _fit_and_ask(X, y)
+    stop = threading.Event()
+
+    def draw():
+        while not stop.wait(0.001):
+            torch.rand(10), np.random.rand(10)  # noqa: NPY002
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        found = _fit_and_ask(X, y)
+    finally:
+        stop.set()
+        thread.join()
+
+    assert_array_equal(found, expected)
+
+
+def test_fit_leaves_the_global_generators_alone(X, y):
+    state, words = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+
+    _clf().fit(X, y).predict(X)
+
+    assert_array_equal(torch.get_rng_state(), state)
+    assert_array_equal(np.random.get_state()[1], words)  # noqa: NPY002
+
+
+def test_another_seed_gives_other_weights(X, y, fitted):
+    assert not _same(_weights(_clf(random_state=1).fit(X, y)), _weights(fitted))
+
+
+def test_a_random_state_is_drawn_from(X, y):
+    state = np.random.RandomState(0)
+
+    first, second = (_weights(_clf(random_state=state).fit(X, y)) for _ in range(2))
+
+    assert not _same(first, second)
+
+
+def test_a_sample_has_the_same_bits_in_any_company(fitted, X):
+    together = fitted.predict_proba(X)
+    order = np.random.default_rng(0).permutation(40)
+
+    assert_array_equal(fitted.predict_proba(X[order]), together[order])
+    for rows in ([0], [3, 17], list(range(23))):
+        assert_array_equal(fitted.predict_proba(X[rows]), together[rows])
+
+
+# Ensembles, and going on
+
+
+def test_answers_of_several_networks_are_averaged(X, y):
+    clf = _clf(n_estimators=2).fit(X, y)
+
+    each = [clf._task.link(net.collect(clf._dataset(X))) for net in clf.nets_]
+
+    assert len(clf.history_) == 2
+    assert not np.array_equal(*each)
+    assert_allclose(clf.predict_proba(X), np.mean(each, axis=0))
+
+
+def test_warm_start_goes_on_from_the_weights_of_before(X, y):
+    clf = _clf(warm_start=True, max_epochs=2).fit(X, y)
+    net, before = clf.nets_[0], clf.history_[0]
+
+    clf.fit(X, y)
+
+    assert clf.nets_[0] is net
+    assert len(clf.history_[0]) == 4
+    assert clf.history_[0][:2] == before
+    assert clf.n_iter_ == 4
+
+
+def test_without_warm_start_fit_begins_again(X, y):
+    clf = _clf().fit(X, y)
+    first = _weights(clf)
+
+    assert _same(_weights(clf.fit(X, y)), first)
+
+
+def test_every_network_goes_on_after_an_early_stop(X, y):
+    clf = _clf(
+        warm_start=True, n_estimators=2, max_epochs=4, patience=1, validation_fraction=0.3, lr=0.5
+    )
+
+    clf.fit(X, y).fit(X, y)
+
+    assert len(clf.nets_) == 2
+
+
+def test_warm_start_with_other_classes_is_refused(X, y):
+    clf = _clf(warm_start=True).fit(X, y)
+    message = (
+        "warm_start goes on with the classes [0, 1, 2] of the first fit, but y holds [7]. Set "
+        "warm_start=False to begin again."
+    )
+    with _raises(ValueError, message):
+        clf.fit(X, np.where(y == 0, 7, y))
+
+
+def test_warm_start_with_other_targets_is_refused(X, y):
+    reg = _reg(warm_start=True).fit(X, y.astype(float))
+    message = "warm_start goes on with the 1 targets of the first fit, but y has the shape (40, 2)"
+    with _raises(ValueError, message):
+        reg.fit(X, np.stack([y, y], axis=1).astype(float))
+
+
+# The loop
+
+
+def _interrupt_in(epoch):
+    def act(net):
+        if len(net.history) == epoch:
+            raise KeyboardInterrupt
+
+    return act
+
+
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
+def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
+    clf = _clf(
+        max_epochs=9,
+        validation_fraction=validation_fraction,
+        callbacks=[Seen(_interrupt_in(2))],
+    ).fit(X, y)
+
+    assert clf.n_iter_ == 2
+    assert np.isfinite(clf.predict_proba(X)).all()
+    assert len(clf.explain(X))
+
+
+def test_ctrl_c_in_the_first_batch_leaves_a_fitted_estimator(X, y):
+    class AtOnce(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    clf = _clf(callbacks=[AtOnce()], validation_fraction=0.3).fit(X, y)
+
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_ctrl_c_in_an_ensemble_keeps_the_networks_so_far(X, y):
+    clf = _clf(n_estimators=3, max_epochs=2, callbacks=[Seen(_interrupt_in(1))]).fit(X, y)
+
+    assert len(clf.nets_) == 1
+    assert clf.predict(X).shape == (40,)
+
+
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
+def test_a_nan_loss_stops_and_names_its_epoch(X, y, validation_fraction):
+    def spoil(net):
+        if len(net.history) == 2:
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(float("nan"))
+
+    clf = _clf(max_epochs=9, validation_fraction=validation_fraction, callbacks=[Seen(spoil)])
+    message = (
+        r"The training loss became nan in epoch 3; training stopped and the weights of epoch 2 are "
+        r"kept\. Lower lr, or set precision='float32'\."
+    )
+
+    with pytest.warns(UserWarning, match=message):
+        clf.fit(X, y)
+
+    assert clf.n_iter_ == 3
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_a_wild_learning_rate_leaves_finite_weights(X, y):
+    clf = _clf(lr=1e30, optimizer="sgd", max_epochs=3)
+
+    with pytest.warns(UserWarning, match="The training loss became"):
+        clf.fit(X, y)
+
+    assert all(torch.isfinite(w).all() for w in _weights(clf) if w.is_floating_point())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_runs_on_a_cpu(X, y, precision, fitted):
+    clf = _clf(precision=precision).fit(X, y)
+
+    assert_allclose(clf.predict_proba(X), fitted.predict_proba(X), atol=0.05)
+
+
+def test_the_bar_is_shown_only_when_asked_for(X, y, capsys):
+    _clf().fit(X, y)
+    assert capsys.readouterr() == ("", "")
+
+    _clf(verbose=1).fit(X, y)
+    assert "1/1" in capsys.readouterr().err
+
+
+def test_an_optimizer_may_be_a_class(X, y):
+    clf = _clf(optimizer=torch.optim.RMSprop).fit(X, y)
+
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_history_has_a_row_an_epoch(X, y):
+    clf = _clf(max_epochs=2, validation_fraction=0.3).fit(X, y)
+
+    assert [set(row) for row in clf.history_[0]] == [
+        {"epoch", "train_loss", "valid_loss", "dur"}
+    ] * 2
+
+
+def test_uncertainty_adds_up(fitted, X):
+    parts = fitted.predict_uncertainty(X, n_samples=3)
+
+    assert_allclose(parts["total"], parts["aleatoric"] + parts["epistemic"])
+    assert (parts["epistemic"] > -1e-9).all()
+    with _raises(ValueError, "n_samples=1; at least 2 are needed for a spread."):
+        fitted.predict_uncertainty(X, n_samples=1)
+
+
+# Where it travels
+
+
+def test_a_dumped_estimator_can_be_mapped(fitted, X, tmp_path):
+    joblib.dump(fitted, tmp_path / "clf.joblib")
+
+    mapped = joblib.load(tmp_path / "clf.joblib", mmap_mode="r")
+
+    assert_array_equal(mapped.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_mapped_data_can_be_fitted(X, y, fitted, tmp_path):
+    joblib.dump(X, tmp_path / "X.joblib")
+
+    mapped = joblib.load(tmp_path / "X.joblib", mmap_mode="r")
+
+    assert_array_equal(_clf().fit(mapped, y).predict_proba(mapped), fitted.predict_proba(X))
+
+
+@pytest.mark.gpu
+def test_trained_on_an_accelerator_and_loaded_on_a_cpu(X, y, monkeypatch):
+    clf = _clf(device="cuda").fit(X, y)
+    expected, data = clf.predict_proba(X), pickle.dumps(clf)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    again = pickle.loads(data)
+
+    assert next(again.nets_[0].module_.parameters()).device.type == "cpu"
+    assert_allclose(again.predict_proba(X), expected, atol=1e-4)
+
+
+def test_windows_of_another_length_are_the_same_sensors(fitted, X):
+    longer = X.replace(values={"acc": np.zeros((40, 2, 50))})
+
+    assert fitted.predict(longer).shape == (40,)
+
+
+def test_feature_counts_are_those_of_scikit_learn(X, y, fitted):
+    assert fitted.n_features_in_ == 2
+    assert _clf().fit(X.values["acc"], y).n_features_in_ == 2
+    assert _clf().fit(X.values["acc"][:, 0], y).n_features_in_ == 16
+
+
+# Bad input
+
+
+def test_modalities_other_than_in_fit_are_named(fitted, X):
+    message = (
+        "MaestroClassifier was fitted on the modalities ['acc', 'hr'], but X came with ['gyro']. "
+        "Select them with X.select(['acc', 'hr'])."
+    )
+    extra = Panel({**X.values, "gyro": np.zeros((40, 1, 4))}, rates={"acc": 8.0, "hr": 4.0})
+    with _raises(ValueError, message):
+        fitted.predict(extra)
+
+
+def test_an_array_is_no_panel_of_two_modalities(fitted):
+    message = (
+        "MaestroClassifier was fitted on the modalities ['acc', 'hr'], but X came without "
+        "['acc', 'hr'] and with ['series']."
+    )
+    with _raises(ValueError, message):
+        fitted.predict(np.zeros((3, 3, 16)))
+
+
+def test_another_count_of_channels_names_the_modality(fitted, X):
+    message = (
+        "Modality 'acc' has 3 channels, but 2 were seen in fit. Give the same channels, with NaN "
+        "where one is silent."
+    )
+    with _raises(ValueError, message):
+        fitted.predict(X.replace(values={"acc": np.zeros((40, 3, 16))}))
+
+
+def test_another_rate_names_the_modality(fitted, X):
+    message = (
+        "Modality 'acc' has rate 4 Hz, but 8 Hz was seen in fit. Resample it, or give the same"
+    )
+    with _raises(ValueError, message):
+        fitted.predict(X.replace(rates={"acc": 4.0}))
+
+
+def test_tokens_instead_of_numbers_name_the_modality(fitted, X):
+    message = (
+        "Modality 'acc' came with a vocabulary of 20 symbols, but numbers was seen in fit. Pass X "
+        "through the same tokenizer, in one Pipeline."
+    )
+    with _raises(ValueError, message):
+        fitted.predict(SAXTokenizer().fit_transform(X))
+
+
+def test_a_modality_never_observed_in_training_is_named(X, y):
+    silent = X.replace(values={"hr": np.full((40, 1, 8), np.nan)})
+    message = (
+        "Modality 'hr' is never observed in the 40 training samples; a network cannot learn what "
+        "it says. Leave it out with X.drop(['hr'])."
+    )
+    with _raises(ValueError, message):
+        _clf().fit(silent, y)
+
+
+def test_nothing_observed_at_all_is_told():
+    message = (
+        "Nothing is observed in any of the 6 training samples: all values are NaN. Check how X was "
+        "read."
+    )
+    with _raises(ValueError, message):
+        _clf().fit(np.full((6, 2, 4), np.nan), np.arange(6) % 2)
+
+
+def test_infinite_values_name_the_modality(fitted):
+    message = "Modality 'acc' has infinite values in float32 (first in sample 0, channel 0)."
+    with _raises(ValueError, message):
+        fitted.predict({"acc": np.full((3, 2, 16), np.inf), "hr": np.zeros((3, 1, 8))})
+
+
+def test_text_names_the_modality(y):
+    with _raises(ValueError, "Modality 'acc' holds text; numbers are wanted (could not convert"):
+        _clf().fit({"acc": np.full((40, 1, 4), "walk", object)}, y)
+
+
+def test_an_empty_panel_is_refused(fitted, X):
+    message = (
+        "Found array with 0 sample(s) while a minimum of 1 is required: the panel is empty. Check "
+        "how X was selected."
+    )
+    with _raises(ValueError, message):
+        fitted.predict(X[:0])
+
+
+def test_windows_shorter_than_a_segment_name_the_modality(X, y):
+    message = (
+        "Modality 'hr' has 8 timepoints, fewer than segment_length=12. Give it at most 8 by a "
+        "dict, segment_length={'hr': 8, ...}, or give longer windows."
+    )
+    with _raises(ValueError, message):
+        make_pipeline(SAXTokenizer(segment_length=12), _clf()).fit(X, y)
+
+
+@pytest.mark.parametrize("estimator", [_clf(), _reg()], ids=["clf", "reg"])
+def test_nan_in_y_is_refused(estimator, X, y):
+    with _raises(ValueError, "Input y contains NaN."):
+        estimator.fit(X, np.where(y == 0, np.nan, y))
+
+
+def test_none_in_y_is_placed(X, y):
+    words = np.array([None, "sit", "walk"], object)[y]
+    first = int(np.flatnonzero(y == 0)[0])
+    message = (
+        f"Input y contains NaN: {(y == 0).sum()} values are None, the first in sample {first}. "
+        "Leave those samples out."
+    )
+    with _raises(ValueError, message):
+        _clf().fit(X, words)
+
+
+def test_y_of_none_is_refused(X):
+    message = "MaestroClassifier requires y to be passed, but the target y is None."
+    with _raises(ValueError, message):
+        _clf().fit(X, None)
+
+
+def test_one_class_is_refused(X):
+    message = "MaestroClassifier needs at least two classes, but y holds 1 class: 'walk'."
+    with _raises(ValueError, message):
+        _clf().fit(X, ["walk"] * 40)
+
+
+def test_classes_in_several_columns_are_refused(X, y):
+    message = (
+        "y has shape (40, 2) with more than two values a column; classes (n,) or labels "
+        "(n, n_labels) of 0 and 1 are wanted. Fit one classifier a column."
+    )
+    with _raises(ValueError, message):
+        _clf().fit(X, np.stack([y, y], axis=1))
+
+
+def test_numbers_are_no_classes(X, y):
+    with _raises(ValueError, "Unknown label type: continuous."):
+        _clf().fit(X, y + 0.5)
+
+
+def test_text_is_no_number(X, y):
+    for words in (y.astype(str), np.array(["a", "b", "c"], object)[y]):
+        message = (
+            f"y holds {words.dtype} values; numbers are wanted. Encode it as numbers, or take a "
+            "classifier."
+        )
+        with _raises(ValueError, message):
+            _reg().fit(X, words)
+
+
+def test_other_lengths_of_y_weights_and_groups_are_refused(X, y):
+    with _raises(
+        ValueError, "Found input variables with inconsistent numbers of samples: [40, 39]"
+    ):
+        _clf().fit(X, y[:-1])
+    with _raises(ValueError, "Found input variables with inconsistent numbers of samples: [40, 4]"):
+        _clf().fit(X, y, groups=np.zeros(4))
+    with _raises(ValueError, "sample_weight.shape == (4,), expected (40,)"):
+        _clf().fit(X, y, sample_weight=np.ones(4))
+
+
+def test_negative_weights_are_refused(X, y):
+    message = "sample_weight needs to be >= 0 with a positive sum. Check its signs."
+    with _raises(ValueError, message):
+        _clf().fit(X, y, sample_weight=-np.ones(40))
+
+
+def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
+    # scikit-learn counts the keys of a dict before it asks us: as_panel is the way out.
+    sensors = X.to_dict()
+    with _raises(ValueError, "Found input variables with inconsistent numbers of samples: [2, 40]"):
+        cross_val_score(_clf(), sensors, y, cv=2)
+
+    assert cross_val_score(_clf(), as_panel(sensors), y, cv=2, error_score="raise").shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"max_epochs": 0}, "The 'max_epochs' parameter of MaestroClassifier must be an int in"),
+        ({"lr": -1.0}, "The 'lr' parameter of MaestroClassifier must be a float in the range (0"),
+        ({"precision": "int8"}, "The 'precision' parameter of MaestroClassifier must be a str"),
+        (
+            {"device": "tpu9"},
+            "device='tpu9' is no device of torch. Give 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.",
+        ),
+        (
+            {"device": "cuda:99"},
+            "device='cuda:99' was asked for, but torch finds ",
+        ),
+        (
+            {"net_params": {"lr": 1.0}},
+            "net_params names ['lr'], which MaestroClassifier sets itself. Give them as parameters "
+            "of its own, where it has them.",
+        ),
+        ({"net_params": {"foo": 1}}, "got unexpected argument(s) foo"),
+        ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3."),
+        (
+            {"attention_budget": {"gyro": 1.0}},
+            "attention_budget names ['gyro'], but the modalities are ['acc', 'hr'].",
+        ),
+        ({"n_active_experts": 5}, "between 1 and n_experts=2; got 5."),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_parameters_are_told_in_fit(X, y, parameters, message):
+    clf = _clf(**parameters)
+
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        clf.fit(X, y)
+
+
+def test_net_params_reach_the_loop(X, y):
+    clf = _clf(net_params={"gradient_clip": None, "n_threads": None}).fit(X, y)
+
+    assert clf.nets_[0].gradient_clip is None
+    assert clf.nets_[0].n_threads is None
+
+
+def test_an_ordinary_fit_warns_of_nothing(X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clone(_clf(validation_fraction=0.3)).fit(X, y).predict(X)

@@ -1,0 +1,297 @@
+"""What every public estimator and transformer keeps to. A new one has to be added to ALL."""
+
+import ast
+import inspect
+import pickle
+import re
+import textwrap
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from mts_fusion import estimators, transforms
+from mts_fusion.datasets import make_panel_classification
+from mts_fusion.estimators import (
+    ConditionalDiffusionImputer,
+    MaestroClassifier,
+    MaestroRegressor,
+    TraceClassifier,
+    TraceRegressor,
+)
+from mts_fusion.panel import Panel
+from mts_fusion.transforms import (
+    MissingnessMasker,
+    ModalityGrouper,
+    PanelImputer,
+    PanelScaler,
+    PanelSummarizer,
+    SAXTokenizer,
+)
+
+TRAINING = {"max_epochs": 1, "device": "cpu", "random_state": 0}
+MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
+TRACE = {"d_model": 8, "d_time": 8, "n_reference": 4, "n_heads": 2, "n_layers": 1, "d_hidden": 8}
+DIFFUSION = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_encoder_layers": 1, "n_samples": 2}
+
+# A tiny one of each, and a parameter of it with two values to search over.
+ALL = {
+    MaestroClassifier: (MaestroClassifier(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
+    MaestroRegressor: (MaestroRegressor(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
+    TraceClassifier: (TraceClassifier(**TRACE, **TRAINING), {"n_layers": [0, 1]}),
+    TraceRegressor: (TraceRegressor(**TRACE, **TRAINING), {"n_layers": [0, 1]}),
+    ConditionalDiffusionImputer: (
+        ConditionalDiffusionImputer(**DIFFUSION, n_steps=2, **TRAINING),
+        {"n_steps": [1, 2]},
+    ),
+    MissingnessMasker: (MissingnessMasker(random_state=0), {"fraction": [0.1, 0.3]}),
+    ModalityGrouper: (ModalityGrouper({"a": [0, 1], "b": [2]}), {"remainder": ["raise", "drop"]}),
+    PanelImputer: (PanelImputer(), {"strategy": ["nearest", "linear"]}),
+    PanelScaler: (PanelScaler(), {"method": ["standard", "robust"]}),
+    PanelSummarizer: (PanelSummarizer(), {"statistics": [["mean"], ["mean", "sd"]]}),
+    SAXTokenizer: (SAXTokenizer(), {"alphabet_size": [4, 8]}),
+}
+METHODS = [one for one, _ in ALL.values() if hasattr(one, "max_epochs")]
+
+
+def _name(estimator):
+    return type(estimator).__name__
+
+
+EACH = pytest.mark.parametrize("estimator", [one for one, _ in ALL.values()], ids=_name)
+TRAINING_PARAMETERS = [
+    "optimizer",
+    "lr",
+    "batch_size",
+    "max_epochs",
+    "patience",
+    "validation_fraction",
+    "callbacks",
+    "device",
+    "precision",
+    "random_state",
+    "verbose",
+    "n_estimators",
+    "warm_start",
+    "net_params",
+]
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Thirty samples of two modalities; all sensors have gaps."""
+    return make_panel_classification(
+        n_samples=30,
+        modalities={"acc": (2, 8.0), "hr": (1, 4.0)},
+        n_classes=2,
+        missing_fraction=0.1,
+        random_state=0,
+    )
+
+
+def _takes(estimator, data):
+    """X and y that suit the estimator: the grouper takes one array."""
+    X, y = data
+    if isinstance(estimator, ModalityGrouper):
+        return np.random.default_rng(0).normal(size=(len(X), 3, 8)), y
+    return X, y
+
+
+def _answers(fitted, X):
+    method = getattr(fitted, "predict", None) or fitted.transform
+    return method(X)
+
+
+def _same(first, second):
+    if isinstance(first, Panel):
+        return first.schema == second.schema and all(
+            np.array_equal(first.values[name], second.values[name], equal_nan=name in first.schema)
+            for name in first.schema.names
+        )
+    return np.array_equal(first, second, equal_nan=np.asarray(first).dtype.kind == "f")
+
+
+def test_every_public_class_is_in_the_list():
+    public = {
+        getattr(package, name)
+        for package in (estimators, transforms)
+        for name in package.__all__
+        if inspect.isclass(getattr(package, name))
+    }
+
+    assert public == set(ALL)
+
+
+@EACH
+def test_init_only_assigns_its_parameters(estimator):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(type(estimator).__init__)))
+    body = [s for s in tree.body[0].body if not isinstance(s, ast.Expr)]
+
+    assert [ast.unparse(s) for s in body] == [f"self.{p} = {p}" for p in _parameters(estimator)]
+
+
+def _parameters(estimator):
+    return [p for p in inspect.signature(type(estimator).__init__).parameters if p != "self"]
+
+
+@EACH
+def test_parameters_are_explicit(estimator):
+    signature = inspect.signature(type(estimator).__init__)
+    kinds = {p.kind for name, p in signature.parameters.items() if name not in ("self", "groups")}
+
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@EACH
+def test_parameters_are_documented(estimator):
+    doc = inspect.getdoc(type(estimator))
+    parameters = doc.split("Parameters\n----------")[1].split("\n\nAttributes\n")[0]
+
+    heads = re.findall(r"^(\w+(?:, \w+)*)(?: :|$)", parameters, re.MULTILINE)
+    assert {name for head in heads for name in head.split(", ")} == set(_parameters(estimator))
+
+
+@EACH
+def test_clone_has_the_same_parameters(estimator):
+    copy = clone(estimator)
+
+    assert copy is not estimator
+    assert repr(copy.get_params()) == repr(estimator.get_params())
+
+
+@EACH
+def test_parameters_are_set_by_name(estimator):
+    name, values = next(iter(ALL[type(estimator)][1].items()))
+
+    changed = clone(estimator).set_params(**{name: values[1]})
+
+    assert changed.get_params()[name] == values[1]
+    with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
+        changed.set_params(nonsense=1)
+
+
+@EACH
+def test_asking_before_fit_is_refused(estimator, data):
+    X, _ = _takes(estimator, data)
+
+    with pytest.raises(NotFittedError):
+        _answers(clone(estimator), X)
+
+
+@EACH
+def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data):
+    X, y = _takes(estimator, data)
+    fitted = clone(estimator).fit(X, y)
+    expected = _answers(fitted, X)
+
+    assert _same(_answers(pickle.loads(pickle.dumps(fitted)), X), expected)
+    assert _same(_answers(clone(estimator).fit(X, y), X), expected)
+
+
+@EACH
+def test_fit_leaves_parameters_and_data_alone(estimator, data):
+    X, y = _takes(estimator, data)
+    before = pickle.dumps(X), repr(estimator.get_params())
+    fitted = clone(estimator)
+
+    assert fitted.fit(X, y) is fitted
+
+    assert (pickle.dumps(X), repr(fitted.get_params())) == before
+
+
+@EACH
+def test_another_schema_names_what_is_absent(estimator, data):
+    X, y = _takes(estimator, data)
+    fitted = clone(estimator).fit(X, y)
+    if isinstance(estimator, ModalityGrouper):
+        with pytest.raises(ValueError, match="Modality 'series' has 2 channels, but 3 were seen"):
+            _answers(fitted, X[:, :2])
+        return
+
+    message = (
+        f"{type(estimator).__name__} was fitted on the modalities ['acc', 'hr'], but X came "
+        "without ['hr']. Add silent ones with X.align(schema)."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _answers(fitted, X.drop("hr"))
+
+
+@EACH
+def test_a_panel_of_no_sample_is_refused(estimator, data):
+    X, y = _takes(estimator, data)
+
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\).*the panel is empty"):
+        clone(estimator).fit(X[:0], y[:0])
+
+
+@EACH
+def test_grid_search_reaches_through_a_pipeline(estimator, data):
+    X, y = _takes(estimator, data)
+    last = clone(estimator)
+    steps = [last]
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        summary = [] if isinstance(estimator, PanelSummarizer) else [PanelSummarizer()]
+        steps = [last, *summary, _Filled(), KNeighborsClassifier(1)]
+    pipeline = make_pipeline(*steps)
+    name = pipeline.steps[0][0]
+    grid = {f"{name}__{key}": values for key, values in ALL[type(estimator)][1].items()}
+
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(search.predict(X)) == len(y)
+
+
+class _Filled(BaseEstimator):
+    """Statistics with 0 where a sensor was silent."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return np.nan_to_num(X)
+
+
+@pytest.mark.parametrize("parameter", TRAINING_PARAMETERS)
+def test_training_parameters_have_one_default(parameter):
+    defaults = {
+        repr(inspect.signature(type(method).__init__).parameters[parameter].default)
+        for method in METHODS
+    }
+
+    assert len(defaults) == 1
+
+
+@pytest.mark.parametrize("method", METHODS, ids=_name)
+def test_explain_or_sample_has_a_row_a_sample(method, data):
+    X, y = data
+    fitted = clone(method).fit(X, y)
+    if isinstance(method, ConditionalDiffusionImputer):
+        assert {len(one) for one in fitted.sample(X[:4])} == {4}
+        return
+
+    record = fitted.explain(X[:4])
+
+    assert record
+    assert {len(part) for part in record.values()} == {4}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=_name)
+def test_all_sensors_silent_is_answered_with_finite_numbers(method, data):
+    X, y = data
+    silent = Panel(
+        {name: np.full_like(part[:2], np.nan) for name, part in X.values.items()},
+        rates={m.name: m.rate for m in X.schema},
+    )
+
+    fitted = clone(method).fit(X, y)
+
+    if isinstance(method, ConditionalDiffusionImputer):
+        assert all(np.isfinite(part).all() for part in fitted.transform(silent).values.values())
+    else:
+        assert np.isfinite(getattr(fitted, "predict_proba", fitted.predict)(silent)).all()

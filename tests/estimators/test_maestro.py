@@ -1,0 +1,316 @@
+"""MaestroClassifier and MaestroRegressor inside everything that scikit-learn does to X."""
+
+import pickle
+
+import numpy as np
+import pytest
+from joblib import Memory
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context, set_config
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    StratifiedGroupKFold,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+    train_test_split,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from mts_fusion.datasets import make_panel_classification, make_panel_regression
+from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
+from mts_fusion.panel import Panel
+from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
+
+TINY = {
+    "d_model": 8,
+    "n_heads": 2,
+    "n_intra_layers": 1,
+    "n_cross_layers": 1,
+    "n_experts": 2,
+    "max_epochs": 1,
+    "device": "cpu",
+    "random_state": 0,
+}
+
+
+def _clf(**parameters):
+    return MaestroClassifier(**{**TINY, **parameters})
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Forty-eight samples of three classes and four subjects; a tenth of the sensors is silent."""
+    return make_panel_classification(
+        n_samples=48,
+        modalities={"acc": (2, 8.0), "hr": (1, 4.0)},
+        missing_modality_fraction=0.1,
+        n_groups=4,
+        return_groups=True,
+        random_state=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def X(data):
+    return data[0]
+
+
+@pytest.fixture(scope="module")
+def y(data):
+    return data[1]
+
+
+# What it learns
+
+
+def test_classes_are_learnt_with_and_without_a_sensor():
+    X, y = make_panel_classification(
+        n_samples=90, modalities={"acc": (2, 8.0), "hr": (2, 4.0)}, random_state=0
+    )
+    clf = _clf(max_epochs=12, lr=2e-2, batch_size=16).fit(X[:60], y[:60])
+    without = X.replace(values={"acc": np.full_like(X.values["acc"], np.nan)})
+
+    assert clf.score(X[60:], y[60:]) > 0.8
+    assert clf.score(without[60:], y[60:]) > 0.5
+
+
+def test_numbers_are_learnt():
+    X, y = make_panel_regression(n_samples=90, modalities={"acc": (2, 8.0)}, random_state=0)
+    reg = MaestroRegressor(**{**TINY, "max_epochs": 12, "lr": 2e-2, "batch_size": 16})
+
+    assert reg.fit(X[:60], y[:60]).score(X[60:], y[60:]) > 0.3
+
+
+def test_values_behind_a_silent_sensor_change_no_bit(X, y):
+    clf = _clf().fit(X, y)
+    observed = {name: part.copy() for name, part in X.observed.items()}
+    observed["acc"][:] = False
+    dirty = X.replace(
+        values={"acc": np.full_like(X.values["acc"], 1e6)}, observed={"acc": observed["acc"]}
+    )
+    silent = X.replace(values={"acc": np.full_like(X.values["acc"], np.nan)})
+
+    assert_array_equal(clf.predict_proba(dirty), clf.predict_proba(silent))
+
+
+def test_explain_gives_budgets_that_leave_out_the_silent(X, y):
+    record = _clf().fit(X, y).explain(X)
+
+    budget = record["budget"]
+    assert budget.shape == (48, 2)
+    assert (budget[~X.available] == 0).all()
+    assert (budget[X.available] > 0).all()
+
+
+def test_a_budget_can_be_fixed(X, y):
+    record = _clf(attention_budget={"acc": 1.0, "hr": 2.0}).fit(X, y).explain(X[:4])
+
+    seen = X.available[:4]
+    assert_allclose(record["budget"][seen], np.tile([1.0, 2.0], (4, 1))[seen])
+
+
+# What scikit-learn does to X
+
+
+def test_train_test_split_keeps_panels(X, y):
+    A, B, _, y_test = train_test_split(X, y, test_size=12, stratify=y, random_state=0)
+
+    assert isinstance(A, Panel)
+    assert A.shape == (36, 2)
+    assert _clf().fit(X, y).score(B, y_test) >= 0
+
+
+def test_cross_validate_gives_several_scores(X, y):
+    scores = cross_validate(
+        _clf(), X, y, cv=3, scoring=["accuracy", "neg_log_loss"], error_score="raise"
+    )
+
+    assert scores["test_accuracy"].shape == (3,)
+    assert np.isfinite(scores["test_neg_log_loss"]).all()
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search_over_budget_and_experts_behind_sax(X, y, n_jobs):
+    pipeline = Pipeline([("sax", SAXTokenizer(alphabet_size=4)), ("clf", _clf())])
+    grid = {"clf__attention_budget": ["learnt", 2.0], "clf__n_experts": [1, 2]}
+
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise").fit(X, y)
+
+    assert len(search.cv_results_["params"]) == 4
+    assert set(search.best_params_) == set(grid)
+    assert search.predict_proba(X).shape == (48, 3)
+
+
+def test_grid_search_finds_the_same_in_processes(X, y):
+    grid = {"n_experts": [1, 2]}
+
+    alone, beside = (
+        GridSearchCV(_clf(), grid, cv=2, n_jobs=n, scoring="neg_log_loss").fit(X, y) for n in (1, 2)
+    )
+
+    assert_array_equal(alone.cv_results_["mean_test_score"], beside.cv_results_["mean_test_score"])
+
+
+def test_groups_stay_together_in_cross_validation(data):
+    X, y, groups = data
+
+    answers = cross_val_predict(
+        _clf(), X, y, groups=groups, cv=StratifiedGroupKFold(4), method="predict_proba"
+    )
+
+    assert answers.shape == (48, 3)
+
+
+def test_groups_are_routed_through_a_pipeline_into_fit(data):
+    X, y, groups = data
+    with config_context(enable_metadata_routing=True):
+        clf = _clf(validation_fraction=0.3).set_fit_request(groups=True)
+        pipeline = make_pipeline(PanelScaler(), clf)
+        search = GridSearchCV(
+            pipeline, {"maestroclassifier__n_experts": [1]}, cv=StratifiedGroupKFold(2)
+        )
+
+        search.fit(X, y, groups=groups)
+
+    assert search.best_estimator_[-1]._held_out_subjects
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "temperature"])
+def test_calibration_by_cross_validation(X, y, method):
+    calibrated = CalibratedClassifierCV(_clf(), method=method, cv=2).fit(X, y)
+
+    assert_allclose(calibrated.predict_proba(X).sum(1), 1.0)
+
+
+@pytest.mark.parametrize("method", ["isotonic", "temperature"])
+def test_calibration_of_a_frozen_one(X, y, method):
+    frozen = FrozenEstimator(_clf().fit(X, y))
+
+    calibrated = CalibratedClassifierCV(frozen, method=method).fit(X, y)
+
+    assert_allclose(calibrated.predict_proba(X).sum(1), 1.0)
+
+
+def test_voting(X, y):
+    vote = VotingClassifier([("a", _clf()), ("b", _clf(n_experts=1))], voting="soft").fit(X, y)
+
+    assert vote.predict_proba(X).shape == (48, 3)
+
+
+def test_stacking(X, y):
+    stack = StackingClassifier([("a", _clf())], LogisticRegression(), cv=2).fit(X, y)
+
+    assert stack.predict(X).shape == (48,)
+
+
+def test_stacking_of_regressors(X, y):
+    stack = StackingRegressor([("a", MaestroRegressor(**TINY))], cv=2).fit(X, y.astype(float))
+
+    assert stack.predict(X).shape == (48,)
+
+
+def test_learning_curve(X, y):
+    sizes, trained, tested = learning_curve(
+        _clf(), X, y, train_sizes=[0.5, 1.0], cv=2, error_score="raise"
+    )
+
+    assert_array_equal(sizes, [12, 24])
+    assert trained.shape == tested.shape == (2, 2)
+
+
+def test_halving_search(X, y):
+    search = HalvingGridSearchCV(
+        _clf(), {"n_experts": [1, 2]}, cv=2, min_resources=24, factor=2, error_score="raise"
+    ).fit(X, y)
+
+    assert search.best_params_["n_experts"] in (1, 2)
+
+
+def test_tuned_threshold(X, y):
+    tuned = TunedThresholdClassifierCV(_clf(), cv=2).fit(X, y > 0)
+
+    assert set(tuned.predict(X)) <= {False, True}
+
+
+def test_one_versus_rest(X, y):
+    rest = OneVsRestClassifier(_clf()).fit(X, y)
+
+    assert rest.predict(X).shape == (48,)
+
+
+def test_a_pipeline_with_a_memory_gives_the_same(X, y, tmp_path):
+    memory = Memory(tmp_path, verbose=0)
+    steps = [("scale", PanelScaler()), ("sax", SAXTokenizer(alphabet_size=4)), ("clf", _clf())]
+
+    cached = [Pipeline(clone(steps, safe=False), memory=memory).fit(X, y) for _ in range(2)]
+    plain = Pipeline(steps).fit(X, y)
+
+    for pipeline in cached:
+        assert_array_equal(pipeline.predict_proba(X), plain.predict_proba(X))
+
+
+def test_channels_of_an_array_are_grouped_in_a_pipeline(y):
+    X = np.random.default_rng(0).normal(size=(48, 3, 16))
+    groups = ModalityGrouper({"acc": [0, 1], "hr": [2]}, rates={"acc": 8.0})
+
+    scores = cross_validate(make_pipeline(groups, _clf()), X, y, cv=2, error_score="raise")
+
+    assert scores["test_score"].shape == (2,)
+
+
+def test_parallel_threads_get_their_own_networks(X, y):
+    from joblib import parallel_config
+
+    with parallel_config("threading", n_jobs=2):
+        scores = cross_validate(_clf(), X, y, cv=2, scoring="neg_log_loss", error_score="raise")
+
+    alone = cross_validate(_clf(), X, y, cv=2, scoring="neg_log_loss", error_score="raise")
+    assert_array_equal(scores["test_score"], alone["test_score"])
+
+
+def test_pandas_output_is_asked_of_tables_only(X, y):
+    pipeline = make_pipeline(PanelScaler(), _clf())
+    try:
+        set_config(transform_output="pandas")
+        answers = pipeline.fit(X, y).predict(X)
+    finally:
+        set_config(transform_output="default")
+
+    assert answers.shape == (48,)
+
+
+def test_large_panels_are_mapped_into_the_workers(y):
+    from joblib import parallel_config
+
+    X = Panel({"acc": np.random.default_rng(0).normal(size=(48, 2, 2000))})
+    clf = _clf(patch_length=500)
+
+    with parallel_config("loky", n_jobs=2, max_nbytes=1000):
+        scores = cross_validate(clf, X, y, cv=2, error_score="raise")
+
+    assert np.isfinite(scores["test_score"]).all()
+
+
+def test_a_pipeline_pickles_with_its_answers(X, y):
+    pipeline = Pipeline([("sax", SAXTokenizer(alphabet_size=4)), ("clf", _clf())]).fit(X, y)
+
+    again = pickle.loads(pickle.dumps(pipeline))
+
+    assert_array_equal(again.predict_proba(X), pipeline.predict_proba(X))
+
+
+def test_html_shows_the_parameters(X, y):
+    html = _clf(n_experts=3).fit(X, y)._repr_html_()
+
+    assert "MaestroClassifier" in html
+    assert "n_experts" in html
