@@ -1,13 +1,20 @@
 """Networks and the blocks of which they are built: torch only."""
 
 from mts_fusion.nn.blocks import ModuleOutput, set_generator
-from mts_fusion.nn.networks import ConditionalDiffusion, DiffusionSampler, Maestro, Trace
+from mts_fusion.nn.networks import ConditionalDiffusion, DiffusionSampler, FusionNet, Maestro, Trace
+from mts_fusion.nn.strategies import STRATEGIES, Fusion, FusionOutput, Tokens, register_strategy
 
 __all__ = [
+    "STRATEGIES",
     "ConditionalDiffusion",
     "DiffusionSampler",
+    "Fusion",
+    "FusionNet",
+    "FusionOutput",
     "Maestro",
     "ModuleOutput",
+    "Tokens",
     "Trace",
+    "register_strategy",
     "set_generator",
 ]

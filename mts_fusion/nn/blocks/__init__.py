@@ -23,6 +23,7 @@ from mts_fusion.nn.blocks._encoder import (
 )
 from mts_fusion.nn.blocks._filling import fill_between
 from mts_fusion.nn.blocks._hiding import HideObserved
+from mts_fusion.nn.blocks._hydra import Hydra
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities, curriculum_rate
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
@@ -33,8 +34,13 @@ from mts_fusion.nn.blocks._random import Dropout, set_generator
 from mts_fusion.nn.blocks._router import ModalityMoE, routing_entropy_loss
 from mts_fusion.nn.blocks._sampler import SAMPLERS
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
+from mts_fusion.nn.blocks._sequence import ENCODERS, Encoded, Encoder
 
 __all__ = [
+    "ENCODERS",
+    "Encoded",
+    "Encoder",
+    "Hydra",
     "SAMPLERS",
     "BudgetGate",
     "BudgetedAttention",

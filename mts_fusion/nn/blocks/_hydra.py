@@ -15,7 +15,7 @@ from mts_fusion.panel._schema import Vocabulary
 
 __all__ = ["Hydra"]
 
-# Responses nearer to zero than this are rounding noise of a flat series: no kernel wins there.
+# Responses this near to zero, or to each other, are rounding noise: no kernel wins there.
 _FLAT = 1e-4
 _N_LEVELS = 5
 
@@ -186,10 +186,10 @@ class Hydra(nn.Module):
         if self.centers is not None:
             values = self.centers[values]
         observed = observed.permute(2, 0, 1)  # (B, L, C) -> (C, B, L)
-        series = _bridge(values.permute(2, 0, 1), observed)
+        series, inside = _bridge(values.permute(2, 0, 1), observed)
         follows = F.pad(observed[..., 1:], (0, 1))
         covered = observed.to(series.dtype)
-        changes = F.pad(series.diff(dim=-1), (0, 1))
+        changes = F.pad(series.diff(dim=-1) * (inside[..., 1:] & inside[..., :-1]), (0, 1))
         covered_changes = (covered + follows) / 2
         seen = observed.any(-1)  # (C, B)
 
@@ -233,7 +233,7 @@ class Hydra(nn.Module):
         largest, smallest = response.amax(1, keepdim=True), response.amin(1, keepdim=True)
         window = window.unsqueeze(1)
         gain = torch.where(window & (largest > _FLAT), largest, math.inf)
-        loss = torch.where(window & (smallest < -_FLAT), smallest, -math.inf)
+        loss = torch.where(window & (largest - smallest > _FLAT), smallest, -math.inf)
         # In place and in floats: a third of the time of a comparison that gives booleans.
         soft = response.clone().eq_(gain).mul_(largest).sum(-1)  # (G / 2, K, B)
         hard = response.clone().eq_(loss).sum(-1)
@@ -329,8 +329,8 @@ def _centers(vocabulary: Vocabulary) -> Tensor:
     return table
 
 
-def _bridge(series: Tensor, observed: Tensor) -> Tensor:
-    """Straight lines over the gaps of each channel, and zeros outside of what was observed.
+def _bridge(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Straight lines over the gaps of each channel, zeros outside of them, and what is not outside.
 
     No window counts on the strength of a bridge: it keeps a gap from looking like a jump to zero.
     """
@@ -342,7 +342,8 @@ def _bridge(series: Tensor, observed: Tensor) -> Tensor:
     right = series.gather(-1, after.clamp(max=n_timepoints - 1))
     share = (t - before) / (after - before).clamp(min=1)
     bridge = torch.where(observed, series, torch.lerp(left, right, share.to(series.dtype)))
-    return torch.where((before < 0) | (after == n_timepoints), 0.0, bridge)
+    inside = (before >= 0) & (after < n_timepoints)
+    return torch.where(inside, bridge, 0.0), inside
 
 
 def _levels(series: Tensor, observed: Tensor, changes: Tensor, covered: Tensor) -> Tensor:

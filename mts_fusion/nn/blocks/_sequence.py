@@ -1,6 +1,6 @@
 """Encoders of one modality: a masked sequence of any length becomes one embedding.
 
-Sizes: B batch, L timepoints, C channels, D width, S steps (runs of observed timepoints), T tokens.
+Sizes: B batch, L timepoints, C channels, D width, S steps, T tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._attention import attend
 from mts_fusion.nn.blocks._hydra import Hydra
 from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.blocks._steps import Steps, Timepoints, compact, mean_seen, thinned
 from mts_fusion.panel._schema import Modality
 
 __all__ = [
@@ -26,14 +27,7 @@ __all__ = [
     "HydraEncoder",
     "LSTMEncoder",
     "TransformerEncoder",
-    "compact",
 ]
-
-# Steps of a recurrent network or a transformer; a longer modality has several timepoints a step.
-_MAX_STEPS = 128
-
-# Tokens that a sequence leaves to a strategy that attends to tokens.
-_N_TOKENS = 8
 
 
 class Encoded(NamedTuple):
@@ -354,7 +348,7 @@ class TransformerEncoder(Encoder):
             raise ValueError(
                 f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
             )
-        self.steps = _Steps(modality, d_model)
+        self.steps = Steps(modality, d_model)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             _TransformerLayer(d_model, n_heads, dropout) for _ in range(n_layers)
@@ -376,7 +370,7 @@ class TransformerEncoder(Encoder):
         for layer in self.layers:
             x = layer(x, seen)
         x = self.leave(x)
-        return Encoded(_mean(x, seen), *_thin(x, n_steps))
+        return Encoded(mean_seen(x, seen), *thinned(x, n_steps))
 
 
 class CNNEncoder(Encoder):
@@ -414,7 +408,7 @@ class CNNEncoder(Encoder):
         self, modality: Modality, d_model: int, *, dropout: float = 0.1, n_layers: int = 3
     ) -> None:
         super().__init__()
-        self.enter = _Timepoints(modality, d_model)
+        self.enter = Timepoints(modality, d_model)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(d_model, d_model, 7, padding=3 * 2**i, dilation=2**i) for i in range(n_layers)
         )
@@ -439,9 +433,9 @@ class CNNEncoder(Encoder):
             x = (x + F.gelu(norm(new))) * shown
         largest = x.masked_fill(~shown, -math.inf).amax(1)
         largest = torch.where(seen.any(1, keepdim=True), largest, 0.0)
-        pooled = self.dropout(torch.cat([_mean(x, seen), largest], -1))
+        pooled = self.dropout(torch.cat([mean_seen(x, seen), largest], -1))
         order, n_seen = compact(seen)
-        tokens, token_seen = _thin(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
+        tokens, token_seen = thinned(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
         return Encoded(self.leave(pooled), tokens, token_seen)
 
 
@@ -454,107 +448,6 @@ ENCODERS: dict[str, type[Encoder]] = {
 }
 
 
-def compact(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Order that puts the timepoints with an observation first, and how many there are.
-
-    Parameters
-    ----------
-    seen : Tensor of shape (B, L)
-        Bool.
-
-    Returns
-    -------
-    order : Tensor of shape (B, L)
-        Timepoints: those seen in the order of time, then the others.
-    n_seen : Tensor of shape (B,)
-        How many were seen.
-
-    Examples
-    --------
-    >>> order, n_seen = compact(torch.tensor([[False, True, False, True]]))
-    >>> order.tolist(), n_seen.tolist()
-    ([[1, 3, 0, 2]], [2])
-    """
-    return (~seen).to(torch.int8).argsort(dim=1, stable=True), seen.sum(1)
-
-
-class _Timepoints(nn.Module):
-    """Each timepoint alone, ``(B, L, C)`` to ``(B, L, D)``: what was observed, and that it was."""
-
-    def __init__(self, modality: Modality, d_model: int) -> None:
-        super().__init__()
-        n_channels, vocabulary = modality.n_channels, modality.vocabulary
-        self.symbols: nn.Embedding | None = None
-        n_inputs = 2 * n_channels
-        if vocabulary is not None:
-            # The symbols of each channel have rows of their own in one table.
-            self.n_tokens = vocabulary.n_tokens
-            self.symbols = nn.Embedding(n_channels * self.n_tokens, d_model)
-            nn.init.normal_(self.symbols.weight, std=1 / math.sqrt(n_channels))
-            n_inputs = n_channels
-        self.project = nn.Linear(n_inputs, d_model)
-
-    def forward(self, values: Tensor, observed: Tensor) -> Tensor:
-        shown = observed.to(self.project.weight.dtype)
-        if self.symbols is None:
-            return self.project(torch.cat([torch.where(observed, values, 0.0), shown], -1))
-        first = torch.arange(values.shape[-1], device=values.device) * self.n_tokens
-        symbols = self.symbols(torch.where(observed, values, 0) + first)  # (B, L, C, D)
-        return self.project(shown) + (symbols * shown.unsqueeze(-1)).sum(2)
-
-
-class _Steps(nn.Module):
-    """Observed timepoints brought together into steps: ``(B, S, D)`` and how many, ``(B,)``.
-
-    With the values goes where in the sample they stand: sines of their place between the first and
-    the last observation, the distance to the one before, in mean distances, and the logarithm of
-    how many there are. None of it depends on units of time or on padding.
-    """
-
-    frequency: Tensor
-
-    def __init__(self, modality: Modality, d_model: int) -> None:
-        super().__init__()
-        self.per_step = -(-modality.n_timepoints // _MAX_STEPS)
-        self.enter = _Timepoints(modality, d_model)
-        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(-1, 5))
-        self.place = nn.Linear(2 * len(self.frequency) + 2, d_model)
-        self.gather: nn.Module | None = None
-        if self.per_step > 1:
-            self.gather = nn.Linear(self.per_step * d_model, d_model)
-
-    def forward(
-        self, values: Tensor, observed: Tensor, times: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        seen = observed.any(-1)
-        order, n_seen = compact(seen)
-        x = self.enter(values, observed)
-        x = x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        clock = order.to(x.dtype) if times is None else times.gather(1, order).to(x.dtype)
-        x = x + self.place(self._places(clock, n_seen))
-        n_timepoints = x.shape[1]
-        if self.gather is not None:
-            there = torch.arange(n_timepoints, device=x.device) < n_seen.unsqueeze(1)
-            x = F.pad(x * there.unsqueeze(-1), (0, 0, 0, -n_timepoints % self.per_step))
-            # (B, L, D) -> (B, S, P, D) -> (B, S, P D) -> (B, S, D)
-            x = self.gather(x.unflatten(1, (-1, self.per_step)).flatten(2))
-            n_seen = (n_seen + self.per_step - 1) // self.per_step
-        return x, n_seen
-
-    def _places(self, clock: Tensor, n_seen: Tensor) -> Tensor:
-        last = (n_seen - 1).clamp(min=0).unsqueeze(1)
-        span = clock.gather(1, last) - clock[:, :1]  # (B, 1)
-        share = (clock - clock[:, :1]) / torch.where(span > 0, span, 1.0)
-        gap = F.pad(share.diff(dim=1), (1, 0)) * last
-        phase = share.unsqueeze(-1) * self.frequency
-        count = n_seen.clamp(min=1).log().view(-1, 1, 1).expand(-1, clock.shape[1], 1)
-        gap = gap.clamp(min=0).log1p().unsqueeze(-1)
-        places = torch.cat([phase.sin(), phase.cos(), gap, count.to(phase.dtype)], -1)
-        # What stands behind the last observation is padding: nothing of it may grow large.
-        there = torch.arange(clock.shape[1], device=clock.device) < n_seen.unsqueeze(1)
-        return places * there.unsqueeze(-1)
-
-
 class _Recurrent(nn.Module):
     """One LSTM or GRU forwards and one backwards over the steps of a modality."""
 
@@ -562,7 +455,7 @@ class _Recurrent(nn.Module):
         super().__init__()
         if d_model % 2:
             raise ValueError(f"Two directions share d_model: it must be even, got {d_model}.")
-        self.steps = _Steps(modality, d_model)
+        self.steps = Steps(modality, d_model)
         self.dropout = Dropout(dropout)
         self.forwards = _Direction(kind, d_model, d_model // 2)
         self.backwards = _Direction(kind, d_model, d_model // 2)
@@ -581,9 +474,9 @@ class _Recurrent(nn.Module):
         last = (n_steps - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, ahead.shape[-1])
         ends = torch.cat([ahead.gather(1, last), back.gather(1, last)], -1).squeeze(1)
         states = torch.cat([ahead, back.gather(1, turned.expand_as(back))], -1)  # (B, S, D)
-        mean = _mean(states, position < n_steps.unsqueeze(1))
+        mean = mean_seen(states, position < n_steps.unsqueeze(1))
         embedding = self.leave(self.dropout(torch.cat([ends, mean], -1)))
-        return Encoded(embedding, *_thin(states, n_steps))
+        return Encoded(embedding, *thinned(states, n_steps))
 
 
 class _Direction(nn.Module):
@@ -635,22 +528,3 @@ class _TransformerLayer(nn.Module):
         q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (B, H, S, d)
         x = x + self.dropout(self.join(attend(q, k, v, seen).transpose(1, 2).flatten(2)))
         return x + self.dropout(self.feed(x))
-
-
-def _mean(x: Tensor, seen: Tensor) -> Tensor:
-    """Mean over the timepoints that were seen, ``(B, L, D)`` to ``(B, D)``; 0 if there is none."""
-    total = x.masked_fill(~seen.unsqueeze(-1), 0.0).sum(1)
-    return total / seen.sum(1, keepdim=True).clamp(min=1)
-
-
-def _thin(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The first ``n_steps`` of a sequence as at most 8 tokens, means of equal parts of them."""
-    step = torch.arange(x.shape[1], device=x.device)
-    n = n_steps.clamp(min=1).unsqueeze(1)
-    n_parts = n.clamp(max=_N_TOKENS)
-    part = step * n_parts // n  # (B, S)
-    token = torch.arange(_N_TOKENS, device=x.device).view(1, -1, 1)
-    member = (part.unsqueeze(1) == token) & (step < n_steps.unsqueeze(1)).unsqueeze(1)
-    size = member.sum(-1, keepdim=True)  # (B, T, 1)
-    tokens = member.to(x.dtype) @ x / size.clamp(min=1)
-    return tokens, size.squeeze(-1) > 0

@@ -113,9 +113,11 @@ class MulTFusion(Fusion):
         x = x + self.dropout(self.own_join(self._within(self.own_enter(x), seen)))
         x = x + self.own_mix(x)
 
-        # NOTE[DIFF]: the paper reads the last token; with gaps no token is sure to be there.
+        # NOTE[DIFF]: the paper reads the last token, but with gaps no token is sure to be there. We
+        # read their mean, and the embedding that the encoder itself made of the sequence.
         n_seen = seen.sum(-1, keepdim=True).clamp(min=1)
         pooled = (x * seen.unsqueeze(-1)).sum(2) / n_seen  # (M, B, D)
+        pooled = pooled + embeddings.transpose(0, 1).masked_fill(~available.T.unsqueeze(-1), 0.0)
         weight = shares(self.score(pooled).squeeze(-1).T, available)
         fused = (weight.T.unsqueeze(-1) * pooled).sum(0)
         return FusionOutput(self.head(fused), {"weight": weight})

@@ -1,0 +1,193 @@
+"""Random convolutions see what was observed, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mts_fusion.nn.blocks._hydra import Hydra
+from mts_fusion.panel._schema import Vocabulary
+
+
+def make_batch(
+    n: int = 5, n_timepoints: int = 40, n_channels: int = 3, observed_fraction: float = 0.9
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (n, n_timepoints, n_channels)
+    x = torch.randn(shape, generator=generator).cumsum(1) / 3
+    return x, torch.rand(shape, generator=generator) < observed_fraction
+
+
+def loop_counts(hydra: Hydra, x: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """Soft and hard counts of one complete sample ``(C, L)``, window by window, as in the paper."""
+    weight, mixing = hydra.weight[i, j].numpy(), hydra.mixing[i, j].numpy()
+    dilation = hydra.dilations[i]
+    n_groups, n_kernels, n_taps = weight.shape
+    series = mixing @ x  # (G / 2, L)
+    reach = n_taps // 2 * dilation
+    padded = np.pad(series, ((0, 0), (reach, reach)))
+    soft, hard = np.zeros((n_groups, n_kernels)), np.zeros((n_groups, n_kernels))
+    for group in range(n_groups):
+        for t in range(x.shape[1]):
+            window = padded[group, t : t + 2 * reach + 1 : dilation]
+            response = weight[group] @ window
+            soft[group, response.argmax()] += max(response.max(), 0.0)
+            hard[group, response.argmin()] += 1
+    return soft, hard
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_values_behind_an_unobserved_point_change_no_bit(pooled):
+    hydra = Hydra(3, 40, pooled=pooled)
+    x, seen = make_batch()
+    other = torch.where(seen, x, math.nan)
+    assert torch.equal(hydra(x, seen), hydra(other, seen))
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("longer", [1, 7, 60])
+def test_longer_padding_changes_nothing(pooled, longer):
+    hydra = Hydra(3, 40, pooled=pooled)
+    x, seen = make_batch()
+    padded, unseen = F.pad(x, (0, 0, 0, longer)), F.pad(seen, (0, 0, 0, longer))
+    torch.testing.assert_close(hydra(padded, unseen), hydra(x, seen), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_batch_gives_what_its_samples_give_one_by_one(pooled):
+    hydra = Hydra(3, 40, pooled=pooled)
+    x, seen = make_batch()
+    seen[1] = False
+    seen[2, :, 0] = False
+    alone = torch.cat([hydra(x[i : i + 1], seen[i : i + 1]) for i in range(len(x))])
+    torch.testing.assert_close(hydra(x, seen), alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_flat_series_has_no_winner():
+    hydra = Hydra(1, 40, levels=False)
+    level = torch.full((1, 40, 1), 1e-6)
+    assert not hydra(level, torch.ones(1, 40, 1, dtype=torch.bool)).any()
+
+
+def test_counts_are_those_of_a_loop_over_windows():
+    hydra = Hydra(3, 33, n_groups=4, n_kernels=4, levels=False)
+    x, _ = make_batch(n=1, n_timepoints=33)
+    features = hydra(x, torch.ones_like(x, dtype=torch.bool))[0].square()
+    blocks = features.view(len(hydra.dilations), 2, 2, 2, 4)  # dilation, series/diff, counts, G, K
+    for i in range(len(hydra.dilations)):
+        soft, hard = loop_counts(hydra, x[0].T.numpy(), i, 0)
+        np.testing.assert_allclose(blocks[i, 0, 0], soft, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(blocks[i, 0, 1], hard, atol=1e-4)
+
+
+def test_a_sample_without_observations_has_zeros():
+    hydra = Hydra(3, 40, pooled=True)
+    x, seen = make_batch()
+    hydra.fit(hydra.featurize(x, seen))
+    assert hydra.featurize(x, torch.zeros_like(seen)).isnan().all()
+    assert not hydra(x, torch.zeros_like(seen)).any()
+
+
+def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
+    hydra = Hydra(3, 200)
+    x, _ = make_batch(n=10, n_timepoints=200)
+    every = torch.ones_like(x, dtype=torch.bool)
+    hydra.fit(hydra.featurize(x, every))
+    seen = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.1
+    complete, gappy = hydra(x, every), hydra(x, seen)
+    assert (complete - gappy).square().mean() < 0.6 * complete.square().mean()
+
+
+def test_fit_standardises_what_is_known():
+    hydra = Hydra(3, 40)
+    x, seen = make_batch(n=30)
+    seen[:5] = False
+    hydra.fit(hydra.featurize(x, seen))
+    features = hydra(x, seen)
+    assert not features[:5].any()
+    torch.testing.assert_close(
+        features[5:].mean(0), torch.zeros(hydra.n_features), atol=1e-4, rtol=0
+    )
+    assert features[5:].std(0).max() < 1.2
+
+
+def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state():
+    before = torch.get_rng_state()
+    one, two, other = Hydra(3, 40, seed=3), Hydra(3, 40, seed=3), Hydra(3, 40, seed=4)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(one.weight, two.weight)
+    assert not torch.equal(one.weight, other.weight)
+
+
+@pytest.mark.parametrize("n_timepoints", [2, 3, 4, 8, 9, 16, 17])
+def test_short_series_have_features(n_timepoints):
+    hydra = Hydra(2, n_timepoints, pooled=True)
+    x, _ = make_batch(n_timepoints=n_timepoints, n_channels=2)
+    features = hydra.featurize(x, torch.ones_like(x, dtype=torch.bool))
+    assert features.shape == (5, hydra.n_features)
+    assert features.isfinite().all()
+
+
+def test_a_single_timepoint_has_a_level_but_no_difference():
+    hydra = Hydra(2, 1)
+    x, _ = make_batch(n_timepoints=1, n_channels=2)
+    known = ~hydra.featurize(x, torch.ones_like(x, dtype=torch.bool)).isnan()
+    half = 2 * 32 * 8
+    assert known[:, :half].all()
+    assert not known[:, half : 2 * half].any()
+
+
+def test_dilations_grow_as_long_as_a_kernel_fits():
+    assert Hydra(1, 125).dilations == (1, 2, 4, 8)
+    assert Hydra(1, 9).dilations == (1,)
+    assert Hydra(1, 3).dilations == (1,)
+
+
+def test_symbols_are_their_centers():
+    vocabulary = Vocabulary(3, centers=(-1.0, 0.25, 2.0))
+    tokens = torch.randint(0, 4, (4, 40, 2), generator=torch.Generator().manual_seed(0))
+    seen = tokens != 0
+    numbers = torch.tensor([0.0, -1.0, 0.25, 2.0])[tokens]
+    of_tokens = Hydra(2, 40, vocabulary=vocabulary)(tokens, seen)
+    assert torch.equal(of_tokens, Hydra(2, 40)(numbers, seen))
+
+
+def test_wrong_sizes_name_themselves():
+    with pytest.raises(ValueError, match="Hydra needs n_kernels of at least 1, got 0"):
+        Hydra(1, 10, n_kernels=0)
+    with pytest.raises(ValueError, match="n_groups=3 must be even"):
+        Hydra(1, 10, n_groups=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "wanted"), [("basic_motions", 0.97), ("japanese_vowels", 0.97)])
+def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
+    """HydraClassifier of aeon 1.6, three seeds: 1.00 and .984, .981, .992."""
+    import sktime.datasets
+    from sklearn.linear_model import RidgeClassifierCV
+
+    load = getattr(sktime.datasets, f"load_{name}")
+    sets = [load(split=split, return_type="nested_univ") for split in ("train", "test")]
+    longest = max(len(cell) for X, _ in sets for cell in X.to_numpy().ravel())
+    panels = []
+    for X, _ in sets:
+        filled = np.full((*X.shape, longest), np.nan)
+        for i, row in enumerate(X.to_numpy()):
+            for c, cell in enumerate(row):
+                filled[i, c, : len(cell)] = np.asarray(cell)
+        panels.append(filled)
+    mean, std = np.nanmean(panels[0], (0, 2)), np.nanstd(panels[0], (0, 2))
+    hydra = Hydra(panels[0].shape[1], longest)
+    features = []
+    for panel in panels:
+        x = torch.tensor((panel.transpose(0, 2, 1) - mean) / std, dtype=torch.float32)
+        features.append(hydra.featurize(x.nan_to_num(), ~x.isnan()))
+    hydra.fit(features[0])
+    train, test = (hydra.standardize(part).numpy() for part in features)
+    ridge = RidgeClassifierCV(np.logspace(-3, 3, 10)).fit(train, sets[0][1])
+    assert ridge.score(test, sets[1][1]) >= wanted

@@ -1,0 +1,325 @@
+"""What every strategy promises about modalities that are missing, and what each of them adds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mts_fusion.nn.strategies import (
+    STRATEGIES,
+    Fusion,
+    FusionOutput,
+    HybridFusion,
+    LateFusion,
+    LowRankFusion,
+    MAGFusion,
+    TensorFusion,
+    Tokens,
+    UncertaintyFusion,
+    get_strategy,
+    register_strategy,
+)
+
+M, D, N_OUTPUTS = 4, 8, 5
+
+every = pytest.mark.parametrize("name", sorted(STRATEGIES))
+
+
+def make_fusion(name: str, **parameters) -> Fusion:
+    torch.manual_seed(0)
+    return STRATEGIES[name](M, D, N_OUTPUTS, n_heads=2, dropout=0.0, **parameters).eval()
+
+
+def make_batch(n: int = 6) -> tuple[Tensor, Tensor, Tokens]:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(n, M, 3, D, generator=generator)
+    observed = torch.rand(n, M, 3, generator=generator) < 0.7
+    observed[:, :, 0] = True
+    available = torch.rand(n, M, generator=generator) < 0.6
+    available[0] = True
+    available[1] = torch.arange(M) == 2
+    return values.mean(2), available, Tokens(values, observed & available.unsqueeze(-1))
+
+
+@every
+def test_embeddings_of_absent_modalities_change_no_bit(name):
+    fusion = make_fusion(name)
+    x, available, tokens = make_batch()
+    before = fusion(x, available, tokens)
+    hidden = ~available
+    other = x.masked_fill(hidden.unsqueeze(-1), 1e4)
+    others = tokens.values.masked_fill(~tokens.observed.unsqueeze(-1), -1e4)
+    after = fusion(other, available, Tokens(others, tokens.observed))
+    assert torch.equal(before.logits, after.logits)
+    for key, value in before.record.items():
+        assert torch.equal(value, after.record[key])
+
+
+@every
+def test_nothing_available_is_finite_with_finite_gradients(name):
+    fusion = make_fusion(name).train()
+    x, available, tokens = make_batch()
+    x.requires_grad_()
+    available[3:] = False
+    output = fusion(x, available, Tokens(tokens.values, tokens.observed & available.unsqueeze(-1)))
+    output.logits.square().sum().backward()
+    assert output.logits.isfinite().all()
+    assert all(value.isfinite().all() for value in output.record.values())
+    assert all(p.grad.isfinite().all() for p in fusion.parameters() if p.grad is not None)
+    assert x.grad is None or x.grad.isfinite().all()
+
+
+@every
+def test_a_batch_gives_what_its_samples_give_one_by_one(name):
+    fusion = make_fusion(name)
+    x, available, tokens = make_batch()
+    alone = [
+        fusion(
+            x[i : i + 1],
+            available[i : i + 1],
+            Tokens(tokens.values[i : i + 1], tokens.observed[i : i + 1]),
+        ).logits
+        for i in range(len(x))
+    ]
+    torch.testing.assert_close(fusion(x, available, tokens).logits, torch.cat(alone))
+
+
+@every
+def test_a_gradient_reaches_every_parameter(name):
+    fusion = make_fusion(name).train()
+    x, available, tokens = make_batch()
+    fusion(x, available, tokens).logits.square().sum().backward()
+    left = [key for key, p in fusion.named_parameters() if p.grad is None or not p.grad.any()]
+    # A softmax does not change with a bias that all its scores share; one target of attention with
+    # the same key shift neither: keys of one modality do.
+    assert [key for key in left if not key.endswith(("gate.bias", "main.bias", "score.bias"))] == []
+
+
+@every
+def test_weights_sum_to_one_over_what_is_available(name):
+    x, available, tokens = make_batch()
+    available[4] = False
+    record = make_fusion(name)(x, available, tokens).record
+    if "weight" not in record:
+        pytest.skip("no weights")
+    weight = record["weight"]
+    assert not weight[~available].any()
+    torch.testing.assert_close(weight.sum(1), available.any(1).float())
+
+
+@every
+def test_every_subset_of_modalities_gives_another_answer(name):
+    fusion = make_fusion(name)
+    x = make_batch()[0][:1]
+    subsets = list(itertools.product([True, False], repeat=M))[:-1]
+    logits = [fusion(x, torch.tensor([subset])).logits for subset in subsets]
+    distinct = {tuple(row.flatten().mul(1e4).round().tolist()) for row in logits}
+    assert len(distinct) == len(subsets)
+
+
+@every
+def test_the_graph_has_no_break(name):
+    fusion = make_fusion(name)
+    x, available, tokens = make_batch()
+    compiled = torch.compile(fusion, fullgraph=True, backend="eager")
+    torch.testing.assert_close(
+        compiled(x, available, tokens).logits, fusion(x, available, tokens).logits
+    )
+
+
+@every
+def test_one_modality_alone_works(name):
+    fusion = STRATEGIES[name](1, D, 1, n_heads=2).eval()
+    logits = fusion(torch.randn(1, 1, D), torch.tensor([[True]])).logits
+    assert logits.shape == (1, 1)
+    assert logits.isfinite().all()
+
+
+def test_late_logits_are_the_weighted_mean_of_the_modalities():
+    x, available, _ = make_batch()
+    output = make_fusion("late")(x, available)
+    weight, logits = output.record["weight"], output.record["modality_logits"]
+    torch.testing.assert_close(output.logits, torch.einsum("bm,bmk->bk", weight, logits))
+    assert isinstance(make_fusion("late"), LateFusion)
+
+
+def test_uncertainty_weights_are_inverse_entropies():
+    x, available, _ = make_batch()
+    record = make_fusion("uncertainty")(x, available).record
+    p = record["modality_logits"].softmax(-1)
+    entropy = -(p * p.log()).sum(-1) / math.log(N_OUTPUTS)
+    inverse = available / (0.05 + 0.95 * entropy)
+    torch.testing.assert_close(record["weight"], inverse / inverse.sum(1, keepdim=True))
+
+
+def test_a_sure_modality_outweighs_one_that_guesses():
+    fusion = make_fusion("uncertainty")
+    with torch.no_grad():
+        fusion.classify.weight[0] *= 50
+        fusion.classify.weight[1] *= 0
+    weight = fusion(torch.randn(3, M, D), torch.ones(3, M, dtype=torch.bool)).record["weight"]
+    assert (weight[:, 0] > 3 * weight[:, 1]).all()
+
+
+def test_learnt_uncertainty_serves_numbers():
+    fusion = UncertaintyFusion(M, D, 2, learnt=True)
+    output = fusion(torch.randn(3, M, D), torch.ones(3, M, dtype=torch.bool))
+    assert fusion.doubt is not None
+    assert output.record["weight"].std() > 0
+
+
+def test_hybrid_attention_takes_from_the_others_that_are_there():
+    x, available, _ = make_batch()
+    attention = make_fusion("hybrid")(x, available).record["attention"]
+    assert not attention.diagonal(dim1=1, dim2=2).any()
+    rows = attention.sum(-1)
+    several = available & (available.sum(1, keepdim=True) > 1)
+    torch.testing.assert_close(rows, several.float())
+    assert not (attention.sum(1)[~available]).any()
+
+
+def test_hybrid_loses_no_more_than_late_when_a_sensor_fails():
+    """In the report hybrid fell to chance, because the zeroed modality still took part."""
+    scores = {}
+    for name in ("late", "hybrid"):
+        torch.manual_seed(0)
+        fusion = STRATEGIES[name](3, 16, 4, n_heads=2, dropout=0.0)
+        y = torch.arange(400) % 4
+        x = nn.functional.one_hot(y, 16).float().unsqueeze(1).repeat(1, 3, 1)
+        x = x + 0.7 * torch.randn(x.shape)
+        optimizer = torch.optim.AdamW(fusion.parameters(), lr=1e-2)
+        for _ in range(60):
+            available = torch.rand(200, 3) > 0.2
+            loss = nn.functional.cross_entropy(fusion(x[:200], available).logits, y[:200])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        fusion.eval()
+        failed = torch.ones(200, 3, dtype=torch.bool)
+        complete = (fusion(x[200:], failed).logits.argmax(1) == y[200:]).float().mean()
+        failed[:, 0] = False
+        left = (fusion(x[200:], failed).logits.argmax(1) == y[200:]).float().mean()
+        scores[name] = (complete.item(), left.item())
+    assert scores["hybrid"][1] > 0.5
+    lost = {name: complete - left for name, (complete, left) in scores.items()}
+    assert lost["hybrid"] <= lost["late"] + 0.05
+
+
+def test_hybrid_needs_heads_that_divide_the_width():
+    with pytest.raises(ValueError, match="got d_model=8 and n_heads=3"):
+        HybridFusion(2, 8, 3, n_heads=3)
+
+
+def test_low_rank_product_of_absent_modalities_is_one():
+    fusion = LowRankFusion(2, D, 3, dropout=0.0, rank=2).eval()
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    seen = []
+    fusion.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    fusion(torch.randn(1, 2, D), nothing)
+    torch.testing.assert_close(seen[0], torch.ones(1, D))
+
+
+def test_tensor_stays_bounded_and_says_what_to_do_beyond():
+    for n_modalities in (2, 5, 12):
+        sizes = [p.numel() for p in TensorFusion(n_modalities, 16, 3).parameters()]
+        assert max(sizes) <= 4096 * 16
+    with pytest.raises(ValueError, match="Use strategy='low_rank'"):
+        TensorFusion(13, 16, 3)
+
+
+def test_mag_without_shift_is_the_main_embedding():
+    x, available, _ = make_batch()
+    fusion = MAGFusion(M, D, N_OUTPUTS, dropout=0.0, beta=0.0).eval()
+    weight = fusion(x, available).record["weight"]
+    main = torch.einsum("bm,mbd->bd", weight, fusion.enter(x.transpose(0, 1)))
+    alone = available.any(1)
+    torch.testing.assert_close(fusion(x, available).logits[alone], fusion.head(main)[alone])
+
+
+def test_mult_reads_the_order_of_nothing_but_its_tokens():
+    x, available, tokens = make_batch()
+    fusion = make_fusion("mult")
+    assert fusion.needs_tokens
+    turned = Tokens(tokens.values.flip(2), tokens.observed.flip(2))
+    torch.testing.assert_close(
+        fusion(x, available, tokens).logits, fusion(x, available, turned).logits
+    )
+
+
+class _Mean(Fusion):
+    def __init__(self, n_modalities, d_model, n_outputs, *, n_heads=4, dropout=0.1):
+        super().__init__()
+        self.head = nn.Linear(d_model, n_outputs)
+
+    def forward(self, embeddings, available, tokens=None):
+        weight = available / available.sum(1, keepdim=True).clamp(min=1)
+        return FusionOutput(self.head((weight.unsqueeze(-1) * embeddings).sum(1)), {})
+
+
+class _WrongWidth(_Mean):
+    def forward(self, embeddings, available, tokens=None):
+        return FusionOutput(embeddings.mean(1) * 0, {})
+
+
+class _Leaky(_Mean):
+    def forward(self, embeddings, available, tokens=None):
+        return FusionOutput(self.head(embeddings.mean(1)), {})
+
+
+class _NotFinite(_Mean):
+    def forward(self, embeddings, available, tokens=None):
+        weight = (available / available.sum(1, keepdim=True)).unsqueeze(-1)
+        return FusionOutput(self.head((weight * embeddings).sum(1)), {})
+
+
+class _Bare(_Mean):
+    def forward(self, embeddings, available, tokens=None):
+        return super().forward(embeddings, available).logits
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(
+        "mts_fusion.nn.strategies._registry.STRATEGIES", strategies := dict(STRATEGIES)
+    )
+    return strategies
+
+
+def test_a_strategy_of_ones_own_is_found_by_name(registry):
+    register_strategy("mean", _Mean)
+    assert get_strategy("mean") is _Mean
+    register_strategy("mean", _Mean)
+
+
+def test_unknown_strategy_lists_the_known_ones():
+    known = "['early', 'hybrid', 'late', 'low_rank', 'mag', 'mult', 'tensor', 'uncertainty']"
+    with pytest.raises(ValueError, match="there are") as caught:
+        get_strategy("magic")
+    assert str(caught.value) == (
+        f"No strategy 'magic'; there are {known}. Add your own with register_strategy(name, cls)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("cls", "error", "message"),
+    [
+        (_WrongWidth, ValueError, r"gave logits of shape \(4, 8\) for 4 samples and n_outputs=5"),
+        (_Leaky, ValueError, "change with the embeddings of modalities that are missing"),
+        (_NotFinite, ValueError, "not finite for samples in which modalities are missing"),
+        (_Bare, TypeError, r"has to return a FusionOutput\(logits, record\), got Tensor"),
+        (nn.Linear, TypeError, "has to be a subclass of Fusion"),
+    ],
+)
+def test_a_strategy_that_breaks_a_rule_is_refused(registry, cls, error, message):
+    with pytest.raises(error, match=message):
+        register_strategy("mine", cls)
+    assert "mine" not in registry
+
+
+def test_a_name_is_not_taken_twice(registry):
+    with pytest.raises(ValueError, match="Strategy 'late' is LateFusion already"):
+        register_strategy("late", _Mean)
