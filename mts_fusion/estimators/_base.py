@@ -86,6 +86,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Columns of X for a 2-D array, channels for a 3-D one, else modalities.
     """
 
+    nets_: list[PanelNet]
+    _task: Any
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -305,11 +308,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         panel = as_panel(X)
         if reset:
             self.schema_ = panel.schema
-            silent = [
-                name
-                for name, seen in zip(panel.schema.names, panel.available.any(0), strict=True)
-                if not seen
-            ]
+            silent = [name for name, seen in panel.observed.items() if not seen.any()]
             if silent and len(silent) < len(panel.schema):
                 raise ValueError(
                     f"Modality {silent[0]!r} is never observed in the {len(panel)} training "

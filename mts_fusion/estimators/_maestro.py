@@ -183,7 +183,7 @@ class _Maestro(PanelEstimator):
             patch_length=self.patch_length,
             statistics=self.statistics,
             statistics_dropout=self.statistics_dropout,
-            patches=patches,
+            patches=bool(patches),
             kind_dropout=self.kind_dropout,
             max_tokens=self.max_tokens,
         )

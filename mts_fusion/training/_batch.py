@@ -138,7 +138,7 @@ class PanelDataset(Dataset[Batch]):
     def __getitem__(self, i: int) -> Batch:
         return self.__getitems__([i])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
         here = torch.as_tensor(indices)
         rows = self.rows[here]
         observed = [seen[rows].transpose(1, 2) for seen in self.observed]

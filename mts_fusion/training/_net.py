@@ -208,7 +208,7 @@ class PanelNet(NeuralNet):
             self.initialize()
         generator = torch.Generator(device=self.device).manual_seed(self.seed)
         set_generator(self.module_, generator)
-        self.shuffle_ = torch.Generator().manual_seed(self.seed)
+        self.shuffle_: torch.Generator | None = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
         self.n_before_ = len(self.history)
         self.scaler_ = torch.amp.GradScaler(
@@ -231,7 +231,7 @@ class PanelNet(NeuralNet):
             batch_size=self.batch_size,
             shuffle=training,
             generator=self.shuffle_ if training else None,
-            collate_fn=collate,
+            collate_fn=collate,  # type: ignore[arg-type]
         )
 
     @property

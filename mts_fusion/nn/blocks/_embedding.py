@@ -7,7 +7,7 @@ T tokens, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def patch_lengths(
-    schema: Schema, patch_length: int | dict[str, int] | None = None, *, max_tokens: int = 32
+    schema: Schema, patch_length: int | Mapping[str, int] | None = None, *, max_tokens: int = 32
 ) -> list[int]:
     """Timepoints that make one token, for each modality.
 
@@ -61,7 +61,7 @@ def patch_lengths(
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is at least 1, got {max_tokens}.")
-    given = patch_length if isinstance(patch_length, dict) else {}
+    given = patch_length if isinstance(patch_length, Mapping) else {}
     unknown = [name for name in given if name not in schema]
     if unknown:
         raise ValueError(
@@ -69,7 +69,7 @@ def patch_lengths(
         )
     lengths = []
     for modality in schema:
-        length = given.get(modality.name) if isinstance(patch_length, dict) else patch_length
+        length = given.get(modality.name) if isinstance(patch_length, Mapping) else patch_length
         if length is None:
             length = -(-modality.n_timepoints // max_tokens)
         if length < 1:

@@ -6,6 +6,7 @@ Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -115,8 +116,8 @@ class Maestro(nn.Module):
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None, which is
     every ``1 / rate`` seconds. Values behind ``observed=False`` are not read.
 
-    Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the share of the attention
-    of the tokens of a modality (row) that goes to each, mean of layers and heads, rows sum to 1
+    Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
+    share of the attention of the tokens of a modality (row) that goes to each, mean of layers and heads, rows sum to 1
     where the modality is available and are 0 elsewhere; of the last layer ``expert (B, T, k)``, -1
     where a token is not available, and ``gate (B, T, E)``, 0 there; of its tokens ``available
     (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
@@ -154,12 +155,12 @@ class Maestro(nn.Module):
         n_cross_layers: int = 2,
         n_experts: int = 4,
         n_active_experts: int = 1,
-        attention_budget: str | float | dict[str, float] | None = "learnt",
+        attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
         modality_dropout: float = 0.4,
         dropout: float = 0.1,
         balance_weight: float = 0.0,
-        patch_length: int | dict[str, int] | None = None,
+        patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 32,
         n_stem_channels: int = 0,
         d_hidden: int | None = None,
@@ -291,9 +292,9 @@ class Maestro(nn.Module):
         budget = None
         if self.budget is not None:
             budget = self.budget(available_modalities(observed))  # (B, M)
-        x, available, modality = self._tokens(values, observed, times, budget, features)
-        weight = torch.cat([_mean_weight(part) for part in available], 1)
-        available = torch.cat(available, 1)
+        x, kinds, modality = self._tokens(values, observed, times, budget, features)
+        weight = torch.cat([_mean_weight(part) for part in kinds], 1)
+        available = torch.cat(kinds, 1)
 
         one_hot = None
         if record:
@@ -360,7 +361,9 @@ class Maestro(nn.Module):
         features: list[Tensor] | None,
     ) -> tuple[Tensor, list[Tensor], list[int]]:
         """Tokens of both kinds ``(B, T, D)``, which of each kind are available, and whose."""
-        tokens, available, modality = [], [], []
+        tokens: list[Tensor] = []
+        available: list[Tensor] = []
+        modality: list[int] = []
         if self.patches:
             x, there, modality = self._encode(values, observed, times, budget)
             tokens.append(x)
@@ -525,7 +528,7 @@ def _stack_times(seconds: list[Tensor], batch: int) -> Tensor:
 
 
 def _fixed_budgets(
-    schema: Schema, attention_budget: str | float | dict[str, float] | None
+    schema: Schema, attention_budget: str | float | Mapping[str, float] | None
 ) -> list[float]:
     """The budget given to each modality; NaN where it is learnt."""
     if attention_budget is None or attention_budget == "learnt":
