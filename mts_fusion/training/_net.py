@@ -13,6 +13,7 @@ import torch
 from skorch import NeuralNet
 from skorch.helper import predefined_split
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from mts_fusion.nn.blocks import Dropout, ModuleOutput, set_generator
@@ -27,9 +28,27 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_BUILD = threading.Lock()
-
 _ROWS = 16
+
+
+class _Draws(TorchDispatchMode):
+    """Hands a generator to every operation of this thread that draws without one."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        packet, name = func.overloadpacket, func._overloadname
+        seeded_name = "generator" if name == "default" else f"{name}_generator"
+        if seeded_name in packet.overloads():  # rand, randn, randperm, randint
+            func = getattr(packet, seeded_name)
+        if any(argument.name == "generator" for argument in func._schema.arguments):
+            kwargs["generator"] = kwargs.get("generator") or self.generator
+        return func(*args, **kwargs)
 
 
 @contextmanager
@@ -39,7 +58,7 @@ def seeded(seed: int) -> Iterator[None]:
     Parameters
     ----------
     seed : int
-        Seed of what is drawn inside. One thread at a time is let in.
+        Seed of what this thread draws inside; what others draw meanwhile does not matter.
 
     Examples
     --------
@@ -50,8 +69,7 @@ def seeded(seed: int) -> Iterator[None]:
     >>> torch.equal(a.weight, b.weight)
     True
     """
-    with _BUILD, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _Draws(torch.Generator().manual_seed(seed)):
         yield
 
 

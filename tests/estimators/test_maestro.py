@@ -151,6 +151,7 @@ def test_grid_search_over_budget_and_experts_behind_sax(X, y, n_jobs):
     assert search.predict_proba(X).shape == (48, 3)
 
 
+@pytest.mark.slow
 def test_grid_search_finds_the_same_in_processes(X, y):
     grid = {"n_experts": [1, 2]}
 
@@ -289,6 +290,7 @@ def test_pandas_output_is_asked_of_tables_only(X, y):
     assert answers.shape == (48,)
 
 
+@pytest.mark.slow
 def test_large_panels_are_mapped_into_the_workers(y):
     from joblib import parallel_config
 

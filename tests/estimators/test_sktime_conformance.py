@@ -15,13 +15,6 @@ class MaestroForSktime(BaseClassifier):
     ----------
     n_experts : int, default=2
         As in MaestroClassifier.
-
-    Examples
-    --------
-    >>> from sktime.datasets import load_unit_test
-    >>> X, y = load_unit_test("train")
-    >>> MaestroForSktime().fit(X, y).predict(X).shape
-    (20,)
     """
 
     _tags = {  # noqa: RUF012 - sktime's way

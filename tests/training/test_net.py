@@ -108,6 +108,32 @@ def test_seeded_leaves_the_global_state_alone():
     assert_array_equal(torch.rand(3), expected)
 
 
+def test_every_kind_of_draw_is_seeded():
+    def draw():
+        part = torch.empty(3, 3)
+        with seeded(0):
+            return [
+                torch.rand(3),
+                torch.randn(3),
+                torch.randperm(9).float(),
+                torch.randint(9, (3,)).float(),
+                torch.randint(10**6, 10**9, (3,)).float(),
+                torch.normal(torch.zeros(3), 1.0),
+                nn.init.trunc_normal_(part.clone()),
+                nn.init.orthogonal_(part.clone()),
+                nn.init.kaiming_uniform_(part.clone()),
+                nn.Embedding(3, 2).weight.detach(),
+                nn.LSTM(2, 3).weight_hh_l0.detach(),
+            ]
+
+    torch.manual_seed(1)
+    first = draw()
+    torch.manual_seed(2)
+
+    for a, b in zip(first, draw(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_training_leaves_the_global_state_alone():
     state = torch.get_rng_state()
 
