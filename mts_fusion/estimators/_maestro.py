@@ -54,6 +54,10 @@ _PARAMETERS = f"""d_model : int, default=64
         quantiles, spectrum, autocorrelation, correlations.
     statistics_dropout : float, default=0.5
         Share of the statistics hidden in training.
+    linear : bool, default=False
+        Whether each modality also votes directly, linear in its statistics. It helps where little
+        depends on how modalities go together; its probabilities are too modest, so calibrate them
+        on held-out samples (``calibration="temperature"``).
     kind_dropout : float, default=0.3
         Rate at which a sample trains on one kind of tokens only, patches or statistics.
     {TRAINING_PARAMETERS}"""
@@ -79,6 +83,7 @@ class _Maestro(PanelEstimator):
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
         "patches": ["boolean", StrOptions({"auto"})],
+        "linear": ["boolean"],
         "kind_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
     }
@@ -102,6 +107,7 @@ class _Maestro(PanelEstimator):
         patches: bool | str = "auto",
         statistics: bool = True,
         statistics_dropout: float = 0.5,
+        linear: bool = False,
         kind_dropout: float = 0.3,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
@@ -137,6 +143,7 @@ class _Maestro(PanelEstimator):
         self.statistics = statistics
         self.statistics_dropout = statistics_dropout
         self.patches = patches
+        self.linear = linear
         self.kind_dropout = kind_dropout
         self.max_tokens = max_tokens
         self.optimizer = optimizer
@@ -184,6 +191,7 @@ class _Maestro(PanelEstimator):
             statistics=self.statistics,
             statistics_dropout=self.statistics_dropout,
             patches=bool(patches),
+            linear=self.linear,
             kind_dropout=self.kind_dropout,
             max_tokens=self.max_tokens,
         )

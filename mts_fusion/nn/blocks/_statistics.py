@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.panel._schema import Modality, Schema
 
-__all__ = ["StatisticTokens", "channel_statistics"]
+__all__ = ["StatisticLogits", "StatisticTokens", "channel_statistics"]
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _LAGS = (1, 2, 4, 8, 16, 32)
@@ -50,8 +50,8 @@ class StatisticTokens(nn.Module):
     -----
     The statistics are fixed, so they can be computed once for a whole training set:
     ``featurize(values, observed, times)`` gives a list of M Tensors ``(B, F)``, with NaN for what
-    a silent channel does not tell; ``fit_features`` learns their centre and spread; ``forward``
-    takes them and ``available (B, M)``, and gives tokens ``(B, M, D)``.
+    a silent channel does not tell; ``fit_features`` learns their centre and spread; after
+    ``standardise``, ``forward`` makes tokens ``(B, M, D)`` of them.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class StatisticTokens(nn.Module):
     >>> block = StatisticTokens(schema, 16).eval()
     >>> observed = [torch.ones(2, 8, 3, dtype=bool)]
     >>> features = block.featurize([torch.randn(2, 8, 3)], observed)
-    >>> block(features, torch.ones(2, 1, dtype=bool)).shape
+    >>> block(block.standardise(features, torch.ones(2, 1, dtype=bool))).shape
     torch.Size([2, 1, 16])
     """
 
@@ -74,6 +74,7 @@ class StatisticTokens(nn.Module):
         for m, size in enumerate(sizes):
             self.register_buffer(f"center_{m}", torch.zeros(size))
             self.register_buffer(f"scale_{m}", torch.ones(size))
+        self.sizes = sizes
         self.project = nn.ModuleList(nn.Linear(size, d_model) for size in sizes)
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
@@ -108,14 +109,56 @@ class StatisticTokens(nn.Module):
             self.get_buffer(f"center_{m}").copy_(center)
             self.get_buffer(f"scale_{m}").copy_(spread + 1e-3 * size + 1e-6)
 
-    def forward(self, features: Sequence[Tensor], available: Tensor) -> Tensor:
-        """Tokens ``(B, M, D)``; those of absent modalities tell nothing."""
-        tokens = []
-        for m, (raw, project) in enumerate(zip(features, self.project, strict=True)):
+    def standardise(self, features: Sequence[Tensor], available: Tensor) -> list[Tensor]:
+        """Statistics in units of their spread, 0 for what is absent; some hidden in training."""
+        each = []
+        for m, raw in enumerate(features):
             x = (raw - self.get_buffer(f"center_{m}")) / self.get_buffer(f"scale_{m}")
             x = torch.where(available[:, m, None], x, 0).nan_to_num(0.0).clamp(-4, 4)
-            tokens.append(project(self.dropout(x)))
+            each.append(self.dropout(x))
+        return each
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Tokens ``(B, M, D)`` of what :meth:`standardise` gave."""
+        tokens = [project(x) for x, project in zip(features, self.project, strict=True)]
         return F.gelu(self.norm(torch.stack(tokens, 1)))
+
+
+class StatisticLogits(nn.Module):
+    """A vote of each modality, linear in its statistics; the mean over those that are there.
+
+    The straight way beside the attention: it learns from few samples, and cannot learn by heart
+    how modalities go together. Starts at 0.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Statistics F of each of the M modalities.
+    n_outputs : int
+        Width of the votes.
+
+    Notes
+    -----
+    Input: a list of M Tensors ``(B, F)`` and ``available (B, M)``; output ``(B, n_outputs)``,
+    ``sqrt(M)`` times the mean of the votes.
+
+    Examples
+    --------
+    >>> votes = StatisticLogits([7, 9], 3)
+    >>> votes([torch.ones(2, 7), torch.ones(2, 9)], torch.ones(2, 2, dtype=bool)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, sizes: Sequence[int], n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.ParameterList(torch.zeros(size, n_outputs) for size in sizes)
+
+    def forward(self, features: Sequence[Tensor], available: Tensor) -> Tensor:
+        """Votes of those that are there."""
+        votes = torch.stack([x @ w for x, w in zip(features, self.weight, strict=True)], 1)
+        there = available.to(votes.dtype)
+        share = there / there.sum(1, keepdim=True).clamp(min=1)
+        return math.sqrt(len(self.weight)) * (votes * share.unsqueeze(-1)).sum(1)
 
 
 def channel_statistics(

@@ -26,7 +26,7 @@ from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, dist
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
-from mts_fusion.nn.blocks._statistics import StatisticTokens
+from mts_fusion.nn.blocks._statistics import StatisticLogits, StatisticTokens
 from mts_fusion.panel._schema import Schema
 
 __all__ = ["Maestro"]
@@ -100,6 +100,8 @@ class Maestro(nn.Module):
         Share of the statistics hidden in training.
     patches : bool, default=True
         Whether there are tokens learnt from patches; without them only statistics are left.
+    linear : bool, default=False
+        Whether each modality also votes directly, linear in its statistics.
     kind_dropout : float, default=0.3
         Rate at which all tokens of one kind, patches or statistics, are hidden from a sample in
         training, never both: neither kind may lean on the other.
@@ -117,8 +119,8 @@ class Maestro(nn.Module):
     every ``1 / rate`` seconds. Values behind ``observed=False`` are not read.
 
     Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
-    share of the attention of the tokens of a modality (row) that goes to each, mean of layers and heads, rows sum to 1
-    where the modality is available and are 0 elsewhere; of the last layer ``expert (B, T, k)``, -1
+    share of the attention of a modality's tokens (row) that goes to each, mean of layers and
+    heads, rows sum to 1 where the modality is available and are 0 elsewhere; of the last layer ``expert (B, T, k)``, -1
     where a token is not available, and ``gate (B, T, E)``, 0 there; of its tokens ``available
     (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
 
@@ -170,6 +172,7 @@ class Maestro(nn.Module):
         statistics_dropout: float = 0.5,
         patches: bool = True,
         kind_dropout: float = 0.3,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         if d_model % n_heads:
@@ -233,6 +236,9 @@ class Maestro(nn.Module):
         self.statistics: StatisticTokens | None = None
         if statistics:
             self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
+        self.votes: StatisticLogits | None = None
+        if self.statistics is not None and linear:
+            self.votes = StatisticLogits(self.statistics.sizes, n_outputs)
         self.statistics_drop = Dropout(dropout)
         self.kind_dropout = ModalityDropout(kind_dropout)
         self.head = nn.Sequential(
@@ -292,6 +298,10 @@ class Maestro(nn.Module):
         budget = None
         if self.budget is not None:
             budget = self.budget(available_modalities(observed))  # (B, M)
+        if self.statistics is not None:
+            if features is None:
+                features = self.featurize(values, observed, times)
+            features = self.statistics.standardise(features, available_modalities(observed))
         x, kinds, modality = self._tokens(values, observed, times, budget, features)
         weight = torch.cat([_mean_weight(part) for part in kinds], 1)
         available = torch.cat(kinds, 1)
@@ -311,6 +321,8 @@ class Maestro(nn.Module):
             balance = torch.stack([output.routing.balance for output in outputs])
             loss = self.balance_weight * balance.mean()
         prediction = self.head(pooled)
+        if self.votes is not None and features is not None:
+            prediction = prediction + self.votes(features, available_modalities(observed))
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         seen: dict[str, Tensor] = {
@@ -368,12 +380,9 @@ class Maestro(nn.Module):
             x, there, modality = self._encode(values, observed, times, budget)
             tokens.append(x)
             available.append(there)
-        if self.statistics is not None:
-            if features is None:
-                features = self.featurize(values, observed, times)
-            there = available_modalities(observed)
-            tokens.append(self.statistics_drop(self.statistics(features, there)) + self.modality)
-            available.append(there)
+        if self.statistics is not None and features is not None:
+            tokens.append(self.statistics_drop(self.statistics(features)) + self.modality)
+            available.append(available_modalities(observed))
             modality = [*modality, *range(len(self.schema))]
         if len(tokens) > 1:
             shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
@@ -538,7 +547,7 @@ def _fixed_budgets(
             "attention_budget is 'learnt', None, a number or a dict of modality to number, got "
             f"{attention_budget!r}."
         )
-    if not isinstance(attention_budget, dict):
+    if not isinstance(attention_budget, Mapping):
         if not attention_budget >= 0:
             raise ValueError(f"attention_budget is at least 0, got {attention_budget}.")
         return [float(attention_budget)] * len(schema)
