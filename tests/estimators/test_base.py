@@ -175,10 +175,12 @@ def test_a_column_of_targets_is_flattened_with_a_warning(X, y):
 # Weights
 
 
-def test_a_class_that_weighs_nothing_is_not_learnt(X, y):
-    clf = _clf(class_weight={0: 1.0, 1: 1.0, 2: 0.0}, max_epochs=8, lr=3e-2, label_smoothing=0.0)
+def test_class_weights_are_those_of_the_samples(X, y):
+    by_class = _clf(class_weight={0: 1.0, 1: 1.0, 2: 0.0}).fit(X, y)
+    by_sample = _clf().fit(X, y, sample_weight=(y != 2).astype(float))
 
-    assert 2 not in clf.fit(X, y).predict(X)
+    assert_array_equal(by_class.predict_proba(X), by_sample.predict_proba(X))
+    assert not np.array_equal(by_class.predict_proba(X), _clf().fit(X, y).predict_proba(X))
 
 
 def test_balanced_weights_are_weights_of_the_samples(X, y):
