@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._attention import attend
 from mts_fusion.nn.blocks._hydra import Hydra
 from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.blocks._statistics import StatisticTokens
 from mts_fusion.nn.blocks._steps import Steps, Timepoints, compact, mean_seen, thinned
-from mts_fusion.panel._schema import Modality
+from mts_fusion.panel._schema import Modality, Schema
 
 __all__ = [
     "ENCODERS",
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
 
     n_features = 0
 
-    def featurize(self, values: Tensor, observed: Tensor) -> Tensor:
+    def featurize(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
         """Features that training does not change, computed once.
 
         Parameters
@@ -70,6 +71,8 @@ class Encoder(nn.Module):
             Finite numbers, or integer tokens.
         observed : Tensor of shape (B, L, C)
             Bool.
+        times : Tensor of shape (B, L) or None, default=None
+            Time of each timepoint; None: they are equally spaced.
 
         Returns
         -------
@@ -117,7 +120,7 @@ class Encoder(nn.Module):
 
 
 class HydraEncoder(Encoder):
-    """Linear map of fixed random-convolution features.
+    """Linear map of fixed random-convolution features, and a map of summary statistics.
 
     Parameters
     ----------
@@ -126,7 +129,9 @@ class HydraEncoder(Encoder):
     d_model : int
         Width D.
     dropout : float, default=0.1
-        Dropout on the features.
+        Not used: features have a rate of their own.
+    feature_dropout : float, default=0.5
+        Share of the features and of the statistics hidden in training. High: there are thousands.
     pooled : bool, default=False
         Whether to add MultiRocket's statistics, see :class:`Hydra`.
     n_groups : int, default=64
@@ -137,12 +142,12 @@ class HydraEncoder(Encoder):
     Notes
     -----
     One token for each dilation, in rising order of the time that a kernel spans, and one for the
-    statistics of the channels; the embedding is their sum.
+    statistics (:class:`StatisticTokens`); the embedding is their sum.
 
     Examples
     --------
     >>> encoder = HydraEncoder(Modality("acc", 3, 50), 16)
-    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).tokens.shape
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).tokens.shape
     torch.Size([2, 4, 16])
     """
 
@@ -152,6 +157,7 @@ class HydraEncoder(Encoder):
         d_model: int,
         *,
         dropout: float = 0.1,
+        feature_dropout: float = 0.5,
         pooled: bool = False,
         n_groups: int = 64,
         seed: int = 0,
@@ -162,21 +168,32 @@ class HydraEncoder(Encoder):
             modality.n_timepoints,
             n_groups=n_groups,
             pooled=pooled,
+            levels=False,
             vocabulary=modality.vocabulary,
             seed=seed,
         )
-        self.n_features = self.hydra.n_features
-        self.dropout = Dropout(dropout)
-        self.project = nn.Linear(self.n_features, d_model)
+        self.statistics = StatisticTokens(Schema((modality,)), d_model, dropout=feature_dropout)
+        n_statistics = self.statistics.sizes[0]
+        self.sizes = [self.hydra.n_features, n_statistics]
+        self.n_features = sum(self.sizes)
+        # A step of Adam moves each weight alike, and so a sum over F features by F times as much.
+        # Ten times as many of them as statistics would be learnt by heart before those are learnt.
+        self.scale = min(1.0, n_statistics / self.hydra.n_features)
+        self.dropout = Dropout(feature_dropout)
+        self.project = nn.Linear(self.hydra.n_features, d_model)
 
-    def featurize(self, values: Tensor, observed: Tensor) -> Tensor:
+    def featurize(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
         """Features before standardisation; NaN where one rests on nothing."""
         with torch.no_grad():
-            return self.hydra.featurize(values, observed)
+            convolved = self.hydra.featurize(values, observed)
+            (statistics,) = self.statistics.featurize([values], [observed], [times])
+            return torch.cat([convolved, statistics], 1)
 
     def fit_features(self, features: Tensor) -> None:
         """Keep mean and scale of the features."""
-        self.hydra.fit(features)
+        convolved, statistics = features.split(self.sizes, 1)
+        self.hydra.fit(convolved)
+        self.statistics.fit_features([statistics])
 
     def forward(
         self,
@@ -186,16 +203,22 @@ class HydraEncoder(Encoder):
         *,
         features: Tensor | None = None,
     ) -> Encoded:
-        """Encode; ``values`` and ``observed`` are not read where features are given."""
+        """Encode; ``values`` and ``times`` are not read where features are given."""
         if features is None:
-            features = self.featurize(values, observed)
-        sizes = self.hydra.block_sizes
-        known = torch.stack([(~part.isnan()).any(1) for part in features.split(sizes, 1)], 1)
-        x = self.dropout(self.hydra.standardize(features))
-        weights = self.project.weight.split(sizes, 1)
-        parts = [F.linear(part, w) for part, w in zip(x.split(sizes, 1), weights, strict=True)]
-        tokens = torch.stack(parts, 1)
-        return Encoded(tokens.sum(1) + self.project.bias, tokens, known)
+            features = self.featurize(values, observed, times)
+        convolved, statistics = features.split(self.sizes, 1)
+        blocks = self.hydra.block_sizes
+        known = [(~part.isnan()).any(1) for part in convolved.split(blocks, 1)]
+        x = self.dropout(self.hydra.standardize(convolved)) * self.scale
+        weights = self.project.weight.split(blocks, 1)
+        tokens = [F.linear(part, w) for part, w in zip(x.split(blocks, 1), weights, strict=True)]
+
+        available = (~statistics.isnan()).any(1)
+        known.append(available)
+        scaled = self.statistics.standardise([statistics], available.unsqueeze(1))
+        tokens.append(self.statistics(scaled).squeeze(1))
+        stacked = torch.stack(tokens, 1)
+        return Encoded(stacked.sum(1) + self.project.bias, stacked, torch.stack(known, 1))
 
 
 class LSTMEncoder(Encoder):

@@ -139,7 +139,7 @@ class FusionNet(nn.Module):
         observed : list of M Tensors of shape (B, L, C)
             Bool.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
-            Not read.
+            Seconds.
 
         Returns
         -------
@@ -148,8 +148,10 @@ class FusionNet(nn.Module):
             encoder is trained as a whole.
         """
         return [
-            cast(Encoder, encoder).featurize(x, seen)
-            for encoder, x, seen in zip(self.encoders, values, observed, strict=True)
+            cast(Encoder, encoder).featurize(
+                values[m], observed[m], None if times is None else times[m]
+            )
+            for m, encoder in enumerate(self.encoders)
         ]
 
     def fit_features(self, features: Sequence[Tensor]) -> None:

@@ -33,7 +33,8 @@ def make_batch(modality: Modality, n: int = 5) -> tuple[Tensor, Tensor]:
 
 def make_encoder(name: str, modality: Modality) -> Encoder:
     torch.manual_seed(0)
-    return ENCODERS[name](modality, 8, dropout=0.0).eval()
+    parameters = {"feature_dropout": 0.0} if name == "hydra" else {}
+    return ENCODERS[name](modality, 8, dropout=0.0, **parameters).eval()
 
 
 every = pytest.mark.parametrize("name", sorted(ENCODERS))

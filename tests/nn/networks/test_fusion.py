@@ -156,9 +156,8 @@ def test_trained_encoders_have_no_features():
 
 def test_encoders_by_name_and_hydra_for_the_rest():
     net = make_net(encoder={"acc": "gru"})
-    kinds = [type(encoder) for encoder in net.encoders]
-    hydra, gru = ENCODERS["hydra"], ENCODERS["gru"]
-    assert kinds == [hydra, gru, hydra, hydra]
+    kinds = [type(encoder).__name__ for encoder in net.encoders]
+    assert kinds == ["HydraEncoder", "GRUEncoder", "HydraEncoder", "HydraEncoder"]
 
 
 def test_unknown_encoder_lists_the_known_ones():
