@@ -59,9 +59,6 @@ __all__ = ["PanelClassifierMixin", "PanelEstimator", "PanelRegressorMixin"]
 MANY_SAMPLES, SMALL_BATCH, LARGE_BATCH = 1500, 32, 128
 """``batch_size="auto"``: small batches below that many training samples, large ones from there."""
 
-MIN_EPOCHS, MIN_STEPS = 12, 600
-"""``max_epochs="auto"``: at least so many passes, and so many steps where samples are few."""
-
 ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
 """``validation_fraction="auto"``: a tenth is held out from so many samples on, none below."""
 
@@ -89,6 +86,11 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     nets_: list[PanelNet]
     _task: Any
 
+    # "auto": at least so many epochs and steps; so many networks where samples are few.
+    _MIN_EPOCHS: ClassVar[int] = 12
+    _MIN_STEPS: ClassVar[int] = 600
+    _SMALL_ENSEMBLE: ClassVar[int] = 3
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -100,7 +102,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "calibration": [StrOptions({"auto", "temperature"}), None],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "callbacks": [list, tuple, None],
         "device": [str],
         "precision": [StrOptions(set(PRECISIONS))],
@@ -159,7 +161,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             groups = np.asarray(groups)
             check_consistent_length(panel, groups)
         random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_estimators + 1)
+        n_estimators = self.n_estimators
+        if n_estimators == "auto":
+            n_estimators = self._SMALL_ENSEMBLE if len(panel) < MANY_SAMPLES else 1
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1)
         if continues:
             _check_continues(self._task, y)
         else:
@@ -214,9 +219,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             batch_size = SMALL_BATCH if n_training < MANY_SAMPLES else LARGE_BATCH
         if self.max_epochs != "auto":
             return batch_size, self.max_epochs
-        return batch_size, max(
-            MIN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(n_training / batch_size))
-        )
+        n_batches = math.ceil(n_training / batch_size)
+        return batch_size, max(self._MIN_EPOCHS, math.ceil(self._MIN_STEPS / n_batches))
 
     def _make_net(
         self, schema: Schema, seed: int, n_training: int, has_validation: bool

@@ -100,10 +100,10 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         draws the rest, which takes few steps. ``"standard"`` is the paper's.
     optimizer, lr, weight_decay, batch_size, max_epochs, patience, validation_fraction
         As for :class:`MaestroClassifier`; no classes, so held-out samples are drawn at random.
-        ``batch_size`` also bounds the samples that are drawn at once. Small panels and fine detail
-        want more ``max_epochs`` than the default.
-    n_estimators : int, default=1
-        Networks trained from different first weights; each gives its share of the samples.
+        ``max_epochs="auto"`` is 30 passes, and at least 300 steps. ``batch_size`` also bounds the
+        samples that are drawn at once.
+    n_estimators : int or "auto", default="auto"
+        ``"auto"`` is 1. Networks trained from different first weights; each gives its share of the samples.
     callbacks, device, precision, warm_start, net_params, random_state, verbose
         As for :class:`MaestroClassifier`.
 
@@ -158,6 +158,10 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     class_weight: None = None
     calibration: None = None
 
+    _MIN_EPOCHS: ClassVar[int] = 30
+    _MIN_STEPS: ClassVar[int] = 300
+    _SMALL_ENSEMBLE: ClassVar[int] = 1
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
         "n_samples": [Interval(Integral, 1, None, closed="left")],
@@ -204,13 +208,13 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         parameterization: str = "velocity",
         prior: str = "learned",
         optimizer: str | Callable[..., Any] = "adamw",
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         weight_decay: float = 0.05,
-        batch_size: int = 64,
-        max_epochs: int = 30,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
         patience: int | None = None,
-        validation_fraction: float = 0.1,
-        n_estimators: int = 1,
+        validation_fraction: float | str = "auto",
+        n_estimators: int | str = "auto",
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
         precision: str = "float32",
@@ -504,7 +508,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     def _draw(self, panel: Panel, n_samples: int) -> Iterator[tuple[int, np.ndarray]]:
         """First row and draws ``(S, rows, entries)``, for a few rows at a time."""
-        at_once = max(1, self.batch_size // n_samples)
+        batch_size = self.nets_[0].batch_size
+        at_once = max(1, batch_size // n_samples)
         # Networks share the draws; the first ones give one more where they do not come out even.
         shares = [
             n_samples // len(self.nets_) + (i < n_samples % len(self.nets_))
@@ -518,7 +523,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
                     n_steps=self.n_steps,
                     sampler=self.sampler,
                     seed=self.seed_ + i,
-                    batch_size=self.batch_size,
+                    batch_size=batch_size,
                 ).eval(),
                 precision=self.precision,
                 batch_size=at_once,

@@ -119,7 +119,7 @@ class _Maestro(PanelEstimator):
         class_weight: Any = None,
         label_smoothing: float = 0.05,
         calibration: str | None = "auto",
-        n_estimators: int = 1,
+        n_estimators: int | str = "auto",
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
         precision: str = "float32",
@@ -140,12 +140,12 @@ class _Maestro(PanelEstimator):
         self.dropout = dropout
         self.balance_weight = balance_weight
         self.patch_length = patch_length
+        self.max_tokens = max_tokens
+        self.patches = patches
         self.statistics = statistics
         self.statistics_dropout = statistics_dropout
-        self.patches = patches
         self.linear = linear
         self.kind_dropout = kind_dropout
-        self.max_tokens = max_tokens
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay

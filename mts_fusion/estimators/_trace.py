@@ -122,6 +122,8 @@ class _Completion(TransformerMixin, BaseEstimator):
 class _Trace(PanelEstimator):
     """Abstract: the parameters of TRACE, its two stages, and the average over completions."""
 
+    _SMALL_ENSEMBLE: ClassVar[int] = 1
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
         "imputer": [HasMethods(["fit", "transform"]), StrOptions({"nearest"}), None],
@@ -164,16 +166,16 @@ class _Trace(PanelEstimator):
         dropout: float = 0.1,
         horizon_seconds: float | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         weight_decay: float = 0.05,
-        batch_size: int = 64,
-        max_epochs: int = 30,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
         patience: int | None = None,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | str = "auto",
         class_weight: Any = None,
         label_smoothing: float = 0.05,
         calibration: str | None = "auto",
-        n_estimators: int = 1,
+        n_estimators: int | str = "auto",
         callbacks: Sequence[Any] | None = None,
         device: str = "auto",
         precision: str = "float32",
