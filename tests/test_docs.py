@@ -1,0 +1,83 @@
+"""The pages of docs/ are true: code runs, files exist, and no public name is left out."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PACKAGES = (
+    "panel",
+    "datasets",
+    "transforms",
+    "estimators",
+    "inspection",
+    "metrics",
+    "nn",
+    "nn.blocks",
+    "nn.networks",
+    "nn.strategies",
+    "training",
+)
+
+
+def _code(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.S | re.M)
+
+
+def _names_in_api(package: str) -> set[str]:
+    """The names in the first column of the table of a package."""
+    sections = re.split(r"^## ", (DOCS / "api.md").read_text(), flags=re.M)
+    section = next(s for s in sections if s.startswith(f"`mts_fusion.{package}`\n"))
+    rows = re.findall(r"^\| (`.*?) \|", section, re.M)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_the_user_guide_runs_from_top_to_bottom() -> None:
+    names: dict[str, object] = {}
+    blocks = _code("user_guide.md")
+    assert len(blocks) >= 10
+    for block in blocks:
+        exec(compile(block, "docs/user_guide.md", "exec"), names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_api_page_names_what_a_package_exports(package: str) -> None:
+    public = set(importlib.import_module(f"mts_fusion.{package}").__all__)
+    assert _names_in_api(package) == public
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    rooms = re.search(r"## Rooms\n\n```\nmts_fusion/\n(.*?)^tests/", text, re.S | re.M)
+    assert rooms is not None
+    room, missing, named = "", [], 0
+    for line in rooms.group(1).splitlines():
+        head = re.match(r"  (\w[\w/]*/)\s", line)
+        room = head.group(1) if head else room
+        for file in re.findall(r"\b_\w+\.py", line):
+            named += 1
+            if not (ROOT / "mts_fusion" / room / file).exists():
+                missing.append(room + file)
+    assert named > 80
+    assert not missing
+
+
+def test_the_architecture_page_leaves_no_file_out() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    left_out = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "mts_fusion").rglob("_*.py")
+        if path.name != "__init__.py" and path.name not in text
+    ]
+    assert not left_out
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert all((page.parent / target).exists() for target in targets)
