@@ -386,7 +386,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _answers(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over the networks."""
-        return np.mean([self._task.link(logits) for logits in self._logits(X)], axis=0)
+        logits = self._logits(X)
+        return self._task.link(self._task.combine(logits))
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
         """What the network saw in each sample.
@@ -571,7 +572,7 @@ class PanelClassifierMixin(ClassifierMixin):
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
         if held_out is not None:
-            logits = np.mean([net.collect(held_out) for net in self.nets_], axis=0)
+            logits = self._task.combine([net.collect(held_out) for net in self.nets_])
             self._task.calibrate(logits, target)
             if self.calibration == "auto" and not self._held_out_subjects:
                 # Held-out samples of subjects that were trained on look easier than new subjects

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch.nn.functional as F
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, logsumexp, softmax
 from torch import Tensor
 
 __all__ = ["Multiclass", "Multilabel", "Regression", "Task"]
@@ -28,6 +29,9 @@ class Task(Protocol):
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
+
+    def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """Outputs ``(n, n_outputs)`` of several networks as those of one."""
 
     def link(self, prediction: np.ndarray) -> np.ndarray:
         """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y."""
@@ -76,6 +80,11 @@ class Multiclass:
             prediction.float(), y, reduction="none", label_smoothing=self.label_smoothing
         )
         return (each * weight).mean()
+
+    def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """The logarithm of the mean probability: a temperature then changes no answer."""
+        logs = [log_softmax(one.astype(np.float64), axis=1) for one in predictions]
+        return logs[0] if len(logs) == 1 else logsumexp(logs, axis=0) - np.log(len(logs))
 
     def link(self, prediction: np.ndarray) -> np.ndarray:
         """Probabilities ``(n, K)``."""
@@ -140,6 +149,10 @@ class Multilabel:
         each = F.binary_cross_entropy_with_logits(prediction.float(), y, reduction="none")
         return (each.mean(1) * weight).mean()
 
+    def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean logit of each label."""
+        return np.mean(predictions, axis=0)
+
     def link(self, prediction: np.ndarray) -> np.ndarray:
         """Probabilities ``(n, n_outputs)``, each label for itself."""
         return expit(prediction.astype(np.float64))
@@ -180,6 +193,10 @@ class Regression:
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean squared error."""
         return ((prediction.float() - y).square().mean(1) * weight).mean()
+
+    def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean."""
+        return np.mean(predictions, axis=0)
 
     def link(self, prediction: np.ndarray) -> np.ndarray:
         """Predictions in the unit of y, ``(n, n_outputs)``."""

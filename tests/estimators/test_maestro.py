@@ -104,7 +104,7 @@ def test_values_behind_a_silent_sensor_change_no_bit(X, y):
 
 
 def test_explain_gives_budgets_that_leave_out_the_silent(X, y):
-    record = _clf().fit(X, y).explain(X)
+    record = _clf(patches=True).fit(X, y).explain(X)
 
     budget = record["budget"]
     assert budget.shape == (48, 2)

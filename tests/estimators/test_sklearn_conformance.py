@@ -13,7 +13,13 @@ from mts_fusion.estimators import (
 from mts_fusion.transforms import PanelImputer
 
 # One batch of 16 at a time, few epochs, a high rate: enough for the blobs of check_*_train.
-TRAINING = {"lr": 3e-2, "batch_size": 16, "device": "cpu", "random_state": 0}
+TRAINING = {
+    "lr": 3e-2,
+    "batch_size": 16,
+    "n_estimators": 1,
+    "device": "cpu",
+    "random_state": 0,
+}
 MAESTRO = {
     "d_model": 8,
     "n_heads": 2,
@@ -42,8 +48,8 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "batches are drawn 
 @pytest.mark.parametrize(
     ("estimator", "n_checks"),
     [
-        (MaestroClassifier(max_epochs=3, **MAESTRO), 60),
-        (MaestroRegressor(max_epochs=8, **MAESTRO), 54),
+        (MaestroClassifier(max_epochs=5, **MAESTRO), 60),
+        (MaestroRegressor(max_epochs=15, **MAESTRO), 54),
         pytest.param(
             TraceClassifier(max_epochs=20, **TRACE), 60, marks=[pytest.mark.slow], id="trace"
         ),

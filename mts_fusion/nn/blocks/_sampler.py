@@ -48,8 +48,8 @@ def solver_steps(schedule: NoiseSchedule, n_steps: int, spacing: str = "time") -
 
     Examples
     --------
-    >>> solver_steps(NoiseSchedule("quad", 50), 5)
-    [49, 37, 24, 12, 0]
+    >>> solver_steps(NoiseSchedule("quad", 50), 4)
+    [49, 33, 16, 0]
     """
     last = schedule.n_steps - 1
     if not 1 <= n_steps <= last + 1:

@@ -26,6 +26,9 @@ _N_LINEAR_BANDS = 4
 # shape statistics of a resting sensor are those of its noise.
 _FLOOR = 0.05
 
+# A series of so few timepoints is its own best summary: its values stand beside the statistics.
+_SHORT = 16
+
 # Correlations between channels grow with the square of C; above this many they are left out.
 _MAX_CORRELATED = 24
 
@@ -82,7 +85,13 @@ class StatisticTokens(nn.Module):
     def _raw(self, m: int, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Tensor:
         if self.schema.modalities[m].vocabulary is not None:
             x = self.get_buffer(f"symbols_{m}")[x]
-        return channel_statistics(x, seen, self.get_buffer(f"bands_{m}"), times)
+        found = channel_statistics(x, seen, self.get_buffer(f"bands_{m}"), times)
+        n_timepoints = self.schema.modalities[m].n_timepoints
+        if n_timepoints > _SHORT:
+            return found
+        points = torch.where(seen, x, torch.nan)[:, :n_timepoints]  # padding, if any, is cut
+        missing = n_timepoints - points.shape[1]
+        return torch.cat([found, F.pad(points, (0, 0, 0, missing), value=torch.nan).flatten(1)], 1)
 
     def featurize(
         self,
