@@ -1,11 +1,14 @@
 """Estimators in the manner of scikit-learn: fit, predict, explain."""
 
 from ._diffusion import ConditionalDiffusionImputer
+from ._fusion import FusionClassifier, FusionRegressor
 from ._maestro import MaestroClassifier, MaestroRegressor
 from ._trace import TraceClassifier, TraceRegressor
 
 __all__ = [
     "ConditionalDiffusionImputer",
+    "FusionClassifier",
+    "FusionRegressor",
     "MaestroClassifier",
     "MaestroRegressor",
     "TraceClassifier",

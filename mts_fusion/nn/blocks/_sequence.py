@@ -186,6 +186,9 @@ class HydraEncoder(Encoder):
         """Features before standardisation; NaN where one rests on nothing."""
         with torch.no_grad():
             convolved = self.hydra.featurize(values, observed)
+            if times is None:
+                place = torch.arange(values.shape[1], dtype=torch.float32, device=values.device)
+                times = place.expand(values.shape[0], -1)
             (statistics,) = self.statistics.featurize([values], [observed], [times])
             return torch.cat([convolved, statistics], 1)
 

@@ -43,17 +43,23 @@ class FusionNet(nn.Module):
         wherever there is attention.
     n_heads : int, default=4
         Heads of the attention.
-    modality_dropout : float, default=0.3
-        Rate at which a modality of a sample is hidden in training. It is the buffer
-        ``modality_dropout.p``, which a schedule may set.
+    modality_dropout : float, default=0.6
+        Each sample hides its modalities in training at a rate of its own, even between 0 and this.
+        It is the buffer ``modality_dropout.p``, which a schedule may set.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
-    encoder_params : dict of str to Any or None, default=None
-        More parameters of all encoders, such as ``{"pooled": True}`` for ``"hydra"``.
+    feature_dropout : float, default=0.5
+        Dropout on the features of ``"hydra"``.
+    n_groups : int, default=64
+        Groups of random convolutions of ``"hydra"``, even; there are ``16 * n_groups`` features a
+        dilation.
+    pooled : bool, default=False
+        Whether ``"hydra"`` has MultiRocket's statistics too: three times as many features.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
-    seed : int, default=0
-        Seed of the random convolutions of ``"hydra"``; each modality has its own.
+    seed : int or None, default=None
+        Seed of the random convolutions of ``"hydra"``, other ones for each modality. None draws
+        it, as the first weights are drawn.
 
     Raises
     ------
@@ -95,24 +101,29 @@ class FusionNet(nn.Module):
         encoder: str | Mapping[str, str] = "hydra",
         d_model: int = 64,
         n_heads: int = 4,
-        modality_dropout: float = 0.3,
+        modality_dropout: float = 0.6,
         dropout: float = 0.1,
-        encoder_params: Mapping[str, Any] | None = None,
+        feature_dropout: float = 0.5,
+        n_groups: int = 64,
+        pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.schema = schema
         self.n_outputs = n_outputs
         self.strategy = strategy
-        self.modality_dropout = ModalityDropout(modality_dropout)
+        self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
         self.encoders = nn.ModuleList()
+        if seed is None:
+            seed = int(torch.randint(2**31, ()))
         for m, (modality, name) in enumerate(zip(schema, _names(schema, encoder), strict=True)):
-            parameters = {"dropout": dropout, **(encoder_params or {})}
+            parameters: dict[str, Any] = {"dropout": dropout}
             if name == "hydra":
-                parameters.setdefault("seed", seed + m)
+                parameters |= {"feature_dropout": feature_dropout, "n_groups": n_groups}
+                parameters |= {"pooled": pooled, "seed": seed + m}
             elif name == "transformer":
-                parameters.setdefault("n_heads", n_heads)
+                parameters["n_heads"] = n_heads
             self.encoders.append(ENCODERS[name](modality, d_model, **parameters))
         cls: Any = get_strategy(strategy)
         self.fusion: Fusion = cls(

@@ -1,0 +1,220 @@
+"""FusionClassifier and FusionRegressor: every way of fusing as scikit-learn estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from mts_fusion.nn import FusionNet
+from mts_fusion.panel import Schema
+from mts_fusion.training import Multiclass
+
+from ._base import PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+
+__all__ = ["FusionClassifier", "FusionRegressor"]
+
+_PARAMETERS = f"""strategy : str, default="hybrid"
+        How the modalities are fused. ``"early"``: one network over all embeddings. ``"late"``:
+        learned average of what each says. ``"hybrid"``: what each says, and attention between
+        them. ``"uncertainty"``: average weighted by how sure each is. ``"tensor"``,
+        ``"low_rank"``: products of modalities. ``"mag"``: one modality shifted by the others.
+        ``"mult"``: attention between their tokens. Or a name given to
+        ``mts_fusion.nn.register_strategy``.
+    encoder : str or dict of str to str, default="hydra"
+        What makes an embedding of each modality: ``"hydra"`` (fixed random convolutions and
+        statistics, computed once), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict
+        names the encoders of some modalities; the others have ``"hydra"``.
+    d_model : int, default=64
+        Width of the embeddings.
+    n_heads : int, default=4
+        Heads of the attention; divides ``d_model`` where there is attention.
+    modality_dropout : float, default=0.6
+        Each sample hides its modalities in training at a rate of its own, drawn between 0 and
+        this; full after a quarter of the epochs. 0 trains on what is there: then a sensor that
+        fails later is a surprise.
+    dropout : float, default=0.1
+        Dropout in encoders and strategy.
+    feature_dropout : float, default=0.5
+        Share of the features of ``"hydra"`` hidden in training.
+    n_groups : int, default=64
+        Groups of random convolutions of ``"hydra"``, even. Time and memory grow linearly.
+    pooled : bool, default=False
+        Whether ``"hydra"`` has the pooled statistics of MultiRocket [2]_ too.
+    strategy_params : dict or None, default=None
+        More parameters of the strategy, such as ``{{"rank": 8}}`` for ``"low_rank"``.
+    {TRAINING_PARAMETERS}"""
+
+
+class _Fusion(PanelEstimator):
+    """Abstract: the parameters of fusion, and its network."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **PanelEstimator._parameter_constraints,
+        "strategy": [str],
+        "encoder": [str, dict],
+        "d_model": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "feature_dropout": [Interval(Real, 0, 1, closed="left")],
+        "n_groups": [Interval(Integral, 2, None, closed="left")],
+        "pooled": ["boolean"],
+        "strategy_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        strategy: str = "hybrid",
+        encoder: str | Mapping[str, str] = "hydra",
+        d_model: int = 64,
+        n_heads: int = 4,
+        modality_dropout: float = 0.6,
+        dropout: float = 0.1,
+        feature_dropout: float = 0.5,
+        n_groups: int = 64,
+        pooled: bool = False,
+        strategy_params: Mapping[str, Any] | None = None,
+        optimizer: str | Callable[..., Any] = "adamw",
+        lr: float = 2e-3,
+        weight_decay: float = 0.05,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        patience: int | None = None,
+        validation_fraction: float | str = "auto",
+        class_weight: Any = None,
+        label_smoothing: float = 0.05,
+        calibration: str | None = "auto",
+        n_estimators: int | str = "auto",
+        callbacks: Sequence[Any] | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+        warm_start: bool = False,
+        net_params: Mapping[str, Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.strategy = strategy
+        self.encoder = encoder
+        self.d_model = d_model
+        self.n_heads = n_heads
+        self.modality_dropout = modality_dropout
+        self.dropout = dropout
+        self.feature_dropout = feature_dropout
+        self.n_groups = n_groups
+        self.pooled = pooled
+        self.strategy_params = strategy_params
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.calibration = calibration
+        self.n_estimators = n_estimators
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.warm_start = warm_start
+        self.net_params = net_params
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _make_module(self, schema: Schema, n_outputs: int) -> FusionNet:
+        strategy_params = dict(self.strategy_params or {})
+        if self.strategy == "uncertainty" and not isinstance(self._task, Multiclass):
+            # The entropy of a softmax says nothing of numbers, or of labels that exclude no other.
+            strategy_params.setdefault("learnt", True)
+        return FusionNet(
+            schema,
+            n_outputs,
+            strategy=self.strategy,
+            encoder=self.encoder,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            modality_dropout=self.modality_dropout,
+            dropout=self.dropout,
+            feature_dropout=self.feature_dropout,
+            n_groups=self.n_groups,
+            pooled=self.pooled,
+            strategy_params=strategy_params,
+        )
+
+
+class FusionClassifier(PanelClassifierMixin, _Fusion):
+    __doc__ = f"""Classifier of multimodal time series whose sensors fail: every way of fusing them.
+
+    Each modality, with its own length and rate, becomes an embedding; those that are there are
+    fused. By default the embeddings are of fixed random convolutions [1]_, so that a fit takes
+    seconds, and nothing has to be filled in.
+
+    Parameters
+    ----------
+    {_PARAMETERS}
+
+    Attributes
+    ----------
+    {CLASSIFIER_ATTRIBUTES}
+
+    Notes
+    -----
+    ``explain(X)`` gives, by strategy, ``weight (n, M)``, the share of each modality;
+    ``modality_logits (n, M, n_classes)``, what each says alone; ``uncertainty (n, M)``; and
+    ``attention (n, M, M)``.
+
+    References
+    ----------
+    .. [1] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+
+    Examples
+    --------
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> X, y = make_panel_classification(n_samples=60, random_state=0)
+    >>> clf = FusionClassifier(n_groups=8, d_model=16, max_epochs=2, random_state=0).fit(X, y)
+    >>> clf.predict_proba(X[:5]).shape
+    (5, 3)
+    """
+
+
+class FusionRegressor(PanelRegressorMixin, _Fusion):
+    __doc__ = f"""Regressor of multimodal time series whose sensors fail: every way of fusing them.
+
+    As :class:`FusionClassifier`, for one or several numbers a sample.
+
+    Parameters
+    ----------
+    {_PARAMETERS}
+
+    Attributes
+    ----------
+    {REGRESSOR_ATTRIBUTES}
+
+    References
+    ----------
+    .. [1] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+
+    Examples
+    --------
+    >>> from mts_fusion.datasets import make_panel_regression
+    >>> X, y = make_panel_regression(n_samples=60, random_state=0)
+    >>> reg = FusionRegressor(n_groups=8, d_model=16, max_epochs=2, random_state=0).fit(X, y)
+    >>> reg.predict(X[:5]).shape
+    (5,)
+    """

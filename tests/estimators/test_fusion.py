@@ -1,0 +1,79 @@
+"""FusionClassifier and FusionRegressor: strategies and encoders by name, and what they explain."""
+
+import numpy as np
+import pytest
+
+from mts_fusion.datasets import make_panel_classification, make_panel_regression
+from mts_fusion.estimators import FusionClassifier, FusionRegressor
+from mts_fusion.nn import STRATEGIES
+from mts_fusion.transforms import SAXTokenizer
+
+SMALL = {"d_model": 8, "n_heads": 2, "n_groups": 4, "max_epochs": 2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_panel_classification(n_samples=40, missing_fraction=0.2, random_state=0)
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_every_strategy_fits_and_explains(strategy, data):
+    X, y = data
+    clf = FusionClassifier(strategy=strategy, **SMALL).fit(X, y)
+    np.testing.assert_allclose(clf.predict_proba(X).sum(1), 1, rtol=1e-5)
+    record = clf.explain(X[:5])
+    np.testing.assert_array_equal(record["available"], X[:5].available)
+    if "weight" in record:
+        np.testing.assert_allclose(record["weight"].sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["lstm", "gru", "cnn", "transformer"])
+def test_every_encoder_fits(encoder, data):
+    X, y = data
+    names = X.schema.names
+    clf = FusionClassifier(encoder={names[0]: encoder}, **SMALL).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_symbols_go_in_as_values_do(data):
+    X, y = data
+    tokens = SAXTokenizer(alphabet_size=5).fit_transform(X)
+    assert np.isfinite(FusionClassifier(**SMALL).fit(tokens, y).predict_proba(tokens)).all()
+
+
+def test_numbers_and_labels_have_a_learnt_uncertainty():
+    X, y = make_panel_regression(n_samples=40, random_state=0)
+    reg = FusionRegressor(strategy="uncertainty", **SMALL).fit(X, np.c_[y, -y])
+    assert reg.nets_[0].module_.fusion.doubt is not None
+    labels = np.c_[y > np.median(y), y > y.mean() + 1].astype(int)
+    clf = FusionClassifier(strategy="uncertainty", **SMALL).fit(X, labels)
+    assert clf.nets_[0].module_.fusion.doubt is not None
+    assert reg.predict(X).shape == (40, 2)
+
+
+def test_an_absent_sensor_has_no_weight(data):
+    X, y = data
+    clf = FusionClassifier(strategy="late", **SMALL).fit(X, y)
+    first = X.schema.names[0]
+    silent = X.replace(values={**X.values, first: np.full_like(X.values[first], np.nan)})
+    assert not clf.explain(silent)["weight"][:, 0].any()
+
+
+def test_unknown_names_list_the_known_ones(data):
+    with pytest.raises(ValueError, match="No strategy 'magic'; there are"):
+        FusionClassifier(strategy="magic", **SMALL).fit(*data)
+    with pytest.raises(ValueError, match="No encoder 'resnet' for modality"):
+        FusionClassifier(encoder="resnet", **SMALL).fit(*data)
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "late"])
+def test_it_learns_and_holds_when_a_sensor_fails(strategy):
+    X, y = make_panel_classification(n_samples=160, random_state=0)
+    clf = FusionClassifier(
+        strategy=strategy, d_model=16, n_groups=8, max_epochs=15, random_state=0
+    ).fit(X[:120], y[:120])
+    assert clf.score(X[120:], y[120:]) > 0.8
+    name = X.schema.names[0]
+    held = X[120:]
+    silent = held.replace(values={**held.values, name: np.full_like(held.values[name], np.nan)})
+    assert clf.score(silent, y[120:]) > 0.5
