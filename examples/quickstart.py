@@ -43,7 +43,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", choices=["basic_motions", "dsads"], default="basic_motions")
     parser.add_argument("--data-home", help="folder with the publisher's files of DSADS")
-    parser.add_argument("--figure", type=Path, default=Path("quickstart.png"))
+    parser.add_argument("--figure", type=Path, default=Path(__file__).with_suffix(".png"))
     options = parser.parse_args()
 
     X_train, y_train, X_test, y_test, split = load(options.dataset, options.data_home)

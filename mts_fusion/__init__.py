@@ -42,6 +42,8 @@ _FIRST_NAMES = {
     ),
     "estimators": (
         "ConditionalDiffusionImputer",
+        "FusionClassifier",
+        "FusionRegressor",
         "MaestroClassifier",
         "MaestroRegressor",
         "TraceClassifier",

@@ -509,7 +509,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     def _draw(self, panel: Panel, n_samples: int) -> Iterator[tuple[int, np.ndarray]]:
         """First row and draws ``(S, rows, entries)``, for a few rows at a time."""
         batch_size = self.nets_[0].batch_size
-        at_once = max(1, batch_size // n_samples)
+        at_once = max(16, batch_size // n_samples)  # PanelNet fills up to 16 rows anyway
         # Networks share the draws; the first ones give one more where they do not come out even.
         shares = [
             n_samples // len(self.nets_) + (i < n_samples % len(self.nets_))

@@ -18,6 +18,8 @@ from mts_fusion import estimators, transforms
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
     ConditionalDiffusionImputer,
+    FusionClassifier,
+    FusionRegressor,
     MaestroClassifier,
     MaestroRegressor,
     TraceClassifier,
@@ -36,10 +38,13 @@ from mts_fusion.transforms import (
 TRAINING = {"max_epochs": 1, "device": "cpu", "random_state": 0}
 MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
 TRACE = {"d_model": 8, "d_time": 8, "n_reference": 4, "n_heads": 2, "n_layers": 1, "d_hidden": 8}
+FUSION = {"d_model": 8, "n_heads": 2, "n_groups": 4}
 DIFFUSION = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_encoder_layers": 1, "n_samples": 2}
 
 # A tiny one of each, and a parameter of it with two values to search over.
 ALL = {
+    FusionClassifier: (FusionClassifier(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
+    FusionRegressor: (FusionRegressor(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
     MaestroClassifier: (MaestroClassifier(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
     MaestroRegressor: (MaestroRegressor(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
     TraceClassifier: (TraceClassifier(**TRACE, **TRAINING), {"n_layers": [0, 1]}),
