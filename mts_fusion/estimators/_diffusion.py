@@ -103,7 +103,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         ``max_epochs="auto"`` is 30 passes, and at least 300 steps. ``batch_size`` also bounds the
         samples that are drawn at once.
     n_estimators : int or "auto", default="auto"
-        ``"auto"`` is 1. Networks trained from different first weights; each gives its share of the samples.
+        ``"auto"`` is 1. Networks trained from different first weights; each gives its share of
+        the samples.
     callbacks, device, precision, warm_start, net_params, random_state, verbose
         As for :class:`MaestroClassifier`.
 

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mts_fusion.nn.blocks import set_generator
-from mts_fusion.nn.blocks._sequence import ENCODERS
 from mts_fusion.nn.networks._fusion import FusionNet
 from mts_fusion.nn.strategies import STRATEGIES, Fusion, FusionOutput
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
