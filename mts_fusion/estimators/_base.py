@@ -86,10 +86,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     nets_: list[PanelNet]
     _task: Any
 
-    # "auto": at least so many epochs and steps; so many networks where samples are few.
+    # "auto": at least so many epochs and steps; so many networks.
     _MIN_EPOCHS: ClassVar[int] = 12
     _MIN_STEPS: ClassVar[int] = 600
-    _SMALL_ENSEMBLE: ClassVar[int] = 3
+    _N_ESTIMATORS: ClassVar[int] = 3
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
@@ -115,8 +115,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # What a method says
 
     @abstractmethod
-    def _make_module(self, schema: Schema, n_outputs: int) -> Any:
-        """Its network, from explicit arguments."""
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Any:
+        """Its network, from explicit arguments; the first of an ensemble is member 0."""
 
     @abstractmethod
     def _make_task(self, y: np.ndarray) -> Task:
@@ -163,7 +163,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         n_estimators = self.n_estimators
         if n_estimators == "auto":
-            n_estimators = self._SMALL_ENSEMBLE if len(panel) < MANY_SAMPLES else 1
+            n_estimators = self._N_ESTIMATORS
         seeds = random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1)
         if continues:
             _check_continues(self._task, y)
@@ -185,8 +185,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             has_validation = held_out is not None
             self.n_training_ = len(training)
             nets = [
-                self._make_net(panel.schema, int(seed), len(training), has_validation)
-                for seed in seeds[:-1]
+                self._make_net(panel.schema, member, int(seed), len(training), has_validation)
+                for member, seed in enumerate(seeds[:-1])
             ]
         else:
             nets = self.nets_
@@ -223,10 +223,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         return batch_size, max(self._MIN_EPOCHS, math.ceil(self._MIN_STEPS / n_batches))
 
     def _make_net(
-        self, schema: Schema, seed: int, n_training: int, has_validation: bool
+        self, schema: Schema, member: int, seed: int, n_training: int, has_validation: bool
     ) -> PanelNet:
         with seeded(seed):
-            module = self._make_module(schema, self._task.n_outputs)
+            module = self._make_module(schema, self._task.n_outputs, member)
         batch_size, max_epochs = self._plan(n_training)
         n_steps = max_epochs * math.ceil(n_training / batch_size)
         curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))

@@ -161,7 +161,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     _MIN_EPOCHS: ClassVar[int] = 30
     _MIN_STEPS: ClassVar[int] = 300
-    _SMALL_ENSEMBLE: ClassVar[int] = 1
+    _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
@@ -322,7 +322,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     def _make_task(self, y: np.ndarray) -> Any:
         return _OwnLoss()
 
-    def _make_module(self, schema: Schema, n_outputs: int) -> ConditionalDiffusion:
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> ConditionalDiffusion:
         return ConditionalDiffusion(
             schema,
             n_outputs,

@@ -33,8 +33,8 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         without the missing sensors of the training, and fails without them; ``"auto"`` does so
         where there are any; None leaves the probabilities alone. Regressors ignore it.
     n_estimators : int or "auto", default="auto"
-        Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3
-        below 1,500 samples, where training takes seconds; 1 from there, and always 1 for Trace.
+        Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3 for
+        Maestro, 1 for the other methods.
     callbacks : list of skorch.callbacks.Callback or None, default=None
         More callbacks for the training loop.
     device : str, default="auto"

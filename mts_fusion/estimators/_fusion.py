@@ -52,6 +52,8 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
 class _Fusion(PanelEstimator):
     """Abstract: the parameters of fusion, and its network."""
 
+    _N_ESTIMATORS: ClassVar[int] = 1
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
         "strategy": [str],
@@ -127,7 +129,7 @@ class _Fusion(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_module(self, schema: Schema, n_outputs: int) -> FusionNet:
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> FusionNet:
         strategy_params = dict(self.strategy_params or {})
         if self.strategy == "uncertainty" and not isinstance(self._task, Multiclass):
             # The entropy of a softmax says nothing of numbers, or of labels that exclude no other.

@@ -47,8 +47,9 @@ _PARAMETERS = f"""d_model : int, default=64
         Tokens of a modality whose ``patch_length`` is not given.
     patches : bool or "auto", default="auto"
         Whether there are tokens learnt from patches of each modality, on which the attention
-        budget is spent. ``"auto"``: from 1,500 training samples on, or where ``attention_budget``
-        is given; with fewer samples they learn by heart, and statistics alone do better.
+        budget is spent. ``"auto"``: in the first of the networks from 1,500 training samples on,
+        or where ``attention_budget`` is given. The other networks, and all where samples are fewer
+        and patches would be learnt by heart, take statistics alone.
     statistics : bool, default=True
         Whether one more token a modality carries statistics of its channels: level, spread,
         quantiles, spectrum, autocorrelation, correlations.
@@ -165,14 +166,11 @@ class _Maestro(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_module(self, schema: Schema, n_outputs: int) -> Maestro:
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Maestro:
         patches = self.patches
         if patches == "auto":
-            patches = (
-                self.n_training_ >= MANY_SAMPLES
-                or self.attention_budget != "learnt"
-                or not self.statistics
-            )
+            wanted = self.n_training_ >= MANY_SAMPLES or self.attention_budget != "learnt"
+            patches = (wanted and member == 0) or not self.statistics
         return Maestro(
             schema,
             n_outputs,

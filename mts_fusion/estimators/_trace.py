@@ -122,7 +122,7 @@ class _Completion(TransformerMixin, BaseEstimator):
 class _Trace(PanelEstimator):
     """Abstract: the parameters of TRACE, its two stages, and the average over completions."""
 
-    _SMALL_ENSEMBLE: ClassVar[int] = 1
+    _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
@@ -229,7 +229,7 @@ class _Trace(PanelEstimator):
             )
         return _Completion(imputer, self.n_imputations)
 
-    def _make_module(self, schema: Schema, n_outputs: int) -> Trace:
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Trace:
         return Trace(
             schema,
             n_outputs,

@@ -121,8 +121,8 @@ class Maestro(nn.Module):
     Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
     heads, rows sum to 1 where the modality is available and are 0 elsewhere; of the last layer
-    ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its tokens ``available
-    (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
+    ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its
+    tokens ``available (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
 
     References
     ----------
