@@ -46,6 +46,13 @@ def _fusemoe(*, seed: int, quick: bool) -> Any:
     return TraceClassifier(imputer=None, random_state=seed, **short)
 
 
+def _fusion(*, seed: int, quick: bool) -> Any:
+    from ..estimators import FusionClassifier
+
+    short: dict[str, Any] = {"max_epochs": 2, "n_groups": 8} if quick else {}
+    return FusionClassifier(random_state=seed, verbose=0, **short)
+
+
 def _extra_trees(*, seed: int, quick: bool) -> Any:
     trees = ExtraTreesClassifier(50 if quick else 200, random_state=seed, n_jobs=-1)
     return make_pipeline(PanelSummarizer(), trees)
@@ -62,6 +69,7 @@ CLASSIFIERS: dict[str, Method] = {
     "Maestro, SAX": Method(_maestro_sax),
     "Trace": Method(_trace),
     "FuseMoE": Method(_fusemoe),
+    "Fusion, hybrid, hydra": Method(_fusion),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_peer=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_peer=True),

@@ -28,6 +28,7 @@ Row = dict[str, Any]
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "field": "_field",
+    "fusion": "_fusion",
     "pamap2": "_pamap2",
     "trace-synthetic": "_trace_synthetic",
     "physionet2012-imputation": "_physionet2012_imputation",

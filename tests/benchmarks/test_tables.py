@@ -5,7 +5,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
-from mts_fusion.benchmarks import _dsads
+from mts_fusion.benchmarks import _dsads, _fusion
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._data import load_data
 from mts_fusion.benchmarks._protocol import Method
@@ -58,6 +58,19 @@ def test_a_shortened_table_says_so(home, tiny_methods, capsys):
     command = ["dsads", "--data-home", str(home), "--quick", "--in-process"]
     assert main([*command, "--methods", "Maestro"]) == 0
     assert "SHORTENED" in capsys.readouterr().out
+
+
+def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
+    def make(seed, quick):
+        return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
+
+    names = ["late, hydra", "late, hydra, no temperature", "ExtraTrees on summaries"]
+    monkeypatch.setattr(_fusion, "_methods", lambda: {name: Method(make) for name in names})
+    assert main(["fusion", "--data-home", str(home), "--in-process"]) == 0
+    text = capsys.readouterr().out
+    assert "| late, hydra, no temperature" in text
+    assert "Must: the best strategy" in text
+    assert "Must at p = 0.4: ECE 0.05" in text
 
 
 def test_data_that_are_not_there_are_an_error_without_traceback(tmp_path, capsys, monkeypatch):
