@@ -8,7 +8,9 @@ what stood in a gap of the accelerometer, and what the accelerometer would have 
 silent all the time and only the other two sensors spoke.
 
 The answer is a set of samples. Where the other sensors settle the matter the samples agree; where
-they do not, the band widens. Run ``python examples/plot_imputation.py``.
+they do not, the band widens. The training is kept to a minute here and is far from converged: the
+printed errors, beside those of the nearest value, say how far it got. Run
+``python examples/plot_imputation.py``.
 """
 
 from __future__ import annotations
