@@ -9,11 +9,8 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import entr, logit
 from sklearn.base import (
     BaseEstimator,
-    ClassifierMixin,
-    RegressorMixin,
     clone,
     is_classifier,
 )
@@ -24,7 +21,6 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import Tags, check_array, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -42,10 +38,8 @@ from mts_fusion.training import (
     EpochProgress,
     ModalityCurriculum,
     Multiclass,
-    Multilabel,
     PanelDataset,
     PanelNet,
-    Regression,
     StopOnNaN,
     Task,
     WeightAverage,
@@ -54,7 +48,7 @@ from mts_fusion.training import (
 )
 from mts_fusion.transforms import PanelScaler
 
-__all__ = ["PanelClassifierMixin", "PanelEstimator", "PanelRegressorMixin"]
+__all__ = ["MANY_SAMPLES", "PanelEstimator"]
 
 MANY_SAMPLES, SMALL_BATCH, LARGE_BATCH = 1500, 32, 128
 """``batch_size="auto"``: small batches below that many training samples, large ones from there."""
@@ -417,213 +411,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         tags.input_tags.allow_nan = True
         tags.target_tags.multi_output = True
         return tags
-
-
-class PanelClassifierMixin(ClassifierMixin):
-    """Abstract: classes, or any number of labels, of each sample."""
-
-    _task: Any
-
-    def _make_task(self, y: np.ndarray) -> Task:
-        check_classification_targets(y)
-        if type_of_target(y) == "multilabel-indicator":
-            self.classes_ = np.arange(y.shape[1])
-            return Multilabel(y.shape[1])
-        if y.ndim > 1:
-            raise ValueError(
-                f"y has shape {y.shape} with more than two values a column; classes (n,) or "
-                "labels (n, n_labels) of 0 and 1 are wanted. Fit one classifier a column."
-            )
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
-                f"{self.classes_.tolist()[0]!r}."
-            )
-        return Multiclass(self.classes_, label_smoothing=self.label_smoothing)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        array of shape (n,) or (n, n_labels)
-            Classes as in y, or 0 and 1 for each label.
-
-        Raises
-        ------
-        ValueError
-            If X has another schema than in ``fit``.
-        """
-        answers = self._answers(X)
-        return self._task.decode(answers)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        array of shape (n, n_classes) or (n, n_labels)
-            Rows sum to 1, in the order of ``classes_``; for labels, each is for itself.
-
-        Raises
-        ------
-        ValueError
-            If X has another schema than in ``fit``.
-        """
-        return self._answers(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Log odds of each class.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        array of shape (n,), (n, n_classes) or (n, n_labels)
-            Log probabilities of the classes; log odds of the second of two classes; log odds
-            of each label.
-
-        Raises
-        ------
-        ValueError
-            If X has another schema than in ``fit``.
-        """
-        p = np.clip(self._answers(X), 1e-300, 1.0)
-        if isinstance(self._task, Multilabel):
-            return logit(np.clip(p, 1e-15, 1 - 1e-15))
-        scores = np.log(p)
-        return scores[:, 1] - scores[:, 0] if p.shape[1] == 2 else scores
-
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
-        """The entropy of the prediction, split into noise of the data and doubt of the network.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        n_samples : int, default=20
-            Networks drawn by dropout [1]_; with ``n_estimators > 1`` the trained ones are taken.
-
-        Returns
-        -------
-        dict of str to array of shape (n,)
-            In nats: ``total``, the entropy of the mean probability; ``aleatoric``, the mean
-            entropy; ``epistemic``, their difference, the mutual information.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
-
-        References
-        ----------
-        .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
-           https://arxiv.org/abs/1506.02142
-        """
-        if n_samples < 2:
-            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
-        dataset = self._dataset(X)
-        if len(self.nets_) > 1:
-            logits = np.stack([net.collect(dataset) for net in self.nets_])
-        else:
-            logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
-        p = np.stack([self._task.link(one) for one in logits])  # (S, n, K)
-        total = self._entropy(p.mean(0))
-        aleatoric = self._entropy(p).mean(0)
-        return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
-
-    def _entropy(self, p: np.ndarray) -> np.ndarray:
-        if isinstance(self._task, Multilabel):
-            p = np.stack([p, 1 - p], axis=-1)
-            return entr(p).sum(-1).mean(-1)
-        return entr(p).sum(-1)
-
-    def _calibrate(self, held_out: PanelDataset | None, target: np.ndarray) -> None:
-        demanded = self.calibration == "temperature"
-        if self.calibration is None:
-            return
-        if not isinstance(self._task, Multiclass):
-            if demanded:
-                raise ValueError(
-                    "calibration='temperature' is for one class a sample, but y holds labels. "
-                    "Set calibration=None."
-                )
-            return
-        n_absent = self._task.n_outputs - len(np.unique(target))
-        if demanded and (held_out is None or n_absent):
-            what = "is empty" if held_out is None else f"lacks {n_absent} of the classes"
-            raise ValueError(
-                f"calibration='temperature' needs held-out samples of every class, but the inner "
-                f"validation split (validation_fraction={self.validation_fraction}) {what}. "
-                "Raise validation_fraction, give more samples, or set calibration='auto'."
-            )
-        if held_out is not None:
-            logits = self._task.combine([net.collect(held_out) for net in self.nets_])
-            self._task.calibrate(logits, target)
-            if self.calibration == "auto" and not self._held_out_subjects:
-                # Held-out samples of subjects that were trained on look easier than new subjects
-                # are: the temperature may soften the probabilities, never sharpen them.
-                self._task.temperature = max(1.0, self._task.temperature)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = False
-        return tags
-
-
-class PanelRegressorMixin(RegressorMixin):
-    """Abstract: one or several numbers of each sample."""
-
-    _task: Any
-
-    def _make_task(self, y: np.ndarray) -> Task:
-        if y.dtype.kind in "fiub":
-            return Regression(y)
-        try:
-            if y.dtype == object:
-                return Regression(y.astype(np.float64))
-        except (TypeError, ValueError):
-            pass
-        raise ValueError(
-            f"y holds {y.dtype} values; numbers are wanted. Encode it as numbers, or take a "
-            "classifier."
-        )
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The number, or numbers, of each sample.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        array of shape (n,) or (n, n_outputs)
-            In the unit of y.
-
-        Raises
-        ------
-        ValueError
-            If X has another schema than in ``fit``.
-        """
-        answers = self._answers(X)
-        return self._task.decode(answers)
 
 
 def _as_table(X: Any, panel: Panel) -> Any:

@@ -12,8 +12,9 @@ from mts_fusion.nn import FusionNet
 from mts_fusion.panel import Schema
 from mts_fusion.training import Multiclass
 
-from ._base import PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._base import PanelEstimator
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 

@@ -11,8 +11,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from mts_fusion.nn import Maestro
 from mts_fusion.panel import Schema
 
-from ._base import MANY_SAMPLES, PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._base import MANY_SAMPLES, PanelEstimator
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
 

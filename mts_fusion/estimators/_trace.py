@@ -16,8 +16,9 @@ from mts_fusion.panel import Panel, Schema, as_panel
 from mts_fusion.training import PanelDataset
 from mts_fusion.transforms import PanelImputer, PanelScaler
 
-from ._base import PanelClassifierMixin, PanelEstimator, PanelRegressorMixin
+from ._base import PanelEstimator
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
 
