@@ -28,7 +28,7 @@ def load(name, data_home):
     if name == "dsads":
         data = fetch_dsads(data_home=data_home)
         test = np.isin(data.groups, np.unique(data.groups)[-2:])
-        X, y = data.data, data.target_names[data.target]
+        X, y = data.data, np.asarray(data.target_names)[data.target]
         return X[~test], y[~test], X[test], y[test], "two subjects held out"
     parts = []
     for split in ("train", "test"):
