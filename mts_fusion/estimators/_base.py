@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -168,6 +168,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if self.front_ is not None:
             panel = self.front_.transform(panel)
         self._held_out_subjects = groups is not None
+        self._features_seed = int(seeds[-1])  # one for all networks: their features are the same
         training, validation = self._split(y, groups, int(seeds[-1]))
         target = self._task.encode(y)
         dataset = PanelDataset(panel, target, weight)
@@ -185,20 +186,22 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         else:
             nets = self.nets_
         self.nets_ = []
+        logits = []  # of the held-out samples
+        key: Hashable = None
+        featured = dataset
         for net in nets:
-            featured = net.featurize(dataset)
+            if net.features_key is None or net.features_key != key:
+                featured, key = net.featurize(dataset), net.features_key
             if not continues:
                 net.fit_features(featured.take(training))
-            net.train(
-                featured.take(training),
-                None if held_out is None else featured.take(validation, held_out),
-            )
+            checked = None if held_out is None else featured.take(validation, held_out)
+            net.train(featured.take(training), checked)
+            if checked is not None:
+                logits.append(net.collect(checked))
             self.nets_.append(net)
             if net.interrupted:
                 break
-        self._calibrate(
-            None if held_out is None else dataset.take(validation, held_out), target[validation]
-        )
+        self._calibrate(logits, target[validation])
         self.history_ = [net.losses() for net in self.nets_]
         self.n_iter_ = max(len(losses) for losses in self.history_)
         if not self.warm_start:
@@ -297,8 +300,11 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         silenced[np.arange(len(available)), last] = False
         return np.concatenate([nothing, silenced])
 
-    def _calibrate(self, held_out: PanelDataset | None, target: np.ndarray) -> None:
-        """Learn the temperature from held-out samples; only classifiers have one."""
+    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray) -> None:
+        """Learn the temperature from the outputs of each network for held-out samples, if any.
+
+        Only classifiers have one.
+        """
 
     # Checks
 
@@ -369,7 +375,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _logits(self, X: Any) -> list[np.ndarray]:
         """Outputs of each network, ``(n, n_outputs)``."""
         dataset = self._dataset(X)
-        return [net.collect(dataset) for net in self.nets_]
+        return self.nets_[0].collect_each(self.nets_, dataset)
 
     def _dataset(self, X: Any) -> PanelDataset:
         check_is_fitted(self)

@@ -41,6 +41,10 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Share of the features of ``"hydra"`` hidden in training.
+    kind_dropout : float, default=0.5
+        Rate at which a sample goes without the convolutions, or without the statistics, of a
+        modality with ``"hydra"`` in training, so that neither leans on the other. 0 is for
+        comparison: on people never seen it is worse.
     n_groups : int, default=64
         Groups of random convolutions of ``"hydra"``, even. Time and memory grow linearly.
     pooled : bool, default=False
@@ -64,6 +68,7 @@ class _Fusion(PanelEstimator):
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "feature_dropout": [Interval(Real, 0, 1, closed="left")],
+        "kind_dropout": [Interval(Real, 0, 1, closed="left")],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "pooled": ["boolean"],
         "strategy_params": [dict, None],
@@ -79,6 +84,7 @@ class _Fusion(PanelEstimator):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
+        kind_dropout: float = 0.5,
         n_groups: int = 64,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
@@ -108,6 +114,7 @@ class _Fusion(PanelEstimator):
         self.modality_dropout = modality_dropout
         self.dropout = dropout
         self.feature_dropout = feature_dropout
+        self.kind_dropout = kind_dropout
         self.n_groups = n_groups
         self.pooled = pooled
         self.strategy_params = strategy_params
@@ -145,9 +152,11 @@ class _Fusion(PanelEstimator):
             modality_dropout=self.modality_dropout,
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
+            kind_dropout=self.kind_dropout,
             n_groups=self.n_groups,
             pooled=self.pooled,
             strategy_params=strategy_params,
+            seed=self._features_seed,
         )
 
 

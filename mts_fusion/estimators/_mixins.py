@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from mts_fusion.training import Multiclass, Multilabel, PanelDataset, Regression, Task
+from mts_fusion.training import Multiclass, Multilabel, Regression, Task
 
 __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
 
@@ -134,7 +134,7 @@ class PanelClassifierMixin(ClassifierMixin):
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
         dataset = self._dataset(X)
         if len(self.nets_) > 1:
-            logits = np.stack([net.collect(dataset) for net in self.nets_])
+            logits = np.stack(self.nets_[0].collect_each(self.nets_, dataset))
         else:
             logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
         p = np.stack([self._task.link(one) for one in logits])  # (S, n, K)
@@ -148,7 +148,7 @@ class PanelClassifierMixin(ClassifierMixin):
             return entr(p).sum(-1).mean(-1)
         return entr(p).sum(-1)
 
-    def _calibrate(self, held_out: PanelDataset | None, target: np.ndarray) -> None:
+    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray) -> None:
         demanded = self.calibration == "temperature"
         if self.calibration is None:
             return
@@ -160,16 +160,15 @@ class PanelClassifierMixin(ClassifierMixin):
                 )
             return
         n_absent = self._task.n_outputs - len(np.unique(target))
-        if demanded and (held_out is None or n_absent):
-            what = "is empty" if held_out is None else f"lacks {n_absent} of the classes"
+        if demanded and (not logits or n_absent):
+            what = "is empty" if not logits else f"lacks {n_absent} of the classes"
             raise ValueError(
                 f"calibration='temperature' needs held-out samples of every class, but the inner "
                 f"validation split (validation_fraction={self.validation_fraction}) {what}. "
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
-        if held_out is not None:
-            logits = self._task.combine([net.collect(held_out) for net in self.nets_])
-            self._task.calibrate(logits, target)
+        if logits:
+            self._task.calibrate(self._task.combine(logits), target)
             if self.calibration == "auto" and not self._held_out_subjects:
                 # Held-out samples of subjects that were trained on look easier than new subjects
                 # are: the temperature may soften the probabilities, never sharpen them.

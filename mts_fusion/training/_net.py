@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -183,9 +183,10 @@ class PanelNet(NeuralNet):
 
     Notes
     -----
-    Where ``module.has_features`` is true, ``module.featurize(values, observed, times)`` gives fixed
-    features, a list of Tensor ``(B, ...)``: they are computed once, learnt from by
-    ``module.fit_features(features)`` and handed to ``forward`` as ``features``.
+    Where a module has a ``features_key`` that is not None, ``module.featurize(values, observed,
+    times)`` gives fixed features, a list of Tensor ``(B, ...)``: they are computed once, learnt
+    from by ``module.fit_features(features)`` and handed to ``forward`` as ``features``. Modules of
+    one schema and one key have the same features.
     """
 
     def __init__(
@@ -322,6 +323,11 @@ class PanelNet(NeuralNet):
             filled = np.pad(rows, (0, -len(rows) % _ROWS), mode="edge")
             yield dataset.__getitems__(filled)[0], len(rows)
 
+    @property
+    def features_key(self) -> Hashable:
+        """What tells the fixed features of the module from those of another; None without any."""
+        return getattr(self.module_, "features_key", None)
+
     def featurize(self, dataset: PanelDataset) -> PanelDataset:
         """The dataset with the fixed features of the module, if it has any.
 
@@ -333,13 +339,13 @@ class PanelNet(NeuralNet):
         Returns
         -------
         PanelDataset
-            With ``features``, where the module ``has_features``.
+            With ``features``, where the module has a ``features_key``.
         """
-        if not getattr(self.module_, "has_features", False):
-            return dataset
+        if self.features_key is None:
+            return dataset.with_features(None)
         parts = []
         with torch.inference_mode(), threads(self.n_threads):
-            for inputs, n in self.batches(dataset):
+            for inputs, n in self.batches(dataset.with_features(None)):
                 features = self.module_.featurize(**inputs.to(self.device).arguments)
                 parts.append([part[:n].cpu() for part in features])
         columns = zip(*parts, strict=True)
@@ -370,9 +376,26 @@ class PanelNet(NeuralNet):
         array of shape (n, n_outputs)
             float32.
         """
-        return np.concatenate(
-            [_numpy(out.prediction)[:n] for out, n in self._outputs(self.module_, dataset)]
-        )
+        return self._predictions([self.module_], dataset)[0]
+
+    def collect_each(self, nets: Sequence[PanelNet], dataset: PanelDataset) -> list[np.ndarray]:
+        """Predictions of several networks, as `collect` of each gives them, but in one pass.
+
+        Features that they have in common are computed once.
+
+        Parameters
+        ----------
+        nets : sequence of PanelNet
+            Of one device and precision.
+        dataset : PanelDataset
+            n samples.
+
+        Returns
+        -------
+        list of array of shape (n, n_outputs)
+            float32.
+        """
+        return list(self._predictions([net.module_ for net in nets], dataset))
 
     def collect_record(self, dataset: PanelDataset) -> dict[str, np.ndarray]:
         """What the module saw: the record of :class:`ModuleOutput`, first axis the samples.
@@ -389,7 +412,7 @@ class PanelNet(NeuralNet):
         """
         records = [
             {key: _numpy(value)[:n] for key, value in output.record.items()}
-            for output, n in self._outputs(self.module_, dataset, record=True)
+            for (output,), n in self._outputs([self.module_], dataset, record=True)
         ]
         return {key: np.concatenate([r[key] for r in records]) for key in records[0]}
 
@@ -414,28 +437,37 @@ class PanelNet(NeuralNet):
         for part in module.modules():
             part.training = isinstance(part, Dropout)
         set_generator(module, torch.Generator(device=self.device).manual_seed(seed))
-        return np.stack(
-            [
-                np.concatenate(
-                    [_numpy(o.prediction)[:n] for o, n in self._outputs(module, dataset)]
-                )
-                for _ in range(n_passes)
-            ]
-        )
+        return self._predictions([module] * n_passes, dataset)
+
+    def _predictions(self, modules: Sequence[nn.Module], dataset: PanelDataset) -> np.ndarray:
+        """Predictions of modules, ``(modules, n, n_outputs)``."""
+        parts = [
+            np.stack([_numpy(output.prediction)[:n] for output in outputs])
+            for outputs, n in self._outputs(modules, dataset)
+        ]
+        return np.concatenate(parts, axis=1)
 
     def _outputs(
-        self, module: nn.Module, dataset: PanelDataset, **arguments: Any
-    ) -> Iterator[tuple[ModuleOutput, int]]:
+        self, modules: Sequence[nn.Module], dataset: PanelDataset, **arguments: Any
+    ) -> Iterator[tuple[list[ModuleOutput], int]]:
+        """Outputs of modules, batch by batch; of features that they share, one computation."""
         dtype = PRECISIONS[self.precision]
         device = torch.device(self.device).type
         for inputs, n in self.batches(dataset):
-            with (
-                torch.inference_mode(),
-                threads(self.n_threads),
-                torch.autocast(device, dtype=dtype, enabled=dtype is not None),
-            ):
-                output = module(**inputs.to(self.device).arguments, **arguments)
-            yield output, n
+            given = inputs.to(self.device).arguments
+            features: dict[Hashable, list[Tensor]] = {}
+            outputs = []
+            with torch.inference_mode(), threads(self.n_threads):
+                for module in modules:
+                    key = getattr(module, "features_key", None)
+                    extra = {}
+                    if key is not None and "features" not in given:
+                        if key not in features:
+                            features[key] = module.featurize(**given)
+                        extra["features"] = features[key]
+                    with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+                        outputs.append(module(**given, **extra, **arguments))
+            yield outputs, n
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

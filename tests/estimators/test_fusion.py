@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import FusionClassifier, FusionRegressor
 from mts_fusion.nn import STRATEGIES
+from mts_fusion.nn.blocks import Hydra
 from mts_fusion.transforms import SAXTokenizer
 
 SMALL = {"d_model": 8, "n_heads": 2, "n_groups": 4, "max_epochs": 2, "random_state": 0}
@@ -57,6 +59,30 @@ def test_an_absent_sensor_has_no_weight(data):
     first = X.schema.names[0]
     silent = X.replace(values={**X.values, first: np.full_like(X.values[first], np.nan)})
     assert not clf.explain(silent)["weight"][:, 0].any()
+
+
+@pytest.mark.parametrize("n_estimators", [1, 3])
+def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
+    data, monkeypatch, n_estimators
+):
+    X, y = data
+    seen = []
+    featurize = Hydra.featurize
+    monkeypatch.setattr(Hydra, "featurize", lambda *a: seen.append(len(a[1])) or featurize(*a))
+    clf = FusionClassifier(**{**SMALL, "max_epochs": 5}, n_estimators=n_estimators)
+    clf.set_params(validation_fraction=0.3).fit(X, y)
+    of_fit = sum(seen)
+    clf.predict_proba(X)
+    rows = 16 * -(-len(X) // 16)  # batches are filled up to a multiple of 16
+    assert of_fit == rows * len(X.schema)
+    assert sum(seen) == 2 * of_fit
+
+
+def test_networks_of_one_fit_share_their_kernels_and_nothing_else(data):
+    clf = FusionClassifier(n_estimators=2, **SMALL).fit(*data)
+    first, second = (net.module_.encoders[0] for net in clf.nets_)
+    assert torch.equal(first.hydra.weight, second.hydra.weight)
+    assert not torch.equal(first.project.weight, second.project.weight)
 
 
 def test_unknown_names_list_the_known_ones(data):

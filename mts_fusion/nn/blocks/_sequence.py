@@ -30,6 +30,9 @@ __all__ = [
     "TransformerEncoder",
 ]
 
+# Of the samples that go without a kind of features, how many go without convolutions.
+_SHARE_OF_CONVOLUTIONS = 0.7
+
 
 class Encoded(NamedTuple):
     """What an encoder makes of one modality.
@@ -132,6 +135,10 @@ class HydraEncoder(Encoder):
         Not used: features have a rate of their own.
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
+    kind_dropout : float, default=0.5
+        Rate at which a sample goes without one kind of features in training: without convolutions
+        mostly, without statistics sometimes. Neither kind may lean on the other; thousands of
+        convolutions would otherwise learn the training samples by heart.
     pooled : bool, default=False
         Whether to add MultiRocket's statistics, see :class:`Hydra`.
     n_groups : int, default=64
@@ -158,6 +165,7 @@ class HydraEncoder(Encoder):
         *,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
+        kind_dropout: float = 0.5,
         pooled: bool = False,
         n_groups: int = 64,
         seed: int = 0,
@@ -179,6 +187,8 @@ class HydraEncoder(Encoder):
         # A step of Adam moves each weight alike, and so a sum over F features by F times as much.
         # Ten times as many of them as statistics would be learnt by heart before those are learnt.
         self.scale = min(1.0, n_statistics / self.hydra.n_features)
+        self.kind_dropout = kind_dropout
+        self.generator: torch.Generator | None = None
         self.dropout = Dropout(feature_dropout)
         self.project = nn.Linear(self.hydra.n_features, d_model)
 
@@ -220,8 +230,18 @@ class HydraEncoder(Encoder):
         known.append(available)
         scaled = self.statistics.standardise([statistics], available.unsqueeze(1))
         tokens.append(self.statistics(scaled).squeeze(1))
+        if self.training and self.kind_dropout:
+            tokens = self._hide_a_kind(tokens)
         stacked = torch.stack(tokens, 1)
         return Encoded(stacked.sum(1) + self.project.bias, stacked, torch.stack(known, 1))
+
+    def _hide_a_kind(self, tokens: list[Tensor]) -> list[Tensor]:
+        """Hide the convolutions, or less often the statistics, of some samples; never both."""
+        convolved, statistics = tokens[:-1], tokens[-1]
+        draw = torch.rand(len(statistics), 1, generator=self.generator, device=statistics.device)
+        kept = draw >= self.kind_dropout * _SHARE_OF_CONVOLUTIONS
+        sure = draw < 1 - self.kind_dropout * (1 - _SHARE_OF_CONVOLUTIONS)
+        return [*(token * kept for token in convolved), statistics * sure]
 
 
 class LSTMEncoder(Encoder):

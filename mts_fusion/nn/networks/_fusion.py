@@ -5,7 +5,7 @@ Sizes: B batch, M modalities, L timepoints, C channels, D width, F features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -50,6 +50,9 @@ class FusionNet(nn.Module):
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Dropout on the features of ``"hydra"``.
+    kind_dropout : float, default=0.5
+        Rate at which a sample goes without the convolutions, or without the statistics, of a
+        modality with ``"hydra"`` in training.
     n_groups : int, default=64
         Groups of random convolutions of ``"hydra"``, even; there are ``16 * n_groups`` features a
         dilation.
@@ -104,6 +107,7 @@ class FusionNet(nn.Module):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
+        kind_dropout: float = 0.5,
         n_groups: int = 64,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
@@ -117,10 +121,12 @@ class FusionNet(nn.Module):
         self.encoders = nn.ModuleList()
         if seed is None:
             seed = int(torch.randint(2**31, ()))
+        self.seed = seed
         for m, (modality, name) in enumerate(zip(schema, _names(schema, encoder), strict=True)):
             parameters: dict[str, Any] = {"dropout": dropout}
             if name == "hydra":
                 parameters |= {"feature_dropout": feature_dropout, "n_groups": n_groups}
+                parameters |= {"kind_dropout": kind_dropout}
                 parameters |= {"pooled": pooled, "seed": seed + m}
             elif name == "transformer":
                 parameters["n_heads"] = n_heads
@@ -134,6 +140,12 @@ class FusionNet(nn.Module):
             dropout=dropout,
             **(strategy_params or {}),
         )
+
+    @property
+    def features_key(self) -> Hashable:
+        """What tells the fixed features from those of another network; None without any."""
+        has_any = any(cast(Encoder, encoder).n_features for encoder in self.encoders)
+        return self.seed if has_any else None
 
     def featurize(
         self,
