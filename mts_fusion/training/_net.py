@@ -6,7 +6,7 @@ import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -463,7 +463,7 @@ class PanelNet(NeuralNet):
                     extra = {}
                     if key is not None and "features" not in given:
                         if key not in features:
-                            features[key] = module.featurize(**given)
+                            features[key] = cast(Any, module).featurize(**given)
                         extra["features"] = features[key]
                     with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
                         outputs.append(module(**given, **extra, **arguments))

@@ -6,7 +6,7 @@ Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -303,7 +303,7 @@ class Maestro(nn.Module):
                 features = self.featurize(values, observed, times)
             features = self.statistics.standardise(features, available_modalities(observed))
         x, kinds, modality = self._tokens(values, observed, times, budget, features)
-        weight = torch.cat([_mean_weight(part) for part in kinds], 1)
+        weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
         one_hot = None
@@ -345,9 +345,9 @@ class Maestro(nn.Module):
         return ModuleOutput(prediction, loss, seen)
 
     @property
-    def has_features(self) -> bool:
-        """Whether there is anything fixed that can be computed once for all epochs."""
-        return self.statistics is not None
+    def features_key(self) -> Hashable:
+        """What tells the fixed features from those of another network; None without any."""
+        return None if self.statistics is None else "statistics"
 
     def featurize(
         self,
