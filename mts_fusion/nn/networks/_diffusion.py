@@ -353,6 +353,14 @@ class ConditionalDiffusion(nn.Module):
             tokens.append(embedded / real.unflatten(1, (-1, patches.patch)).sum(2))
         return tokens
 
+    @staticmethod
+    def _centres(clock: Tensor, patches: _Patches) -> Tensor:
+        """Time of each patch: the mean over its timepoints, (B, L) -> (B, P)."""
+        more = patches.n_patches(clock.shape[1]) * patches.patch - clock.shape[1]
+        if more:
+            clock = torch.cat([clock, clock[:, -1:].expand(-1, more)], dim=1)
+        return clock.unflatten(1, (-1, patches.patch)).mean(2)
+
     # ---------------------------------------------------------------- once a batch
 
     def _condition(
@@ -400,7 +408,8 @@ class ConditionalDiffusion(nn.Module):
             some = [
                 x.view(n_samples, p, -1).amax(2) > 0 for x, (p, _) in zip(seen, grids, strict=True)
             ]
-            context, gate = self.context(queries, encoded, some)
+            centres = [self._centres(t, p) for t, p in zip(clocks, self.patches, strict=True)]
+            context, gate = self.context(queries, encoded, some, centres)
             side = torch.cat([side, context], dim=2)
         lines: list[tuple[Tensor, Tensor]] = []
         inputs = pairs
