@@ -261,7 +261,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         every, none = np.arange(len(y)), np.arange(0)
         fraction = self.validation_fraction
         if fraction == "auto":
-            fraction = VALIDATION_FRACTION if len(y) >= ENOUGH_TO_VALIDATE else 0.0
+            demanded = getattr(self, "calibration", None) == "temperature"
+            enough = demanded or len(y) >= ENOUGH_TO_VALIDATE
+            fraction = VALIDATION_FRACTION if enough else 0.0
         n_validation = round(fraction * len(y))
         classes = _strata(y) if is_classifier(self) else None
         counts = np.bincount(classes) if classes is not None else np.array([len(y)])

@@ -22,8 +22,9 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     validation_fraction : float or "auto", default="auto"
         Share of the samples held out to choose the epoch and the temperature, stratified by class
         or, where ``groups`` are given to ``fit``, whole groups. ``"auto"``: 0.1 from 500 samples
-        on, none below, where each sample is needed to learn from. Of a number, too: where fewer
-        than 10 would be held out, or a class has one sample, none are.
+        on, and where ``calibration="temperature"`` demands it; else none, where each sample is
+        needed to learn from. Of a number, too: where fewer than 10 would be held out, or a class
+        has one sample, none are.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. Regressors take None only.
     label_smoothing : float, default=0.05

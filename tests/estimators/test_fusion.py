@@ -6,9 +6,10 @@ import torch
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import FusionClassifier, FusionRegressor
+from mts_fusion.metrics import expected_calibration_error
 from mts_fusion.nn import STRATEGIES
 from mts_fusion.nn.blocks import Hydra
-from mts_fusion.transforms import SAXTokenizer
+from mts_fusion.transforms import SAXTokenizer, mask_panel
 
 SMALL = {"d_model": 8, "n_heads": 2, "n_groups": 4, "max_epochs": 2, "random_state": 0}
 
@@ -103,3 +104,32 @@ def test_it_learns_and_holds_when_a_sensor_fails(strategy):
     held = X[120:]
     silent = held.replace(values={**held.values, name: np.full_like(held.values[name], np.nan)})
     assert clf.score(silent, y[120:]) > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fraction", [0.0, 0.4])
+def test_a_temperature_learnt_on_whole_subjects_helps_on_unseen_ones(fraction):
+    X, y, groups = make_panel_classification(
+        2400, n_groups=24, class_sep=0.5, noise=1.5, return_groups=True, random_state=0
+    )
+    train = groups < 12
+    # No smoothing, no dropout of features, and far too long: sure of everything.
+    settings = {
+        "d_model": 16,
+        "n_groups": 8,
+        "max_epochs": 30,
+        "label_smoothing": 0.0,
+        "feature_dropout": 0.0,
+        "validation_fraction": 0.25,
+        "random_state": 0,
+    }
+    test = mask_panel(X[~train], pattern="modality", fraction=fraction, seed=0)
+    errors, answers = {}, {}
+    for calibration in (None, "temperature"):
+        clf = FusionClassifier(calibration=calibration, **settings)
+        clf.fit(X[train], y[train], groups=groups[train])
+        p = clf.predict_proba(test)
+        errors[calibration] = expected_calibration_error(y[~train], p)
+        answers[calibration] = p.argmax(1)
+    assert errors["temperature"] <= errors[None]
+    np.testing.assert_array_equal(answers["temperature"], answers[None])

@@ -5,6 +5,8 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from mts_fusion.estimators import (
+    FusionClassifier,
+    FusionRegressor,
     MaestroClassifier,
     MaestroRegressor,
     TraceClassifier,
@@ -40,6 +42,7 @@ TRACE = {
     "dropout": 0.0,
     **TRAINING,
 }
+FUSION = {"d_model": 8, "n_groups": 2, "dropout": 0.0, "feature_dropout": 0.0, **TRAINING}
 
 # Mini-batches: a sample of weight 2 is drawn once an epoch, two copies of it twice.
 EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "batches are drawn at random"}
@@ -50,6 +53,18 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "batches are drawn 
     [
         (MaestroClassifier(max_epochs=5, **MAESTRO), 60),
         (MaestroRegressor(max_epochs=15, **MAESTRO), 54),
+        pytest.param(
+            FusionClassifier(strategy="early", max_epochs=10, **FUSION),
+            60,
+            marks=[pytest.mark.slow],
+            id="fusion",
+        ),
+        pytest.param(
+            FusionRegressor(strategy="early", max_epochs=20, **FUSION),
+            54,
+            marks=[pytest.mark.slow],
+            id="fusion-r",
+        ),
         pytest.param(
             TraceClassifier(max_epochs=20, **TRACE), 60, marks=[pytest.mark.slow], id="trace"
         ),

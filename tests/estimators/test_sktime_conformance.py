@@ -5,7 +5,7 @@ import pytest
 from sktime.classification.base import BaseClassifier
 from sktime.utils.estimator_checks import check_estimator
 
-from mts_fusion.estimators import MaestroClassifier
+from mts_fusion.estimators import FusionClassifier, MaestroClassifier
 
 
 class MaestroForSktime(BaseClassifier):
@@ -15,6 +15,11 @@ class MaestroForSktime(BaseClassifier):
     ----------
     n_experts : int, default=2
         As in MaestroClassifier.
+
+    Examples
+    --------
+    >>> MaestroForSktime(n_experts=1)
+    MaestroForSktime(n_experts=1)
     """
 
     _tags = {  # noqa: RUF012 - sktime's way
@@ -30,8 +35,8 @@ class MaestroForSktime(BaseClassifier):
         self.n_experts = n_experts
         super().__init__()
 
-    def _fit(self, X, y):
-        self.clf_ = MaestroClassifier(
+    def _ours(self):
+        return MaestroClassifier(
             d_model=8,
             n_heads=2,
             n_intra_layers=1,
@@ -40,7 +45,10 @@ class MaestroForSktime(BaseClassifier):
             max_epochs=1,
             device="cpu",
             random_state=0,
-        ).fit(X, y)
+        )
+
+    def _fit(self, X, y):
+        self.clf_ = self._ours().fit(X, y)
         return self
 
     def _predict(self, X):
@@ -54,9 +62,44 @@ class MaestroForSktime(BaseClassifier):
         return [{"n_experts": 1}, {"n_experts": 2}]
 
 
+class FusionForSktime(MaestroForSktime):
+    """FusionClassifier as sktime calls it.
+
+    Parameters
+    ----------
+    strategy : str, default="hybrid"
+        As in FusionClassifier.
+
+    Examples
+    --------
+    >>> FusionForSktime(strategy="late")
+    FusionForSktime(strategy='late')
+    """
+
+    def __init__(self, strategy="hybrid"):
+        self.strategy = strategy
+        BaseClassifier.__init__(self)
+
+    def _ours(self):
+        return FusionClassifier(
+            strategy=self.strategy,
+            d_model=8,
+            n_heads=2,
+            n_groups=4,
+            max_epochs=1,
+            device="cpu",
+            random_state=0,
+        )
+
+    @classmethod
+    def get_test_params(cls, parameter_set="default"):
+        return [{"strategy": "hybrid"}, {"strategy": "late"}]
+
+
 @pytest.mark.slow
-def test_sktime_finds_nothing():
-    results = check_estimator(MaestroForSktime, raise_exceptions=False, verbose=False)
+@pytest.mark.parametrize("adapter", [MaestroForSktime, FusionForSktime])
+def test_sktime_finds_nothing(adapter):
+    results = check_estimator(adapter, raise_exceptions=False, verbose=False)
 
     assert {name: result for name, result in results.items() if result != "PASSED"} == {}
     assert len(results) >= 100
