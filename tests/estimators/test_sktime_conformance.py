@@ -18,8 +18,9 @@ class MaestroForSktime(BaseClassifier):
 
     Examples
     --------
-    >>> MaestroForSktime(n_experts=1)
-    MaestroForSktime(n_experts=1)
+    >>> from mts_fusion.estimators import MaestroClassifier
+    >>> MaestroClassifier(n_experts=2)
+    MaestroClassifier(n_experts=2)
     """
 
     _tags = {  # noqa: RUF012 - sktime's way
@@ -72,8 +73,9 @@ class FusionForSktime(MaestroForSktime):
 
     Examples
     --------
-    >>> FusionForSktime(strategy="late")
-    FusionForSktime(strategy='late')
+    >>> from mts_fusion.estimators import FusionClassifier
+    >>> FusionClassifier(strategy="late")
+    FusionClassifier(strategy='late')
     """
 
     def __init__(self, strategy="hybrid"):
