@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,20 @@ from ._methods import choose
 from ._tables import Settings, Table, failures
 from ._trace_synthetic import imputation_tables
 
-__all__ = ["TABLE"]
+__all__ = ["TABLE", "hide", "load_stays"]
 
 _FRACTIONS = (0.1, 0.5, 0.9)
-_ROWS = ["mean", "linear", "CSDI", "Diffusion, target only"]
+_ROWS = ["mean", "linear", "CSDI, joint tokens", "Diffusion by steps"]
 _QUICK = {"n_train": 100, "n_test": 10, "epochs": 1}
 _PUBLISHED = (
     "Published for CSDI, 50 steps, five folds: MAE .217, .301, .481; CRPS .238, .330, .522. There "
     "a network is trained for each share hidden in the test part; here one serves all."
 )
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_budget(parser)
+    parser.add_argument("--folds", type=int, help="folds of five to compute; default: all")
 
 
 def _run(settings: Settings) -> str:
@@ -33,16 +39,7 @@ def _run(settings: Settings) -> str:
         options = {key: options[key] or _QUICK[key] for key in options}
     fractions = _FRACTIONS[1:2] if settings.quick else _FRACTIONS
     imputers: dict[str, Imputer] = choose(IMPUTERS, settings.methods, _ROWS)
-    panel = fetch_physionet2012(
-        data_home=settings.data_home,
-        grouping="single",
-        variables="csdi",
-        hourly=True,
-        static=False,
-    ).data
-    # CSDI leaves out stays in which nothing was measured.
-    panel = panel[panel.available.any(axis=1)]
-    folds = list(KFold(5, shuffle=True, random_state=0).split(np.zeros(len(panel))))
+    panel, folds = load_stays(settings.data_home)
 
     def work(cell: dict[str, Any]) -> list[dict[str, Any]]:
         rows, test_rows = folds[cell["fold"]]
@@ -51,7 +48,7 @@ def _run(settings: Settings) -> str:
         # Errors are in standard deviations of each variable, as CSDI reports them.
         scaler = PanelScaler().fit(train)
         train, test = scaler.transform(train), scaler.transform(test)
-        hidden = {f: _hide(test, f, seed=cell["seed"]) for f in fractions}
+        hidden = {f: hide(test, f, seed=cell["seed"]) for f in fractions}
         return evaluate_imputer(
             imputers[cell["method"]],
             train,
@@ -59,12 +56,20 @@ def _run(settings: Settings) -> str:
             "stay",
             seed=cell["seed"],
             max_epochs=cell["epochs"],
+            precision=cell["precision"],
             quick=cell["quick"],
         )
 
     cells = [
-        {"method": name, "fold": fold, "seed": seed, **options, "quick": settings.quick}
-        for fold in range(1 if settings.quick else len(folds))
+        {
+            "method": name,
+            "fold": fold,
+            "seed": seed,
+            **options,
+            "precision": settings.options.get("precision"),
+            "quick": settings.quick,
+        }
+        for fold in range(1 if settings.quick else settings.options.get("folds") or len(folds))
         for seed in settings.seeds
         for name in imputers
     ]
@@ -72,7 +77,7 @@ def _run(settings: Settings) -> str:
         cells, work, table="physionet2012-imputation", out=settings.out, isolate=settings.isolate
     )
     parts = [
-        f"PhysioNet 2012, {len(panel)} stays, 35 variables, 48 hours, five folds, seeds "
+        f"PhysioNet 2012, {len(panel)} stays, 35 variables, 48 hours, folds of five, seeds "
         f"{list(settings.seeds)}: a share of what is observed in the test part is hidden; mean (sd "
         "over folds, sd over seeds) in standard deviations; CRPS as CSDI's.",
         *budget_notice(settings.options, quick=settings.quick),
@@ -84,8 +89,46 @@ def _run(settings: Settings) -> str:
     return "\n\n".join(parts)
 
 
-def _hide(panel: Panel, fraction: float, *, seed: int) -> Hidden:
-    """Hide exactly this share of the observed entries of each stay, drawn at random."""
+def load_stays(data_home: str | None) -> tuple[Panel, list[tuple[Any, Any]]]:
+    """The stays as CSDI takes them, and five folds.
+
+    Parameters
+    ----------
+    data_home : path or None
+        Folder of the publisher's files.
+
+    Returns
+    -------
+    panel : Panel
+        One modality, ``"stay"``, of 35 variables by the hour.
+    folds : list of tuple
+        Rows to train on and rows to test on.
+    """
+    panel = fetch_physionet2012(
+        data_home=data_home, grouping="single", variables="csdi", hourly=True, static=False
+    ).data
+    # CSDI leaves out stays in which nothing was measured.
+    panel = panel[panel.available.any(axis=1)]
+    return panel, list(KFold(5, shuffle=True, random_state=0).split(np.zeros(len(panel))))
+
+
+def hide(panel: Panel, fraction: float, *, seed: int) -> Hidden:
+    """Hide exactly this share of the observed entries of each stay, drawn at random.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of :func:`load_stays`.
+    fraction : float
+        The share, in (0, 1).
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    Hidden
+        The stays with gaps, and the truth.
+    """
     values, observed = panel.values["stay"], panel.observed["stay"]
     draws = np.random.default_rng(seed).random(values.shape)
     draws[~observed] = np.inf
@@ -101,5 +144,5 @@ TABLE = Table(
     summary="MAE and CRPS on PhysioNet 2012 by CSDI's protocol, 10, 50 and 90 %% hidden",
     run=_run,
     seeds=(0,),
-    arguments=add_budget,
+    arguments=_arguments,
 )

@@ -33,6 +33,7 @@ TABLES: dict[str, str] = {
     "trace-synthetic": "_trace_synthetic",
     "physionet2012-imputation": "_physionet2012_imputation",
     "physionet2012-mortality": "_physionet2012_mortality",
+    "imputation-speed": "_imputation_speed",
     "speed": "_speed",
 }
 

@@ -3,7 +3,7 @@ import pytest
 
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._imputation import IMPUTERS, Hidden, evaluate_imputer
-from mts_fusion.benchmarks._physionet2012_imputation import _hide
+from mts_fusion.benchmarks._physionet2012_imputation import hide
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.panel import Panel
 
@@ -60,7 +60,7 @@ def test_csdi_hides_a_share_of_what_is_observed_in_each_sample():
     panel, _ = make_panel_classification(
         20, modalities={"stay": (3, 10)}, missing_fraction=0.5, random_state=0
     )
-    hidden = _hide(panel, 0.5, seed=0)
+    hidden = hide(panel, 0.5, seed=0)
     observed = panel.observed["stay"].sum(axis=(1, 2))
     np.testing.assert_array_equal(hidden.masked.sum(axis=(1, 2)), np.round(0.5 * observed))
     assert not (hidden.masked & ~panel.observed["stay"]).any()

@@ -26,7 +26,9 @@ class HideObserved(nn.Module):
         ``"random"``: entries; ``"block"``: in each modality, a rectangle of consecutive timepoints
         and consecutive channels; ``"modality"``: all of one modality that the sample has, so that
         an absent sensor can be generated; ``"historical"``: what another sample of the batch lacks;
-        ``"mix"``: one of these four, drawn for each sample.
+        ``"mix"``: one of these four, drawn for each sample; entries and blocks for every other
+        sample in one modality only, drawn by the number of its observations, so that the others
+        stand beside it whole.
     fraction : float or None, default=None
         Share hidden by ``"random"`` and ``"block"``. None draws it for each sample from U(0, 1).
 
@@ -108,6 +110,15 @@ class HideObserved(nn.Module):
     def _historical(self, observed: Sequence[Tensor]) -> list[Tensor]:
         return [seen & ~seen.roll(1, 0) for seen in observed]
 
+    def _one(self, observed: Sequence[Tensor]) -> Tensor:
+        """One modality of every other sample, all modalities of the rest, (B, M)."""
+        counts = torch.stack([seen.flatten(1).sum(1) for seen in observed], dim=1)
+        ends = counts.cumsum(1)
+        draw = self._uniform((counts.shape[0], 2), counts)
+        at = draw[:, :1] * ends[:, -1:]
+        one = (at < ends) & (at >= ends - counts)
+        return one | (draw[:, 1:] < 0.5)
+
     def forward(self, observed: Sequence[Tensor]) -> list[Tensor]:
         """Hide a part of ``observed``."""
         random = self._random(observed)
@@ -117,9 +128,11 @@ class HideObserved(nn.Module):
             kinds = [random, self._block(observed), self._modality(observed)]
             kinds.append(self._historical(observed))
             draw = (self._uniform((observed[0].shape[0], 1, 1), observed[0]) * len(kinds)).long()
+            hit = self._one(observed) | (draw[:, 0] == 2)  # (B, M)
             hidden = [
                 torch.stack(options).gather(0, draw.expand_as(options[0])[None])[0]
-                for options in zip(*kinds, strict=True)
+                & hit[:, m, None, None]
+                for m, options in enumerate(zip(*kinds, strict=True))
             ]
         elif self.strategy == "block":
             hidden = self._block(observed)

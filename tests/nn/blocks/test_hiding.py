@@ -66,6 +66,16 @@ def test_historical_hides_what_another_sample_lacks():
     assert torch.equal(hidden[0], expected)
 
 
+def test_the_mixture_leaves_the_other_modalities_whole_in_many_samples():
+    observed = make_observed(4000, missing=0.0)
+    hidden = hide("mix", observed)
+    hit = torch.stack([h.flatten(1).any(1) for h in hidden], dim=1)
+    alone = hit.sum(1) == 1
+    assert 0.45 < alone.float().mean() < 0.8
+    # 48, 10 and 3 entries: the larger a modality, the more often it is the one.
+    assert hit[alone].sum(0).diff().lt(0).all()
+
+
 def test_the_same_generator_hides_the_same():
     observed = make_observed()
     assert all(map(torch.equal, hide("mix", observed), hide("mix", observed)))
