@@ -19,19 +19,17 @@ _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 _STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
 _ENCODERS = ("hydra", "cnn", "gru", "lstm", "transformer")
 _BASELINE = "ExtraTrees on summaries"
-_PLAIN = ", no temperature"
 _MARGIN = 0.01
 _MUST_ECE = {0.0: 0.03, 0.4: 0.05}
 
 
-def _make(strategy: str, encoder: str, calibration: str | None, *, seed: int, quick: bool) -> Any:
+def _make(strategy: str, encoder: str, *, seed: int, quick: bool) -> Any:
     from ..estimators import FusionClassifier
 
     short: dict[str, Any] = {"max_epochs": 2, "n_groups": 8} if quick else {}
     return FusionClassifier(
         strategy=strategy,
         encoder=encoder,
-        calibration=calibration,
         random_state=seed,
         verbose=0,
         **short,
@@ -39,12 +37,11 @@ def _make(strategy: str, encoder: str, calibration: str | None, *, seed: int, qu
 
 
 def _methods() -> dict[str, Method]:
-    """Each combination, with a temperature and without; first those of the default encoder."""
+    """Each combination; first those of the default encoder."""
     found = {
-        f"{strategy}, {encoder}{mark}": Method(partial(_make, strategy, encoder, calibration))
+        f"{strategy}, {encoder}": Method(partial(_make, strategy, encoder))
         for encoder in _ENCODERS
         for strategy in _STRATEGIES
-        for mark, calibration in (("", "auto"), (_PLAIN, None))
     }
     return {**found, _BASELINE: CLASSIFIERS[_BASELINE]}
 
@@ -69,6 +66,8 @@ def _run(settings: Settings) -> str:
     ]
     parts += [score_table(rows, names, column, _FRACTIONS) for column in ("macro_f1", "accuracy")]
     parts.append(score_table(rows, names, "ece", _FRACTIONS))
+    parts.append("Without the temperature:")
+    parts.append(score_table(rows, names, "ece_plain", _FRACTIONS))
     parts.append(cost_table(rows, names))
     if _BASELINE in chosen and len(chosen) > 1:
         parts.append(f"Paired differences to {_BASELINE}:")

@@ -180,8 +180,8 @@ def evaluate_classifier(
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll`` and, with two
-        classes, ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``, of ours
+        ``temperature`` and ``ece_plain``, the error without it, and, with two classes, ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
         milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
         method has no network.
@@ -206,7 +206,7 @@ def evaluate_classifier(
             rows.append(
                 {
                     "fraction": float(fraction),
-                    **_scores(y_test, answer, estimator.classes_),
+                    **_scores(y_test, answer, estimator.classes_, _temperature(estimator)),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
@@ -229,7 +229,15 @@ def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:
     return np.asarray(estimator.predict(panel))
 
 
-def _scores(y: NDArray[Any], answer: NDArray[Any], classes: NDArray[Any]) -> dict[str, float]:
+def _temperature(estimator: Any) -> float | None:
+    """That of an estimator of ours, also where it is the last step of a Pipeline."""
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    return getattr(last, "temperature_", None)
+
+
+def _scores(
+    y: NDArray[Any], answer: NDArray[Any], classes: NDArray[Any], temperature: float | None
+) -> dict[str, float]:
     """Scores of probabilities (n, K), or of classes (n,)."""
     predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
     scores = {
@@ -239,6 +247,11 @@ def _scores(y: NDArray[Any], answer: NDArray[Any], classes: NDArray[Any]) -> dic
     }
     if answer.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
+        if temperature is not None:
+            plain = answer.astype(np.float64) ** temperature
+            plain = plain / plain.sum(axis=1, keepdims=True)
+            error = expected_calibration_error(y, plain, labels=classes)
+            scores |= {"ece_plain": float(error), "temperature": temperature}
         scores["nll"] = float(negative_log_likelihood(y, answer, labels=classes))
         if len(classes) == 2 and len(np.unique(y)) == 2:
             is_second = y == classes[1]

@@ -30,9 +30,10 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     label_smoothing : float, default=0.05
         Share of each target spread over all classes. Regressors ignore it.
     calibration : {"auto", "temperature"} or None, default="auto"
-        ``"temperature"`` scales the logits by one number learnt from the held-out samples, with and
-        without the missing sensors of the training, and fails without them; ``"auto"`` does so
-        where there are any; None leaves the probabilities alone. Regressors ignore it.
+        ``"temperature"`` divides the logits by one number learnt from the held-out samples, with
+        and without the missing sensors of the training, and fails without them; ``"auto"`` does so
+        where there are any, and sharpens only half as far (in logarithms) where no ``groups`` were
+        given; None leaves the probabilities alone. Regressors ignore it.
     n_estimators : int or "auto", default="auto"
         Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3 for
         Maestro, 1 for the other methods.
@@ -66,4 +67,7 @@ REGRESSOR_ATTRIBUTES = """schema_ : Schema
 
 CLASSIFIER_ATTRIBUTES = f"""classes_ : array of shape (n_classes,)
         The classes, sorted; for labels their positions.
+    temperature_ : float
+        By which the logits are divided: above 1 the networks were too sure, below 1 too modest. 1
+        without calibration.
     {REGRESSOR_ATTRIBUTES}"""

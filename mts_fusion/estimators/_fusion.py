@@ -41,7 +41,7 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Share of the features of ``"hydra"`` hidden in training.
-    kind_dropout : float, default=0.5
+    kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality with ``"hydra"`` in training, so that neither leans on the other. 0 is for
         comparison: on people never seen it is worse.
@@ -84,7 +84,7 @@ class _Fusion(PanelEstimator):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.5,
+        kind_dropout: float = 0.8,
         n_groups: int = 64,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,

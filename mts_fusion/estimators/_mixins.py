@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import entr, logit
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.training import Multiclass, Multilabel, Regression, Task
 
@@ -37,6 +39,12 @@ class PanelClassifierMixin(ClassifierMixin):
                 f"{self.classes_.tolist()[0]!r}."
             )
         return Multiclass(self.classes_, label_smoothing=self.label_smoothing)
+
+    @property
+    def temperature_(self) -> float:
+        """By which the logits are divided; 1 without calibration."""
+        check_is_fitted(self)
+        return float(getattr(self._task, "temperature", 1.0))
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each sample.
@@ -171,8 +179,9 @@ class PanelClassifierMixin(ClassifierMixin):
             self._task.calibrate(self._task.combine(logits), target)
             if self.calibration == "auto" and not self._held_out_subjects:
                 # Held-out samples of subjects that were trained on look easier than new subjects
-                # are: the temperature may soften the probabilities, never sharpen them.
-                self._task.temperature = max(1.0, self._task.temperature)
+                # are, and ask for more sharpening than these bear.
+                t = self._task.temperature
+                self._task.temperature = max(t, math.sqrt(t))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -62,6 +62,9 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
         after half the epochs, imputed values included. 0 trains on what is there, as the papers.
     dropout : float, default=0.1
         Dropout in all layers.
+    statistics : bool, default=True
+        Whether fixed statistics of what was observed of each modality stand beside its series, as
+        a token and as a linear vote: what makes trees strong. False is the papers' network.
     horizon_seconds : float or None, default=None
         Span of the reference times, counted from 0 s. None: the longest duration of the regular
         modalities, and with irregular ones the span of each sample, so that only the order and
@@ -142,6 +145,7 @@ class _Trace(PanelEstimator):
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "statistics": ["boolean"],
         "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
     }
 
@@ -165,6 +169,7 @@ class _Trace(PanelEstimator):
         entropy_weight: float = 0.01,
         modality_dropout: float = 0.2,
         dropout: float = 0.1,
+        statistics: bool = True,
         horizon_seconds: float | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
@@ -200,6 +205,7 @@ class _Trace(PanelEstimator):
         self.entropy_weight = entropy_weight
         self.modality_dropout = modality_dropout
         self.dropout = dropout
+        self.statistics = statistics
         self.horizon_seconds = horizon_seconds
         self.optimizer = optimizer
         self.lr = lr
@@ -248,6 +254,7 @@ class _Trace(PanelEstimator):
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
             imputed=self.imputer is not None,
+            statistics=self.statistics,
             horizon_seconds=self.horizon_seconds,
         )
 

@@ -64,11 +64,11 @@ def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
     def make(seed, quick):
         return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
 
-    names = ["late, hydra", "late, hydra, no temperature", "ExtraTrees on summaries"]
+    names = ["late, hydra", "early, hydra", "ExtraTrees on summaries"]
     monkeypatch.setattr(_fusion, "_methods", lambda: {name: Method(make) for name in names})
     assert main(["fusion", "--data-home", str(home), "--in-process"]) == 0
     text = capsys.readouterr().out
-    assert "| late, hydra, no temperature" in text
+    assert "| early, hydra" in text
     assert "Must: the best strategy" in text
     assert "Must at p = 0.4: ECE 0.05" in text
 

@@ -20,6 +20,7 @@ from skorch.callbacks import Callback
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.panel import Panel, as_panel
+from mts_fusion.training import Multiclass
 from mts_fusion.transforms import SAXTokenizer
 
 TINY = {
@@ -249,12 +250,25 @@ def test_one_group_cannot_be_split(X, y):
 # Calibration
 
 
+@pytest.mark.parametrize("learnt", [0.25, 4.0])
+def test_without_groups_a_temperature_sharpens_half_as_far(X, y, monkeypatch, learnt):
+    def calibrate(self, prediction, target):
+        self.temperature = learnt
+
+    monkeypatch.setattr(Multiclass, "calibrate", calibrate)
+    groups = np.arange(len(y)) // 4
+    settings = {"validation_fraction": 0.3}
+    assert _clf(**settings).fit(X, y).temperature_ == max(learnt, learnt**0.5)
+    assert _clf(**settings).fit(X, y, groups=groups).temperature_ == learnt
+    assert _clf(calibration="temperature", **settings).fit(X, y).temperature_ == learnt
+
+
 def test_temperature_is_learnt_from_held_out_samples(X, y):
     plain = _clf(validation_fraction=0.3, calibration=None).fit(X, y)
     scaled = _clf(validation_fraction=0.3, calibration="temperature").fit(X, y)
 
-    assert plain._task.temperature == 1.0
-    assert scaled._task.temperature != 1.0
+    assert plain.temperature_ == 1.0
+    assert scaled.temperature_ != 1.0
     assert_array_equal(plain.predict(X), scaled.predict(X))
 
 

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Of the samples that go without a kind of features, how many go without convolutions.
-_SHARE_OF_CONVOLUTIONS = 0.7
+_SHARE_OF_CONVOLUTIONS = 0.9
 
 
 class Encoded(NamedTuple):
@@ -135,7 +135,7 @@ class HydraEncoder(Encoder):
         Not used: features have a rate of their own.
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
-    kind_dropout : float, default=0.5
+    kind_dropout : float, default=0.8
         Rate at which a sample goes without one kind of features in training: without convolutions
         mostly, without statistics sometimes. Neither kind may lean on the other; thousands of
         convolutions would otherwise learn the training samples by heart.
@@ -165,7 +165,7 @@ class HydraEncoder(Encoder):
         *,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.5,
+        kind_dropout: float = 0.8,
         pooled: bool = False,
         n_groups: int = 64,
         seed: int = 0,

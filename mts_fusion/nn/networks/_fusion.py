@@ -50,7 +50,7 @@ class FusionNet(nn.Module):
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Dropout on the features of ``"hydra"``.
-    kind_dropout : float, default=0.5
+    kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality with ``"hydra"`` in training.
     n_groups : int, default=64
@@ -107,7 +107,7 @@ class FusionNet(nn.Module):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.5,
+        kind_dropout: float = 0.8,
         n_groups: int = 64,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
