@@ -30,6 +30,9 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _ROWS = 16
 
+# Rows of which fixed features are computed together: less than half of the time of 128.
+_CACHED_ROWS = 32
+
 
 class _Draws(TorchDispatchMode):
     """Hands a generator to every operation of this thread that draws without one."""
@@ -346,7 +349,7 @@ class PanelNet(NeuralNet):
         parts = []
         with torch.inference_mode(), threads(self.n_threads):
             for inputs, n in self.batches(dataset.with_features(None)):
-                features = self.module_.featurize(**inputs.to(self.device).arguments)
+                features = _featurize(self.module_, inputs.to(self.device).arguments)
                 parts.append([part[:n].cpu() for part in features])
         columns = zip(*parts, strict=True)
         return dataset.with_features([torch.cat(column).clone() for column in columns])
@@ -463,11 +466,29 @@ class PanelNet(NeuralNet):
                     extra = {}
                     if key is not None and "features" not in given:
                         if key not in features:
-                            features[key] = cast(Any, module).featurize(**given)
+                            features[key] = _featurize(module, given)
                         extra["features"] = features[key]
                     with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
                         outputs.append(module(**given, **extra, **arguments))
             yield outputs, n
+
+
+def _featurize(module: Any, arguments: dict[str, list[Tensor | None]]) -> list[Tensor]:
+    """Fixed features of a batch; on the CPU a few samples at a time, which fit into its cache."""
+    if arguments["observed"][0].device.type != "cpu":  # type: ignore[union-attr]
+        return cast(list[Tensor], module.featurize(**arguments))
+    split = {
+        key: [None if part is None else part.split(_CACHED_ROWS) for part in parts]
+        for key, parts in arguments.items()
+    }
+    n_pieces = len(split["observed"][0])  # type: ignore[arg-type]
+    pieces = [
+        module.featurize(
+            **{key: [None if part is None else part[i] for part in split[key]] for key in split}
+        )
+        for i in range(n_pieces)
+    ]
+    return [torch.cat(column) for column in zip(*pieces, strict=True)]
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
