@@ -190,8 +190,7 @@ def _diffusion(**parameters: Any) -> Callable[..., Any]:
     return make
 
 
-# The diffusion of CSDI, with all channels of a timepoint in one token: no encoder, noise prediction,
-# 50 ancestral steps.
+# The diffusion of CSDI with all channels of a timepoint in one token: no encoder, noise prediction.
 _CSDI_JOINT = {
     "conditioning": "target",
     "n_encoder_layers": 0,

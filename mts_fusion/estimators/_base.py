@@ -374,10 +374,27 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # Predicting
 
+    def _datasets(self, X: Any) -> list[PanelDataset]:
+        """X as the networks read it, once for each completion that an answer is averaged over."""
+        return [self._dataset(X)]
+
     def _logits(self, X: Any) -> list[np.ndarray]:
-        """Outputs of each network, ``(n, n_outputs)``."""
-        dataset = self._dataset(X)
-        return self.nets_[0].collect_each(self.nets_, dataset)
+        """Outputs ``(n, n_outputs)``, completion after completion, of each network."""
+        datasets = self._datasets(X)
+        return [x for d in datasets for x in self.nets_[0].collect_each(self.nets_, d)]
+
+    def _passes(self, X: Any, n_samples: int) -> np.ndarray:
+        """Answers of every completion and network, or draw by dropout: ``(I, S, n, K)``."""
+        if n_samples < 2:
+            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
+        answers = []
+        for dataset in self._datasets(X):
+            if len(self.nets_) > 1:
+                logits = np.stack(self.nets_[0].collect_each(self.nets_, dataset))
+            else:
+                logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
+            answers.append(np.stack([self._task.link(one) for one in logits]))
+        return np.stack(answers)
 
     def _dataset(self, X: Any) -> PanelDataset:
         check_is_fitted(self)

@@ -138,14 +138,7 @@ class PanelClassifierMixin(ClassifierMixin):
         .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
            https://arxiv.org/abs/1506.02142
         """
-        if n_samples < 2:
-            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
-        dataset = self._dataset(X)
-        if len(self.nets_) > 1:
-            logits = np.stack(self.nets_[0].collect_each(self.nets_, dataset))
-        else:
-            logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
-        p = np.stack([self._task.link(one) for one in logits])  # (S, n, K)
+        p = self._passes(X, n_samples)[0]  # (S, n, K)
         total = self._entropy(p.mean(0))
         aleatoric = self._entropy(p).mean(0)
         return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}

@@ -263,17 +263,12 @@ class _Trace(PanelEstimator):
         """The fitted imputer; None without one."""
         return self.front_.imputer_
 
-    def _completions(self, X: Any) -> list[PanelDataset]:
-        """The panel as the network reads it, once for each imputation."""
+    def _datasets(self, X: Any) -> list[PanelDataset]:
         if self.n_imputations == 1:
-            return [self._dataset(X)]
+            return super()._datasets(X)
         check_is_fitted(self)
         panel = self._check_X(X, reset=False)
         return [PanelDataset(drawn) for drawn in self.front_.draws(panel, self.n_imputations)]
-
-    def _logits(self, X: Any) -> list[np.ndarray]:
-        """Outputs of each network for each imputation, ``(n, n_outputs)``."""
-        return [net.collect(dataset) for dataset in self._completions(X) for net in self.nets_]
 
     def predict_draws(self, X: Any) -> np.ndarray:
         """The answer to each completion of X, of which ``predict`` takes the mean.
@@ -298,19 +293,6 @@ class _Trace(PanelEstimator):
         logits = self._logits(X)
         answers = np.stack([self._task.link(one) for one in logits])
         return answers.reshape(-1, len(self.nets_), *answers.shape[1:]).mean(1)
-
-    def _passes(self, X: Any, n_samples: int) -> np.ndarray:
-        """Answers of every imputation and network, or draw by dropout: ``(I, S, n, K)``."""
-        if n_samples < 2:
-            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
-        answers = []
-        for dataset in self._completions(X):
-            if len(self.nets_) > 1:
-                logits = np.stack([net.collect(dataset) for net in self.nets_])
-            else:
-                logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
-            answers.append(np.stack([self._task.link(one) for one in logits]))
-        return np.stack(answers)
 
 
 class TraceClassifier(PanelClassifierMixin, _Trace):

@@ -142,7 +142,9 @@ def test_the_network_knows_what_was_imputed_whatever_the_imputer_hands_on():
 )
 def test_the_interval_widens_as_more_is_hidden(estimator, data):
     X, y = data()
-    model = estimator(**SMALL, imputer=NoisyImputer(), n_imputations=4).fit(X, y)
+    # Statistics are of what was observed alone: they carry none of the doubt.
+    options = {**SMALL, "statistics": False, "imputer": NoisyImputer(), "n_imputations": 4}
+    model = estimator(**options).fit(X, y)
 
     widths, parts = [], []
     for fraction in (0.0, 0.3, 0.6, 0.9):
@@ -153,6 +155,17 @@ def test_the_interval_widens_as_more_is_hidden(estimator, data):
 
     assert np.all(np.diff(widths) > 0)
     assert np.all(np.diff(parts) > 0)
+
+
+def test_statistics_stand_beside_the_series_unless_they_are_left_out():
+    X, y = _classification()
+
+    beside = TraceClassifier(**SMALL).fit(X, y)
+    alone = TraceClassifier(**SMALL, statistics=False).fit(X, y)
+
+    assert beside.nets_[0].module_.features_key == "statistics"
+    assert alone.nets_[0].module_.features_key is None
+    assert beside.explain(X)["representation"].shape == alone.explain(X)["representation"].shape
 
 
 def test_nothing_missing_means_no_doubt_about_it():

@@ -221,7 +221,7 @@ def channel_statistics(
     place = torch.arange(length, device=x.device)
     first = x.gather(-1, torch.where(seen, place, length - 1).amin(-1, keepdim=True)).squeeze(-1)
     last = x.gather(-1, torch.where(seen, place, 0).amax(-1, keepdim=True)).squeeze(-1)
-    clock = place.to(x.dtype).expand(len(x), -1) if times is None else times
+    clock = place.to(x.dtype).expand(x.shape[0], -1) if times is None else times
     clock = clock.unsqueeze(1)
     clock = (clock - (clock * mask).sum(-1, keepdim=True) / n.unsqueeze(-1)) * mask
     trend = (c * clock).sum(-1) / n / scale

@@ -284,6 +284,35 @@ def test_the_record_has_its_shapes_and_only_when_asked():
     assert _net()(values, observed, times).record == {}
 
 
+def test_statistics_read_what_was_observed_and_may_be_computed_before():
+    net = _net(statistics=True, imputed=True)
+    values, observed, times = _batch()
+    observed = _hide(observed, 1, slice(0, 2))
+    net.fit_features(net.featurize(values, observed, times))
+    torch.nn.init.normal_(net.votes.weight[0])
+
+    out = net(values, observed, times).prediction
+    features = net.featurize(values, observed, times)
+
+    assert out.isfinite().all()
+    torch.testing.assert_close(net(values, observed, times, features=features).prediction, out)
+    noisy = net.featurize(_noise_behind(values, observed), observed, times)
+    assert all(
+        torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(features, noisy, strict=True)
+    )
+
+
+def test_statistics_of_a_silent_modality_are_not_read():
+    net = _net(statistics=True)
+    torch.nn.init.normal_(net.votes.weight[1])
+    values, observed, times = _batch()
+    observed = _hide(observed, 1)
+
+    out = net(values, observed, times).prediction
+
+    assert torch.equal(net(_noise_behind(values, observed), observed, times).prediction, out)
+
+
 @pytest.mark.parametrize(
     ("router", "imputed"),
     [
@@ -293,7 +322,7 @@ def test_the_record_has_its_shapes_and_only_when_asked():
     ],
 )
 def test_it_exports_for_any_batch_size(router, imputed):
-    net = _net(router=router, imputed=imputed, n_layers=1)
+    net = _net(router=router, imputed=imputed, statistics=router != "joint", n_layers=1)
     values, observed, times = _batch(4)
     n = torch.export.Dim("n", min=1)
     shapes = (
@@ -320,7 +349,7 @@ def test_it_compiles_without_a_break():
 
 
 def test_it_traces_without_a_break():
-    net = _net(n_layers=1)
+    net = _net(n_layers=1, statistics=True)
     values, observed, times = _batch(4)
 
     out = torch.compile(net, fullgraph=True, backend="eager")(values, observed, times).prediction
