@@ -7,12 +7,20 @@ S sampled keys, K queries that may attend.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BudgetGate", "BudgetedAttention", "attend", "budgeted_attend"]
+__all__ = [
+    "BudgetGate",
+    "BudgetedAttention",
+    "Plan",
+    "attend",
+    "budgeted_attend",
+    "rank_queries",
+]
 
 # Share of the tokens that may attend from which one full product is cheaper than picking them.
 # Measured by a forward and backward pass on one core (H = 8, d = 8, 640 sequences): at T = 16,
@@ -72,27 +80,45 @@ def _sample_keys(
     return torch.where(drawn, position, position[:, :1]), drawn / n_keys
 
 
+def _gate(n_queries: Tensor, n_ranks: int) -> Tensor:
+    """How much the query of each rank is mixed in, ``(N, K)``."""
+    # NOTE[DIFF] The released code of MAESTRO rounds the budget to one integer for the batch, which
+    # cuts its gradient. Here the query at the boundary is mixed in by the fraction that is left.
+    return (n_queries[:, None] - torch.arange(n_ranks, device=n_queries.device)).clamp(0, 1)
+
+
 def _count(n_tokens: int, factor: float) -> int:
     """``factor * log(n_tokens)``, rounded up, between 1 and ``n_tokens``."""
     return max(1, min(n_tokens, math.ceil(factor * math.log(max(n_tokens, 2)))))
 
 
 @torch.no_grad()
-def _rank_queries(
-    q: Tensor,
-    k: Tensor,
-    observed: Tensor,
-    n_ranks: int,
-    factor: float,
-    generator: torch.Generator | None,
-    training: bool,
+def rank_queries(
+    q: Tensor, k: Tensor, observed: Tensor, n_ranks: int, position: Tensor, share: Tensor
 ) -> Tensor:
-    """Positions ``(N, H, n_ranks)`` of the queries farthest from uniform attention, best first."""
+    """Positions ``(N, H, K)`` of the queries farthest from uniform attention, best first.
+
+    ``P(q, K') = max_k q.k - mean_k q.k`` over the sampled keys.
+
+    Parameters
+    ----------
+    q, k : Tensor of shape (N, H, T, d)
+        Queries and keys.
+    observed : Tensor of shape (N, T)
+        Bool; what is not observed ranks last.
+    n_ranks : int
+        K.
+    position, share : Tensor of shape (N, S)
+        Where the sampled keys stand, and their share of the mean.
+
+    Returns
+    -------
+    Tensor of shape (N, H, K)
+        int64.
+    """
     _, n_heads, _, d_head = k.shape
-    position, share = _sample_keys(observed, factor, generator, training)  # (N, S)
     sampled = k.gather(2, position[:, None, :, None].expand(-1, n_heads, -1, d_head))
-    # P(q, K') = max_k q.k - mean_k q.k; the mean of the products is the product with the mean, so
-    # that one product gives both.
+    # The mean of the products is the product with the mean, so that one product gives both.
     mean = share.to(k.dtype)[:, None, None, :] @ sampled
     product = torch.cat([sampled, mean], 2) @ q.transpose(-1, -2)  # (N, H, S + 1, T)
     score = product[:, :, :-1].amax(2) - product[:, :, -1]
@@ -164,11 +190,9 @@ def budgeted_attend(
     n_ranks = _count(n_tokens, factor)
     if picked is None:
         picked = n_ranks <= _FULL_FRACTION * n_tokens
-    top = _rank_queries(q, k, observed, n_ranks, factor, generator, training)  # (N, H, K)
-    rank = torch.arange(n_ranks, device=q.device)
-    # NOTE[DIFF] The released code of MAESTRO rounds the budget to one integer for the batch, which
-    # cuts its gradient. Here the query at the boundary is mixed in by the fraction that is left.
-    gate = (n_queries[:, None] - rank).clamp(0, 1).to(v.dtype)[:, None]  # (N, 1, K)
+    position, shares = _sample_keys(observed, factor, generator, training)
+    top = rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
+    gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
     share = observed / observed.sum(1, keepdim=True).clamp(min=1)
     mean = share.to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
     mean = mean.view(n_sequences, 1, n_heads, d_head).transpose(1, 2)  # (N, H, 1, d)
@@ -182,6 +206,25 @@ def budgeted_attend(
     everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
     place = index.expand(-1, -1, -1, d_head).transpose(1, 2)
     return everywhere.scatter(1, place, mixed.transpose(1, 2)).transpose(1, 2)
+
+
+class Plan(NamedTuple):
+    """How many queries of each sequence attend, and by which keys they are picked.
+
+    Parameters
+    ----------
+    n_queries : Tensor of shape (N,)
+        Queries that attend; a fraction of a query attends by that fraction.
+    gate : Tensor of shape (N, K)
+        How much the query of each rank is mixed in.
+    position, share : Tensor of shape (N, S)
+        See :func:`rank_queries`.
+    """
+
+    n_queries: Tensor
+    gate: Tensor
+    position: Tensor
+    share: Tensor
 
 
 class BudgetedAttention(nn.Module):
@@ -244,7 +287,7 @@ class BudgetedAttention(nn.Module):
                 k,
                 v,
                 observed,
-                budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype)),
+                _n_queries(observed, budget),
                 factor=self.max_budget,
                 picked=self.picked,
                 generator=self.generator,
@@ -253,6 +296,18 @@ class BudgetedAttention(nn.Module):
         if values is not None:
             return out.mean(1)
         return out.transpose(1, 2).reshape(n, n_tokens, width // 3)
+
+    def plan(self, observed: Tensor, budget: Tensor) -> Plan:
+        """What :meth:`forward` does with the same input, for who does it himself."""
+        sampled = _sample_keys(observed, self.max_budget, self.generator, self.training)
+        n_queries = _n_queries(observed, budget)
+        return Plan(
+            n_queries, _gate(n_queries, _count(observed.shape[1], self.max_budget)), *sampled
+        )
+
+
+def _n_queries(observed: Tensor, budget: Tensor) -> Tensor:
+    return budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
 
 
 class BudgetGate(nn.Module):

@@ -14,6 +14,12 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._attention import BudgetedAttention
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
+from mts_fusion.nn.blocks._parts import (
+    attend_in_parts,
+    distil_in_parts,
+    feed_forward_in_parts,
+    worth,
+)
 from mts_fusion.nn.blocks._random import Dropout
 
 __all__ = ["CrossModalLayer", "Distilling", "IntraModalLayer", "distilled_times"]
@@ -72,6 +78,8 @@ class Distilling(nn.Module):
         Modalities, each with weights of its own.
     d_model : int
         Width D.
+    in_parts : bool, default=True
+        See :class:`IntraModalLayer`.
 
     Notes
     -----
@@ -90,8 +98,9 @@ class Distilling(nn.Module):
     torch.Size([3, 2, 5, 8])
     """
 
-    def __init__(self, n_modalities: int, d_model: int) -> None:
+    def __init__(self, n_modalities: int, d_model: int, *, in_parts: bool = True) -> None:
         super().__init__()
+        self.in_parts = in_parts
         # NOTE[DIFF] Informer, whose distilling this is, convolves and pools windows of 3 tokens,
         # which overlap. Pairs need no copy, and padding adds no token behind the last.
         self.conv = ModalityLinear(n_modalities, 2 * d_model, d_model, bias=False)
@@ -100,6 +109,11 @@ class Distilling(nn.Module):
         self, x: Tensor, available: Tensor, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Distil the tokens."""
+        if self.in_parts and worth(x, self.conv.weight):
+            gap = x.shape[2] % 2
+            x, available = F.pad(x, (0, 0, 0, gap)), F.pad(available, (0, gap))
+            left = _pairs(available, 2).any(-1)
+            return distil_in_parts(x, self.conv.weight[modalities], available), left
         pairs = _pairs(torch.where(available.unsqueeze(-1), x, 0), 2)  # (m, B, T / 2, 2, D)
         seen = _pairs(available, 2)
         conv = self.conv(_normalise(pairs).flatten(-2), modalities)
@@ -130,7 +144,10 @@ class IntraModalLayer(nn.Module):
     dropout : float, default=0.1
         Dropout behind the attention and the feed-forward layer.
     picked : bool or None, default=None
-        See :func:`budgeted_attend`.
+        See :func:`budgeted_attend`; only where the layer is not computed in parts.
+    in_parts : bool, default=True
+        Whether training on a CPU goes in parts that fit its cache: the same numbers, with less
+        memory and time.
 
     Notes
     -----
@@ -155,8 +172,10 @@ class IntraModalLayer(nn.Module):
         distil: bool = True,
         dropout: float = 0.1,
         picked: bool | None = None,
+        in_parts: bool = True,
     ) -> None:
         super().__init__()
+        self.in_parts = in_parts
         d_hidden = 2 * d_model if d_hidden is None else d_hidden
         self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=max_budget, picked=picked)
@@ -164,23 +183,42 @@ class IntraModalLayer(nn.Module):
         self.inner = ModalityLinear(n_modalities, d_model, d_hidden)
         self.outer = ModalityLinear(n_modalities, d_hidden, d_model, bias=False)
         self.dropout = Dropout(dropout)
-        self.distilling = Distilling(n_modalities, d_model) if distil else None
+        self.distilling: Distilling | None = None
+        if distil:
+            self.distilling = Distilling(n_modalities, d_model, in_parts=in_parts)
 
     def forward(
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Encode the tokens of each modality."""
-        m, batch = x.shape[:2]
-        qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
-        flat = None if budget is None else budget.flatten()
-        mixed = self.attention(qkv, available.flatten(0, 1), flat).unflatten(0, (m, batch))
-        x = x + self.dropout(self.out(mixed, modalities))
-        flat = _normalise(x).flatten(1, 2)  # (m, B T, D): no view, which could not change in place
-        hidden = F.relu(self.inner(flat, modalities), inplace=True)
-        x = x + self.dropout(self.outer(hidden, modalities).view_as(x))
+        x = self._attend(x, available, budget, modalities)
+        if self.in_parts and worth(x, self.inner.weight):
+            assert self.inner.bias is not None
+            weights = (self.inner.weight, self.inner.bias, self.outer.weight)
+            own = [weight[modalities] for weight in weights]
+            x = feed_forward_in_parts(x, own[0], own[1], own[2], self.dropout.mask(x))
+        else:
+            flat = _normalise(x).flatten(1, 2)  # (m, B T, D): no view, so it can change in place
+            hidden = F.relu(self.inner(flat, modalities), inplace=True)
+            x = self.dropout.add(x, self.outer(hidden, modalities).view_as(x))
         if self.distilling is None:
             return x, available
         return self.distilling(x, available, modalities)
+
+    def _attend(
+        self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice
+    ) -> Tensor:
+        m, batch = x.shape[:2]
+        seen = available.flatten(0, 1)
+        flat = None if budget is None else budget.flatten()
+        if self.in_parts and flat is not None and worth(x, self.qkv.weight):
+            plan = self.attention.plan(seen, flat)
+            weights = self.qkv.weight[modalities], self.out.weight[modalities]
+            mask, n_heads = self.dropout.mask(x), self.attention.n_heads
+            return attend_in_parts(x, *weights, available, plan, mask, n_heads)
+        qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
+        mixed = self.attention(qkv, seen, flat).unflatten(0, (m, batch))
+        return self.dropout.add(x, self.out(mixed, modalities))
 
 
 class CrossModalOutput(NamedTuple):
@@ -220,6 +258,8 @@ class CrossModalLayer(nn.Module):
         Hidden width of each expert; None is ``2 * d_model``.
     dropout : float, default=0.1
         Dropout behind the attention and the experts.
+    in_parts : bool, default=True
+        See :class:`IntraModalLayer`.
 
     Notes
     -----
@@ -243,13 +283,17 @@ class CrossModalLayer(nn.Module):
         budget: float | None = None,
         d_hidden: int | None = None,
         dropout: float = 0.1,
+        in_parts: bool = True,
     ) -> None:
         super().__init__()
+        self.in_parts = in_parts
         self.budget = budget
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
-        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
+        self.experts = SparseMoE(
+            d_model, n_experts, n_active_experts, d_hidden=d_hidden, in_parts=in_parts
+        )
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -259,12 +303,21 @@ class CrossModalLayer(nn.Module):
         budget = None
         if self.budget is not None:
             budget = torch.full((x.shape[0],), self.budget, device=x.device)
-        qkv = self.qkv(_normalise(x))
         attention = None
-        if modality is not None:
-            # Attention to a modality is what its tokens give if each gives 1.
-            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
-            attention = self.attention(qkv, available, budget, shown)
-        x = x + self.dropout(self.out(self.attention(qkv, available, budget)))
+        in_parts = self.in_parts and modality is None and worth(x, self.qkv.weight)
+        if budget is not None and in_parts:
+            plan = self.attention.plan(available, budget)
+            whole, seen = x.unsqueeze(0), available.unsqueeze(0)  # (1, B, T, D): one modality
+            weights = self.qkv.weight.T.unsqueeze(0), self.out.weight.T.unsqueeze(0)
+            mask, n_heads = self.dropout.mask(whole), self.attention.n_heads
+            x = attend_in_parts(whole, *weights, seen, plan, mask, n_heads)
+            x = x.squeeze(0)
+        else:
+            qkv = self.qkv(_normalise(x))
+            if modality is not None:
+                # Attention to a modality is what its tokens give if each gives 1.
+                shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+                attention = self.attention(qkv, available, budget, shown)
+            x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
         y, routing = self.experts(_normalise(x), available)
-        return CrossModalOutput(x + self.dropout(y), routing, attention)
+        return CrossModalOutput(self.dropout.add(x, y), routing, attention)

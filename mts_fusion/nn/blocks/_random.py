@@ -5,7 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "set_generator"]
+__all__ = ["Dropout", "Mask", "set_generator"]
+
+
+class Mask:
+    """What a dropout keeps, a byte an entry.
+
+    Parameters
+    ----------
+    draws : Tensor
+        Random bytes, uint8, of the shape of the input.
+    n_kept : int
+        Bytes below this are kept.
+
+    Attributes
+    ----------
+    scale : float
+        By which what is kept is multiplied.
+    """
+
+    def __init__(self, draws: Tensor, n_kept: int) -> None:
+        self.draws = draws
+        self.n_kept = n_kept
+        self.scale = 256 / n_kept
+
+    def part(self, place: tuple[slice, ...], dtype: torch.dtype) -> Tensor:
+        """1 for what is kept, 0 elsewhere, of a part of the input."""
+        return (self.draws[place] < self.n_kept).to(dtype)
 
 
 class Dropout(nn.Module):
@@ -49,16 +75,28 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop entries of ``x`` in training; ``x`` itself otherwise."""
-        if not self.training or self.p == 0:
+        mask = self.mask(x)
+        if mask is None:
             return x
+        return (x * (mask.draws < mask.n_kept)).mul_(mask.scale)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x + dropout(y)``."""
+        mask = self.mask(y)
+        if mask is None:
+            return x + y
+        return torch.addcmul(x, y, mask.part((), y.dtype), value=mask.scale)
+
+    def mask(self, x: Tensor) -> Mask | None:
+        """What of ``x`` is kept, for who drops it himself; None outside of training."""
+        if not self.training or self.p == 0:
+            return None
         # Eight entries from each number drawn: on one core 16 ms for 5 million entries, against
         # 37 ms of torch.nn.functional.dropout.
-        n_kept = 256 - max(1, round(256 * self.p))
         n = x.numel()
         words = torch.empty((n + 7) // 8, dtype=torch.int64, device=x.device)
         words.random_(torch.iinfo(torch.int64).min, None, generator=self.generator)
-        keep = words.view(torch.uint8)[:n].view(x.shape) < n_kept
-        return (x * keep).mul_(256 / n_kept)
+        return Mask(words.view(torch.uint8)[:n].view(x.shape), 256 - max(1, round(256 * self.p)))
 
     def extra_repr(self) -> str:
         """The rate, for ``print``."""
