@@ -45,7 +45,7 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality with ``"hydra"`` in training, so that neither leans on the other. 0 is for
         comparison: on people never seen it is worse.
-    n_groups : int, default=64
+    n_groups : int, default=32
         Groups of random convolutions of ``"hydra"``, even. Time and memory grow linearly.
     pooled : bool, default=False
         Whether ``"hydra"`` has the pooled statistics of MultiRocket [2]_ too.
@@ -85,7 +85,7 @@ class _Fusion(PanelEstimator):
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
         kind_dropout: float = 0.8,
-        n_groups: int = 64,
+        n_groups: int = 32,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
         optimizer: str | Callable[..., Any] = "adamw",

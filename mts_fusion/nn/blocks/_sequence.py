@@ -141,7 +141,7 @@ class HydraEncoder(Encoder):
         convolutions would otherwise learn the training samples by heart.
     pooled : bool, default=False
         Whether to add MultiRocket's statistics, see :class:`Hydra`.
-    n_groups : int, default=64
+    n_groups : int, default=32
         Groups of kernels, see :class:`Hydra`.
     seed : int, default=0
         Seed of the kernels.
@@ -167,7 +167,7 @@ class HydraEncoder(Encoder):
         feature_dropout: float = 0.5,
         kind_dropout: float = 0.8,
         pooled: bool = False,
-        n_groups: int = 64,
+        n_groups: int = 32,
         seed: int = 0,
     ) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class FusionNet(nn.Module):
     kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality with ``"hydra"`` in training.
-    n_groups : int, default=64
+    n_groups : int, default=32
         Groups of random convolutions of ``"hydra"``, even; there are ``16 * n_groups`` features a
         dilation.
     pooled : bool, default=False
@@ -108,7 +108,7 @@ class FusionNet(nn.Module):
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
         kind_dropout: float = 0.8,
-        n_groups: int = 64,
+        n_groups: int = 32,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
         seed: int | None = None,
