@@ -217,14 +217,16 @@ IMPUTERS: dict[str, Imputer] = {
     "linear": Imputer(_simple("linear"), target_only=True),
     "CSDI": Imputer(_diffusion(**_CSDI), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(_diffusion(**_CSDI_JOINT), target_only=True, settings=_STEPS),
-    "Diffusion, target only": Imputer(_diffusion(conditioning="target"), target_only=True),
+    "Diffusion, target only": Imputer(
+        _diffusion(conditioning="target", patch_length=2), target_only=True
+    ),
     "Diffusion by steps": Imputer(
         _diffusion(conditioning="target"),
         target_only=True,
         settings={f"{n} steps": {"sampler": "flow2m", "n_steps": n} for n in (50, 10, 5, 1)},
     ),
-    "TRACE": Imputer(_diffusion()),
-    "TRACE, blocks hidden in training": Imputer(_diffusion(mask_strategy="block")),
+    "TRACE": Imputer(_diffusion(patch_length=2)),
+    "TRACE, blocks hidden in training": Imputer(_diffusion(mask_strategy="block", patch_length=2)),
 }
 
 

@@ -359,7 +359,8 @@ def make_trace_benchmark(
     Raises
     ------
     ValueError
-        If ``missing_fraction`` is not in [0, 1) or there are more blocks than timepoints.
+        If ``missing_fraction`` is not in [0, 1), a part is empty or there are more blocks than
+        timepoints.
 
     References
     ----------
@@ -375,6 +376,11 @@ def make_trace_benchmark(
     """
     if not 0 <= missing_fraction < 1:
         raise ValueError(f"missing_fraction is a share in [0, 1), got {missing_fraction!r}.")
+    for part, n in (("n_train", n_train), ("n_validation", n_validation), ("n_test", n_test)):
+        if n < 1:
+            raise ValueError(
+                f"{part} is at least 1, got {n!r}. Ask for 1 and leave that part alone."
+            )
     if not 1 <= n_blocks <= n_timepoints:
         raise ValueError(f"n_blocks is in [1, {n_timepoints}] (n_timepoints), got {n_blocks}.")
     signal_seed, mask_seed = np.random.SeedSequence(random_state).spawn(2)

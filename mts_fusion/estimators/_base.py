@@ -148,6 +148,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         """
         self._validate_params()
         continues = bool(self.warm_start and getattr(self, "nets_", None))
+        if not continues:
+            self.nets_ = []  # not fitted until the end, so that a fit that breaks off leaves none
         panel = self._check_X(X, reset=not continues)
         y = self._check_y(y, panel)
         weight = self._check_weight(sample_weight, y, panel)
@@ -185,7 +187,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             ]
         else:
             nets = self.nets_
-        self.nets_ = []
+        trained: list[PanelNet] = []
         logits = []  # of the held-out samples
         key: Hashable = None
         featured = dataset
@@ -198,16 +200,20 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             net.train(featured.take(training), checked)
             if checked is not None:
                 logits.append(net.collect(checked))
-            self.nets_.append(net)
+            trained.append(net)
             if net.interrupted:
                 break
         self._calibrate(logits, target[validation])
+        self.nets_ = trained
         self.history_ = [net.losses() for net in self.nets_]
         self.n_iter_ = max(len(losses) for losses in self.history_)
         if not self.warm_start:
             for net in self.nets_:
                 net.trim_for_prediction()
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return bool(getattr(self, "nets_", None))
 
     def _plan(self, n_training: int) -> tuple[int, int]:
         """Samples a step and epochs: as given, or by the number of training samples."""

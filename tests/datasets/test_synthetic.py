@@ -130,3 +130,8 @@ def test_trace_benchmark_without_holes_and_without_horizon():
 def test_trace_benchmark_refuses_to_hide_everything():
     with pytest.raises(ValueError, match=r"missing_fraction is a share in \[0, 1\), got 1\.0"):
         make_trace_benchmark(3, 1, 1, missing_fraction=1.0)
+
+
+def test_trace_benchmark_refuses_an_empty_part():
+    with pytest.raises(ValueError, match=r"n_validation is at least 1, got 0\. Ask for 1"):
+        make_trace_benchmark(3, 0, 1)

@@ -12,7 +12,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.estimators import ConditionalDiffusionImputer
 from mts_fusion.metrics import crps_from_samples, mae_at_missing
+from mts_fusion.nn import ConditionalDiffusion
 from mts_fusion.panel import Panel
+from mts_fusion.training import PanelNet
 from mts_fusion.transforms import PanelImputer, SAXTokenizer
 
 SMALL = {
@@ -246,6 +248,66 @@ def test_unusable_requests_are_refused(fitted, panel):
         fitted.sample(panel, n=0)
     with pytest.raises(ValueError, match=r"q is a list of levels in \[0, 1\], got \[5\]"):
         fitted.quantiles(panel, [5])
+
+
+def test_the_band_widens_with_the_distance_to_what_is_known():
+    rng = np.random.default_rng(0)
+    walk = rng.normal(size=(150, 1, 24)).cumsum(2)
+    imputer = ConditionalDiffusionImputer(
+        **{**SMALL, "max_epochs": 25, "lr": 1e-2, "batch_size": 32, "n_samples": 20}
+    ).fit({"a": walk[:120]})
+
+    widths = []
+    for n_hidden in (1, 4, 12):
+        hidden = walk[120:].copy()
+        hidden[:, :, 10 : 10 + n_hidden] = np.nan
+        low, high = imputer.quantiles({"a": hidden}, [0.1, 0.9])
+        gap = np.isnan(hidden)
+        widths.append((high.values["a"] - low.values["a"])[gap].mean())
+
+    assert np.all(np.diff(widths) > 0)
+
+
+def test_memory_is_bounded_by_batch_size_and_not_by_samples_and_draws(panel, monkeypatch):
+    rows = []
+    inner = ConditionalDiffusion._denoise
+
+    def counted(self, z, step, given):
+        rows.append(z.shape[0] * z.shape[1])
+        return inner(self, z, step, given)
+
+    monkeypatch.setattr(ConditionalDiffusion, "_denoise", counted)
+    imputer = ConditionalDiffusionImputer(**{**SMALL, "batch_size": 32}).fit(panel)
+    rows.clear()
+    imputer.sample(panel[np.arange(90) % 30], n=20)
+
+    assert max(rows) <= 32
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_fit_that_breaks_off_leaves_nothing_half_written(panel, monkeypatch, error):
+    def broken(self, *args):
+        raise error("killed")
+
+    imputer = ConditionalDiffusionImputer(**SMALL)
+    monkeypatch.setattr(PanelNet, "train", broken)
+    with pytest.raises(error):
+        imputer.fit(panel)
+
+    with pytest.raises(NotFittedError):
+        imputer.transform(panel)
+
+
+def test_what_is_asked_of_a_fitted_imputer_is_checked_again(panel):
+    imputer = ConditionalDiffusionImputer(**SMALL).fit(panel)
+    with pytest.raises(ValueError, match="n_steps"):
+        imputer.set_params(n_steps=60).transform(panel)
+    with pytest.raises(ValueError, match="sampler must be one of"):
+        imputer.set_params(n_steps=2, sampler="euler").transform(panel)
+    times = {"beat": panel.times["beat"].copy()}
+    times["beat"][0, :2] = [3.0, 1.0]
+    with pytest.raises(ValueError, match="beat"):
+        imputer.transform(panel.replace(times=times))
 
 
 @pytest.mark.slow
