@@ -8,9 +8,8 @@ what stood in a gap of the accelerometer, and what the accelerometer would have 
 silent all the time and only the other two sensors spoke.
 
 The answer is a set of samples. Where the other sensors settle the matter the samples agree; where
-they do not, the band widens. The training is kept to a minute here and is far from converged: the
-printed errors, beside those of the nearest value, say how far it got. Run
-``python examples/plot_imputation.py``.
+they do not, the band widens. The training takes about a minute; the errors are printed beside those
+of the nearest value. Run ``python examples/plot_imputation.py``.
 """
 
 from __future__ import annotations
