@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks._sequence import ENCODERS, Encoder
+from mts_fusion.nn.blocks._sequence import ENCODERS, Encoder, HydraEncoder
 from mts_fusion.nn.blocks._steps import compact, thinned
 from mts_fusion.panel._schema import Modality, Vocabulary
 
@@ -171,3 +171,17 @@ def test_thinned_steps_are_means_of_equal_parts():
     tokens, observed = thinned(x, torch.tensor([20]))
     assert observed.all()
     torch.testing.assert_close(tokens.mean(), torch.tensor(9.5), atol=0.3, rtol=0)
+
+
+def test_one_kind_of_features_is_hidden_in_training_and_never_both():
+    torch.manual_seed(0)
+    encoder = HydraEncoder(Modality("acc", 3, 50), 8, n_groups=4, feature_dropout=0.0).train()
+    x = torch.randn(400, 50, 3)
+    tokens = encoder(x, torch.ones(400, 50, 3, dtype=torch.bool)).tokens
+    convolved, statistics = tokens[:, :-1].any(-1).any(-1), tokens[:, -1].any(-1)
+    assert (convolved | statistics).all()
+    assert 0.65 < (~convolved).float().mean() < 0.79  # 0.8 * 0.9
+    assert 0.04 < (~statistics).float().mean() < 0.13  # 0.8 * 0.1
+    encoder.eval()
+    tokens = encoder(x[:2], torch.ones(2, 50, 3, dtype=torch.bool)).tokens
+    assert tokens.any(-1).all()

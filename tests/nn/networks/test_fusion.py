@@ -119,7 +119,8 @@ def test_longer_padding_changes_nothing(strategy, with_times):
 @every
 @pytest.mark.parametrize("encoder", ["hydra", "gru"])
 def test_a_gradient_reaches_every_parameter(strategy, encoder):
-    net = make_net(strategy=strategy, encoder=encoder, modality_dropout=0.0).train()
+    nothing_hidden = {"modality_dropout": 0.0, "kind_dropout": 0.0}
+    net = make_net(strategy=strategy, encoder=encoder, **nothing_hidden).train()
     values, observed = make_batch()
     net(values, observed).prediction.square().sum().backward()
     left = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
