@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeVar
 
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
@@ -31,19 +32,25 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
     )
 
 
-def _trace(*, seed: int, quick: bool) -> Any:
+def _trace(*, seed: int, quick: bool, imputer_epochs: int | None = None) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    imputer = ConditionalDiffusionImputer(random_state=seed, **short)
+    epochs = short if imputer_epochs is None else {"max_epochs": imputer_epochs}
+    imputer = ConditionalDiffusionImputer(random_state=seed, **epochs)
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
 
 
-def _fusemoe(*, seed: int, quick: bool) -> Any:
+def _observed_only(*, seed: int, quick: bool) -> Any:
     from ..estimators import TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
     return TraceClassifier(imputer=None, random_state=seed, **short)
+
+
+def _fusemoe(*, seed: int, quick: bool) -> Any:
+    # FuseMoE has neither an imputer nor statistics beside its series.
+    return _observed_only(seed=seed, quick=quick).set_params(statistics=False)
 
 
 def _fusion(*, seed: int, quick: bool) -> Any:
@@ -68,6 +75,8 @@ CLASSIFIERS: dict[str, Method] = {
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
     "Trace": Method(_trace),
+    "Trace, imputer of 4 epochs": Method(partial(_trace, imputer_epochs=4)),
+    "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion, hybrid, hydra": Method(_fusion),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),

@@ -28,7 +28,7 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
         Stage 1, fitted with ``(X, y)`` before the network: :class:`ConditionalDiffusionImputer`
         makes the estimator TRACE. A fitted one goes in as ``FrozenEstimator(imputer)``.
         ``"nearest"`` is ``PanelImputer()``. None: the network reads observed values only, which is
-        FuseMoE.
+        FuseMoE where ``statistics=False``.
     n_imputations : int, default=1
         Completions behind each answer. 1 takes ``imputer.transform``. Above 1, the network is
         trained on one draw of each sample, and answers are averaged over so many draws; this needs
@@ -37,7 +37,7 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
         Width of the tokens; a multiple of ``n_heads``.
     d_time : int, default=64
         Width of the embedding of times; a multiple of ``n_heads``.
-    n_reference : int, default=32
+    n_reference : int, default=16
         Times at which every series is read off. More see faster changes and cost more.
     n_heads : int, default=4
         Heads of the attention over time and of that between modalities.
@@ -158,7 +158,7 @@ class _Trace(PanelEstimator):
         n_imputations: int = 1,
         d_model: int = 64,
         d_time: int = 64,
-        n_reference: int = 32,
+        n_reference: int = 16,
         n_heads: int = 4,
         n_layers: int = 2,
         n_experts: int = 8,
