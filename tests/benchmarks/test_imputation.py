@@ -1,8 +1,11 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._imputation import IMPUTERS, Hidden, evaluate_imputer
+from mts_fusion.benchmarks._imputation_speed import _measure, _PyPOTS, _text
 from mts_fusion.benchmarks._physionet2012_imputation import hide
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.panel import Panel
@@ -77,3 +80,41 @@ def test_the_synthetic_table_runs_shortened(capsys):
     assert "SHORTENED (--quick, --n-train 20)" in text
     assert "0.3 hidden" in text
     assert "reached" not in text  # verdicts are for full runs
+
+
+def speed_row(method, setting, ms, mae):
+    errors = {"mae": mae, "crps": mae, "fit_seconds": 1.0, "n_train": 5, "parameters": 1000}
+    if method != "CSDI of PyPOTS":
+        errors |= {"mae_all": mae, "crps_all": mae}
+    return {"method": method, "setting": setting, "seed": 0, "ms": ms, **errors}
+
+
+def test_speed_is_told_beside_pypots_and_accuracy_beside_fifty_steps():
+    rows = [
+        speed_row("CSDI of PyPOTS", "50 steps", [900.0, 1000.0, 1200.0], 0.5),
+        speed_row("Diffusion by steps", "50 steps", [100.0, 110.0, 90.0], 0.4),
+        speed_row("Diffusion by steps", "5 steps", [10.0, 20.0, 5.0], 0.402),
+        speed_row("Diffusion by steps", "1 steps", [5.0, 5.0, 5.0], 0.42),
+    ]
+    table, five, one = _text(rows)
+    assert "1000 (900-1200)" in table
+    assert "reached: 100 times (aim 40), MAE +0.50%" in five
+    assert "NOT reached: 200 times (aim 40), MAE +5.00%" in one
+
+
+@pytest.mark.slow
+def test_an_imputer_is_timed_in_rounds_with_a_budget():
+    panel, _ = make_panel_classification(
+        20, modalities={"stay": (3, 10)}, missing_fraction=0.3, random_state=0
+    )
+    rows = _measure(
+        "Diffusion by steps", panel, hide(panel[:6], 0.5, seed=0), seed=0, budget=0.01, n_slow=3
+    )
+    assert [row["setting"] for row in rows] == ["50 steps", "10 steps", "5 steps", "1 steps"]
+    assert all(len(row["ms"]) == 3 and row["mae_all"] > 0 for row in rows)
+
+
+@pytest.mark.skipif(find_spec("pypots") is not None, reason="says what is missing without it")
+def test_without_pypots_the_row_says_what_to_install():
+    with pytest.raises(ImportError, match=r"'CSDI of PyPOTS' requires pypots: pip install"):
+        _PyPOTS(0, 1)
