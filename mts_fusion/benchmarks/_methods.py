@@ -32,12 +32,23 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
     )
 
 
-def _trace(*, seed: int, quick: bool, imputer_epochs: int | None = None) -> Any:
+# An imputer for a run on a processor: wide patches, few and short draws, little training.
+_SMALL_IMPUTER = {
+    "d_model": 32,
+    "n_encoder_layers": 2,
+    "patch_length": 8,
+    "n_samples": 5,
+    "n_steps": 2,
+    "max_epochs": 4,
+}
+
+
+def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    epochs = short if imputer_epochs is None else {"max_epochs": imputer_epochs}
-    imputer = ConditionalDiffusionImputer(random_state=seed, **epochs)
+    size: dict[str, Any] = _SMALL_IMPUTER if small else {}
+    imputer = ConditionalDiffusionImputer(random_state=seed, **{**size, **short})
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
 
 
@@ -75,7 +86,7 @@ CLASSIFIERS: dict[str, Method] = {
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
     "Trace": Method(_trace),
-    "Trace, imputer of 4 epochs": Method(partial(_trace, imputer_epochs=4)),
+    "Trace, small imputer": Method(partial(_trace, small=True)),
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion, hybrid, hydra": Method(_fusion),

@@ -15,7 +15,7 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         training samples, 128 from there.
     max_epochs : int or "auto", default="auto"
         Passes over the training samples at most. ``"auto"``: 12, and more where samples are so few
-        that these were fewer than 600 steps.
+        that these were fewer than 600 steps (300 for TRACE).
     patience : int or None, default=None
         Epochs without a lower validation loss after which training stops; None never does. The
         weights of the best epoch are kept either way.

@@ -126,6 +126,8 @@ class _Completion(TransformerMixin, BaseEstimator):
 class _Trace(PanelEstimator):
     """Abstract: the parameters of TRACE, its two stages, and the average over completions."""
 
+    # NOTE[DIFF] from Maestro's: more steps learn by heart (PhysioNet 2012, JapaneseVowels).
+    _MIN_STEPS: ClassVar[int] = 300
     _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

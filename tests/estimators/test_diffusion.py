@@ -313,13 +313,15 @@ def test_what_is_asked_of_a_fitted_imputer_is_checked_again(panel):
 @pytest.mark.slow
 def test_it_beats_nearest_filling_on_the_benchmark_of_trace():
     parts = make_trace_benchmark(2000, 10, 100, missing_fraction=0.3)
-    imputer = ConditionalDiffusionImputer(max_epochs=30, lr=3e-3, random_state=0)
+    imputer = ConditionalDiffusionImputer(
+        max_epochs=12, patch_length=2, precision="bf16", lr=3e-3, random_state=0
+    )
     imputer.fit(parts.train.data)
     test, truth = parts.test.data, parts.test.complete.values["series"]
     filled = imputer.transform(test).values["series"]
     nearest = PanelImputer().fit(parts.train.data).transform(test).values["series"]
     ours = mae_at_missing(truth, filled, parts.test.masked, average=None)
     theirs = mae_at_missing(truth, nearest, parts.test.masked, average=None)
-    assert (ours < theirs).mean() > 0.9
+    assert (ours < theirs).mean() > 0.99
     draws = np.stack([p.values["series"] for p in imputer.sample(test)])
     assert crps_from_samples(truth, draws, parts.test.masked) < ours.mean()
