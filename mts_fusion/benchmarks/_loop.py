@@ -138,6 +138,7 @@ class _GatheredAttention(nn.Module):
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
         position, share = _sample_keys(observed, self.max_budget, None, False)  # (N, S)
         n_keys = position.shape[1]
+        n_queries = budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
         with torch.no_grad():
             if self.training:
                 index = torch.randint(n_tokens, (n_tokens, n_keys), device=qkv.device)
@@ -151,14 +152,15 @@ class _GatheredAttention(nn.Module):
                 uniform = (product * share.to(k.dtype)[:, None, None]).sum(-1)
             score = product.amax(-1) - uniform
             score = score.masked_fill(~observed[:, None], -math.inf)
-            top = score.topk(n_keys, dim=-1).indices.unsqueeze(-1).expand(-1, -1, -1, d_head)
+            # As many as the largest budget has; the gate closes for those that have less.
+            n_top = min(n_keys, int(n_queries.max()) + 1)
+            top = score.topk(n_top, dim=-1).indices.unsqueeze(-1).expand(-1, -1, -1, d_head)
             del sampled, product
         attention = q.gather(2, top) @ k.transpose(-1, -2) / math.sqrt(d_head)
         attention = attention.masked_fill(~observed[:, None, None], -1e9).softmax(-1) @ v
         share = observed / observed.sum(1, keepdim=True).clamp(min=1)
         mean = (v * share.to(v.dtype)[:, None, :, None]).sum(2, keepdim=True)
-        n_queries = budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
-        rank = torch.arange(n_keys, device=qkv.device)
+        rank = torch.arange(n_top, device=qkv.device)
         gate = (n_queries[:, None] - rank).clamp(0, 1).to(v.dtype)[:, None, :, None]
         mixed = mean + gate * (attention - mean)
         out = mean.expand_as(v).scatter(2, top, mixed)

@@ -18,6 +18,8 @@ from mts_fusion.nn.blocks._parts import (
     attend_in_parts,
     distil_in_parts,
     feed_forward_in_parts,
+    split,
+    unpack,
     worth,
 )
 from mts_fusion.nn.blocks._random import Dropout
@@ -78,8 +80,6 @@ class Distilling(nn.Module):
         Modalities, each with weights of its own.
     d_model : int
         Width D.
-    in_parts : bool, default=True
-        See :class:`IntraModalLayer`.
 
     Notes
     -----
@@ -98,9 +98,8 @@ class Distilling(nn.Module):
     torch.Size([3, 2, 5, 8])
     """
 
-    def __init__(self, n_modalities: int, d_model: int, *, in_parts: bool = True) -> None:
+    def __init__(self, n_modalities: int, d_model: int) -> None:
         super().__init__()
-        self.in_parts = in_parts
         # NOTE[DIFF] Informer, whose distilling this is, convolves and pools windows of 3 tokens,
         # which overlap. Pairs need no copy, and padding adds no token behind the last.
         self.conv = ModalityLinear(n_modalities, 2 * d_model, d_model, bias=False)
@@ -109,11 +108,6 @@ class Distilling(nn.Module):
         self, x: Tensor, available: Tensor, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Distil the tokens."""
-        if self.in_parts and worth(x, self.conv.weight):
-            gap = x.shape[2] % 2
-            x, available = F.pad(x, (0, 0, 0, gap)), F.pad(available, (0, gap))
-            left = _pairs(available, 2).any(-1)
-            return distil_in_parts(x, self.conv.weight[modalities], available), left
         pairs = _pairs(torch.where(available.unsqueeze(-1), x, 0), 2)  # (m, B, T / 2, 2, D)
         seen = _pairs(available, 2)
         conv = self.conv(_normalise(pairs).flatten(-2), modalities)
@@ -185,40 +179,53 @@ class IntraModalLayer(nn.Module):
         self.dropout = Dropout(dropout)
         self.distilling: Distilling | None = None
         if distil:
-            self.distilling = Distilling(n_modalities, d_model, in_parts=in_parts)
+            self.distilling = Distilling(n_modalities, d_model)
 
     def forward(
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Encode the tokens of each modality."""
-        x = self._attend(x, available, budget, modalities)
-        if self.in_parts and worth(x, self.inner.weight):
-            assert self.inner.bias is not None
-            weights = (self.inner.weight, self.inner.bias, self.outer.weight)
-            own = [weight[modalities] for weight in weights]
-            x = feed_forward_in_parts(x, own[0], own[1], own[2], self.dropout.mask(x))
-        else:
-            flat = _normalise(x).flatten(1, 2)  # (m, B T, D): no view, so it can change in place
-            hidden = F.relu(self.inner(flat, modalities), inplace=True)
-            x = self.dropout.add(x, self.outer(hidden, modalities).view_as(x))
+        if self.in_parts and worth(x, self.qkv.weight):
+            return self._in_parts(x, available, budget, modalities)
+        m, batch = x.shape[:2]
+        qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
+        flat = None if budget is None else budget.flatten()
+        mixed = self.attention(qkv, available.flatten(0, 1), flat).unflatten(0, (m, batch))
+        x = self.dropout.add(x, self.out(mixed, modalities))
+        flat = _normalise(x).flatten(1, 2)  # (m, B T, D): no view, so it can change in place
+        hidden = F.relu(self.inner(flat, modalities), inplace=True)
+        x = self.dropout.add(x, self.outer(hidden, modalities).view_as(x))
         if self.distilling is None:
             return x, available
         return self.distilling(x, available, modalities)
 
-    def _attend(
+    def _in_parts(
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice
-    ) -> Tensor:
-        m, batch = x.shape[:2]
-        seen = available.flatten(0, 1)
-        flat = None if budget is None else budget.flatten()
-        if self.in_parts and flat is not None and worth(x, self.qkv.weight):
-            plan = self.attention.plan(seen, flat)
-            weights = self.qkv.weight[modalities], self.out.weight[modalities]
-            mask, n_heads = self.dropout.mask(x), self.attention.n_heads
-            return attend_in_parts(x, *weights, available, plan, mask, n_heads)
-        qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
-        mixed = self.attention(qkv, seen, flat).unflatten(0, (m, batch))
-        return self.dropout.add(x, self.out(mixed, modalities))
+    ) -> tuple[Tensor, Tensor]:
+        """The same for training; silent sensors, which nobody reads, are left out."""
+        parts = split(available, skip=budget is not None)
+        tokens, seen = x.flatten(0, 1), available.flatten(0, 1)  # (m B, T, D), (m B, T)
+        layers = (self.qkv, self.out, self.inner, self.outer)
+        w_qkv, w_out, w_inner, w_outer = (layer.weight[modalities] for layer in layers)
+        if budget is None:
+            qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)
+            mixed = self.attention(qkv, seen).view_as(x)
+            tokens = self.dropout.add(x, self.out(mixed, modalities)).flatten(0, 1)
+        else:
+            plan = self.attention.plan(seen, budget.flatten())
+            mask, n_heads = self.dropout.mask(tokens), self.attention.n_heads
+            tokens = attend_in_parts(tokens, w_qkv, w_out, seen, plan, parts, mask, n_heads)
+        assert self.inner.bias is not None
+        bias = self.inner.bias[modalities]
+        mask = self.dropout.mask(x.flatten(0, 1))
+        tokens = feed_forward_in_parts(tokens, w_inner, bias, w_outer, parts, mask)
+        if self.distilling is None:
+            return unpack(tokens, len(seen), parts).view_as(x), available
+        gap = x.shape[2] % 2
+        tokens, seen = F.pad(tokens, (0, 0, 0, gap)), F.pad(seen, (0, gap))
+        tokens = distil_in_parts(tokens, self.distilling.conv.weight[modalities], seen, parts)
+        left = seen.unflatten(1, (-1, 2)).any(-1)
+        return tokens.unflatten(0, x.shape[:2]), left.unflatten(0, x.shape[:2])
 
 
 class CrossModalOutput(NamedTuple):
@@ -307,11 +314,10 @@ class CrossModalLayer(nn.Module):
         in_parts = self.in_parts and modality is None and worth(x, self.qkv.weight)
         if budget is not None and in_parts:
             plan = self.attention.plan(available, budget)
-            whole, seen = x.unsqueeze(0), available.unsqueeze(0)  # (1, B, T, D): one modality
+            parts = split(available.unsqueeze(0), skip=False)
             weights = self.qkv.weight.T.unsqueeze(0), self.out.weight.T.unsqueeze(0)
-            mask, n_heads = self.dropout.mask(whole), self.attention.n_heads
-            x = attend_in_parts(whole, *weights, seen, plan, mask, n_heads)
-            x = x.squeeze(0)
+            mask, n_heads = self.dropout.mask(x), self.attention.n_heads
+            x = attend_in_parts(x, *weights, available, plan, parts, mask, n_heads)
         else:
             qkv = self.qkv(_normalise(x))
             if modality is not None:

@@ -130,7 +130,7 @@ class SparseMoE(nn.Module):
         weight = weight.to(x.dtype)
         if self.in_parts and worth(tokens, self.weight_in):
             weights = self.weight_in, self.bias_in, self.weight_out
-            y = experts_in_parts(tokens, weight, *weights, expert)
+            y = experts_in_parts(tokens, weight, *weights, expert, observed.flatten())
         else:
             y = self._dispatch(tokens, expert, weight)
         return y.view_as(x), self._routing(x, expert, gate, observed)

@@ -12,10 +12,10 @@ K queries that may attend, S sampled keys, F hidden width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -27,14 +27,14 @@ __all__ = [
     "distil_in_parts",
     "experts_in_parts",
     "feed_forward_in_parts",
+    "split",
+    "unpack",
     "worth",
 ]
 
-# Tokens of a part. On one core, products of 4096 or 8192 tokens (width 64) reach 100 GMAC/s; of
-# 81920, of which the output is fresh memory, 30.
-_N_TOKENS = 4096
-
-_Place = tuple[slice, slice]
+# Tokens of a part. On one core, products of 2048 to 8192 tokens (width 64) reach 100 GMAC/s; of
+# 81920, of which the output is fresh memory, 30. A step as a whole is fastest at 2048.
+_N_TOKENS = 2048
 
 
 def worth(*tensors: Tensor) -> bool:
@@ -59,27 +59,96 @@ def worth(*tensors: Tensor) -> bool:
     )
 
 
-def _places(m: int, batch: int, n_tokens: int) -> Iterator[_Place]:
-    """Parts of ``(m, B, T)``: some sequences of one modality, or several modalities. No copies."""
+class Part(NamedTuple):
+    """Sequences that are computed together.
+
+    Parameters
+    ----------
+    modalities : slice
+        Whose they are; of each as many.
+    rows : slice or Tensor
+        Which of the m B sequences.
+    packed : slice
+        Where they stand once the others are left out.
+    """
+
+    modalities: slice
+    rows: slice | Tensor
+    packed: slice
+
+
+def split(available: Tensor, *, skip: bool) -> list[Part]:
+    """Parts of the sequences of which anything is available, or of all.
+
+    Parameters
+    ----------
+    available : Tensor of shape (m, B, T)
+        Bool.
+    skip : bool
+        Whether sequences of which nothing is available may be left out.
+
+    Returns
+    -------
+    list of Part
+        Some sequences of one modality each, or, where these are few, all of several.
+    """
+    m, batch, n_tokens = available.shape
     n_each = max(1, _N_TOKENS // max(1, n_tokens))
-    if n_each < batch:
-        for i in range(m):
-            for first in range(0, batch, n_each):
-                yield slice(i, i + 1), slice(first, first + n_each)
-    else:
+    if n_each >= batch:
         step = n_each // max(1, batch)
-        for i in range(0, m, step):
-            yield slice(i, i + step), slice(None)
+        runs = [slice(i * batch, min(i + step, m) * batch) for i in range(0, m, step)]
+        return [
+            Part(slice(i, i + step), run, run)
+            for i, run in zip(range(0, m, step), runs, strict=True)
+        ]
+    parts, first = [], 0
+    for i, there in enumerate(available.any(-1)):
+        whole = not skip or bool(there.all())
+        rows = torch.arange(batch) if whole else there.nonzero()[:, 0]
+        for some in (rows + i * batch).split(n_each):
+            last = first + len(some)
+            run = slice(int(some[0]), int(some[-1]) + 1) if whole else some
+            parts.append(Part(slice(i, i + 1), run, slice(first, last)))
+            first = last
+    return parts
 
 
-def _rows(x: Tensor) -> Tensor:
-    """``(m, b, T, W)`` as ``(m, b T, W)``."""
-    return x.flatten(1, 2)
+def _take(x: Tensor, rows: slice | Tensor) -> Tensor:
+    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+
+
+def _put(out: Tensor, rows: slice | Tensor, y: Tensor) -> None:
+    if isinstance(rows, slice):
+        out[rows] = y
+    else:
+        out.index_copy_(0, rows, y)
+
+
+def _blank(shape: torch.Size, like: Tensor, parts: list[Part]) -> Tensor:
+    """Memory for all sequences, which the parts fill; 0 if some are left out."""
+    if _n_packed(parts) == shape[0]:
+        return like.new_empty(shape)
+    return like.new_zeros(shape)
+
+
+def _n_packed(parts: list[Part]) -> int:
+    return parts[-1].packed.stop if parts else 0
+
+
+def _of(part: Part, x: Tensor, n_modalities: int) -> Tensor:
+    """Sequences ``(n, T, W)`` of a part as ``(m, n / m T, W)``, to be multiplied by weights."""
+    m = len(range(n_modalities)[part.modalities])
+    return x.reshape(m, -1, x.shape[-1])
 
 
 def _norm(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Layer norm without scale and shift, and what its backward pass needs."""
     return torch.native_layer_norm(x, x.shape[-1:], None, None, 1e-5)
+
+
+def _normal(x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """The same again: half of the time of :func:`_norm`."""
+    return (x - mean).mul_(rstd)
 
 
 def _norm_backward(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
@@ -89,16 +158,17 @@ def _norm_backward(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> T
     )[0]
 
 
-def _add(out: Tensor, x: Tensor, y: Tensor, mask: Mask | None, place: _Place) -> None:
+def _add(out: Tensor, x: Tensor, y: Tensor, mask: Mask | None, rows: slice | Tensor) -> None:
     """``out = x + y``, where ``y`` is kept; its scale is in the weights already."""
+    y = y.view_as(x)
     if mask is None:
         torch.add(x, y, out=out)
     else:
-        torch.addcmul(x, y, mask.part(place, y.dtype), out=out)
+        torch.addcmul(x, y, mask.part(rows, y.dtype), out=out)
 
 
-def _kept(gradient: Tensor, mask: Mask | None, place: _Place) -> Tensor:
-    return gradient if mask is None else gradient * mask.part(place, gradient.dtype)
+def _kept(gradient: Tensor, mask: Mask | None, rows: slice | Tensor) -> Tensor:
+    return gradient if mask is None else gradient * mask.part(rows, gradient.dtype)
 
 
 class _Core:
@@ -165,64 +235,60 @@ class _Attention(torch.autograd.Function):
         w_qkv: Tensor,
         w_out: Tensor,
         available: Tensor,
-        position: Tensor,
-        share: Tensor,
-        n_queries: Tensor,
+        plan: Plan,
+        parts: list[Part],
         mask: Mask | None,
         n_heads: int,
     ) -> Tensor:
-        m, batch, n_tokens, _ = x.shape
+        m, n_tokens = len(w_qkv), x.shape[1]
         w_scaled = w_out if mask is None else w_out * mask.scale
-        out = torch.empty_like(x)
+        out = x.new_empty((_n_packed(parts), *x.shape[1:]))
+        mean, rstd = (x.new_empty((*out.shape[:2], 1)) for _ in range(2))
         tops = []
-        for place in _places(m, batch, n_tokens):
-            part, seen = x[place], available[place].flatten(0, 1)
-            qkv = torch.bmm(_rows(_norm(part)[0]), w_qkv[place[0]])
-            core = _Core(qkv.view(seen.shape[0], n_tokens, -1), seen, n_heads)
-            drawn = position[place].flatten(0, 1), share[place].flatten(0, 1)
+        for part in parts:
+            ms, rows, packed = part
+            tokens, seen = _take(x, rows), _take(available, rows)
+            normal, mean[packed], rstd[packed] = _norm(tokens)
+            qkv = torch.bmm(_of(part, normal, m), w_qkv[ms])
+            core = _Core(qkv.view(len(tokens), n_tokens, -1), seen, n_heads)
             # Queries for which no sample of the part has a budget are not computed.
-            n_ranks = min(gate.shape[-1], int(n_queries[place].max()) + 1)
-            tops.append(rank_queries(core.q, core.k, seen, n_ranks, *drawn))
-            mixed = core.attend(tops[-1], gate[place].flatten(0, 1)).view_as(part)
-            _add(
-                out[place],
-                part,
-                torch.bmm(_rows(mixed), w_scaled[place[0]]).view_as(part),
-                mask,
-                place,
-            )
-        ctx.save_for_backward(x, gate, w_qkv, w_scaled, available, *tops)
-        ctx.mask, ctx.n_heads = mask, n_heads
+            n_ranks = min(gate.shape[-1], int(_take(plan.n_queries, rows).max()) + 1)
+            sampled = _take(plan.position, rows), _take(plan.share, rows)
+            tops.append(rank_queries(core.q, core.k, seen, n_ranks, *sampled))
+            mixed = core.attend(tops[-1], _take(gate, rows))
+            y = torch.bmm(_of(part, mixed, m), w_scaled[ms])
+            _add(out[packed], tokens, y, mask, rows)
+        ctx.save_for_backward(x, gate, w_qkv, w_scaled, available, mean, rstd, *tops)
+        ctx.parts, ctx.mask, ctx.n_heads = parts, mask, n_heads
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, gate, w_qkv, w_out, available, *tops = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        of_x, of_gate = torch.empty_like(x), torch.zeros_like(gate)
-        of_qkv, of_out = torch.zeros_like(w_qkv), torch.zeros_like(w_out)
-        n_tokens = x.shape[2]
-        for place, top in zip(_places(*x.shape[:3]), tops, strict=True):
-            ms, part, seen = place[0], x[place], available[place].flatten(0, 1)
-            normal, mean, rstd = _norm(part)
-            normal = _rows(normal)
-            qkv = torch.bmm(normal, w_qkv[ms]).view(seen.shape[0], n_tokens, -1)
+        x, gate, w_qkv, w_out, available, mean, rstd, *tops = ctx.saved_tensors
+        m, n_tokens = len(w_qkv), x.shape[1]
+        of_gate, of_qkv, of_out = (torch.zeros_like(y) for y in (gate, w_qkv, w_out))
+        of_x = _blank(x.shape, x, ctx.parts)
+        for part, top in zip(ctx.parts, tops, strict=True):
+            ms, rows, packed = part
+            tokens, seen, kept = _take(x, rows), _take(available, rows), gradient[packed]
+            moments = mean[packed], rstd[packed]
+            normal = _of(part, _normal(tokens, *moments), m)
+            qkv = torch.bmm(normal, w_qkv[ms]).view(len(tokens), n_tokens, -1)
             core = _Core(qkv, seen, ctx.n_heads)
-            mixed = core.attend(top, gate[place].flatten(0, 1))
-            g = _rows(_kept(gradient[place], ctx.mask, place))
-            of_out[ms].baddbmm_(mixed.view_as(g).transpose(1, 2), g)
-            of_mixed = torch.bmm(g, w_out[ms].transpose(1, 2)).view_as(mixed)
-            g, of_part_gate = core.backward(of_mixed)
-            of_part_gate = of_part_gate.unflatten(0, part.shape[:2])
-            of_gate[(*place, slice(of_part_gate.shape[-1]))] = of_part_gate
-            g = g.view(*normal.shape[:2], -1)
+            mixed = _of(part, core.attend(top, _take(gate, rows)), m)
+            g = _of(part, _kept(kept, ctx.mask, rows), m)
+            of_out[ms].baddbmm_(mixed.transpose(1, 2), g)
+            of_mixed = torch.bmm(g, w_out[ms].transpose(1, 2)).view_as(tokens)
+            g, of_ranks = core.backward(of_mixed)
+            _put(of_gate, rows, F.pad(of_ranks, (0, gate.shape[1] - of_ranks.shape[1])))
+            g = _of(part, g, m)
             of_qkv[ms].baddbmm_(normal.transpose(1, 2), g)
-            of_normal = torch.bmm(g, w_qkv[ms].transpose(1, 2)).view_as(part)
-            torch.add(gradient[place], _norm_backward(of_normal, part, mean, rstd), out=of_x[place])
+            of_normal = torch.bmm(g, w_qkv[ms].transpose(1, 2)).view_as(tokens)
+            _put(of_x, rows, _norm_backward(of_normal, tokens, *moments).add_(kept))
         if ctx.mask is not None:
             of_out.mul_(ctx.mask.scale)
-        return of_x, of_gate, of_qkv, of_out, None, None, None, None, None, None
+        return of_x, of_gate, of_qkv, of_out, None, None, None, None, None
 
 
 def attend_in_parts(
@@ -231,6 +297,7 @@ def attend_in_parts(
     w_out: Tensor,
     available: Tensor,
     plan: Plan,
+    parts: list[Part],
     mask: Mask | None,
     n_heads: int,
 ) -> Tensor:
@@ -238,36 +305,30 @@ def attend_in_parts(
 
     Parameters
     ----------
-    x : Tensor of shape (m, B, T, D)
+    x : Tensor of shape (N, T, D)
         Tokens.
     w_qkv, w_out : Tensor of shape (m, D, 3 D), (m, D, D)
         Weights.
-    available : Tensor of shape (m, B, T)
+    available : Tensor of shape (N, T)
         Bool.
     plan : Plan
         How many queries attend, and by which keys they are picked.
+    parts : list of Part
+        See :func:`split`.
     mask : Mask or None
-        Of the dropout.
+        Of the dropout, ``(N, T, D)``.
     n_heads : int
         H.
 
     Returns
     -------
-    Tensor of shape (m, B, T, D)
-        What is not available holds anything finite.
+    Tensor of shape (P, T, D)
+        Sequences of the parts. What is not available holds anything finite.
     """
-    n_queries, gate, position, share = (part.unflatten(0, x.shape[:2]) for part in plan)
+    gate = plan.gate.to(x.dtype)
+    known = Plan(*(part.detach() for part in plan))
     result: Tensor = _Attention.apply(
-        x.contiguous(),
-        gate.to(x.dtype),
-        w_qkv,
-        w_out,
-        available,
-        position,
-        share,
-        n_queries.detach(),
-        mask,
-        n_heads,
+        x.contiguous(), gate, w_qkv, w_out, available, known, parts, mask, n_heads
     )
     return result
 
@@ -280,78 +341,90 @@ class _FeedForward(torch.autograd.Function):
         w_in: Tensor,
         bias: Tensor,
         w_out: Tensor,
+        parts: list[Part],
         mask: Mask | None,
     ) -> Tensor:
         w_scaled = w_out if mask is None else w_out * mask.scale
         out = torch.empty_like(x)
-        for place in _places(*x.shape[:3]):
-            part, ms = x[place], place[0]
-            hidden = torch.baddbmm(bias[ms], _rows(_norm(part)[0]), w_in[ms]).relu_()
-            _add(out[place], part, torch.bmm(hidden, w_scaled[ms]).view_as(part), mask, place)
-        ctx.save_for_backward(x, w_in, bias, w_scaled)
-        ctx.mask = mask
+        mean, rstd = (x.new_empty((*x.shape[:2], 1)) for _ in range(2))
+        for part in parts:
+            ms, rows, packed = part
+            tokens = x[packed]
+            normal, mean[packed], rstd[packed] = _norm(tokens)
+            normal = _of(part, normal, len(w_in))
+            hidden = torch.baddbmm(bias[ms], normal, w_in[ms]).relu_()
+            _add(out[packed], tokens, torch.bmm(hidden, w_scaled[ms]), mask, rows)
+        ctx.save_for_backward(x, w_in, bias, w_scaled, mean, rstd)
+        ctx.parts, ctx.mask = parts, mask
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, w_in, bias, w_out = ctx.saved_tensors
-        gradient = gradient.contiguous()
+        x, w_in, bias, w_out, mean, rstd = ctx.saved_tensors
         of_x = torch.empty_like(x)
         of_in, of_bias, of_out = (torch.zeros_like(w) for w in (w_in, bias, w_out))
-        for place in _places(*x.shape[:3]):
-            part, ms = x[place], place[0]
-            normal, mean, rstd = _norm(part)
-            normal = _rows(normal)
+        for part in ctx.parts:
+            ms, rows, packed = part
+            tokens, kept = x[packed], gradient[packed]
+            moments = mean[packed], rstd[packed]
+            normal = _of(part, _normal(tokens, *moments), len(w_in))
             hidden = torch.baddbmm(bias[ms], normal, w_in[ms]).relu_()
-            g = _rows(_kept(gradient[place], ctx.mask, place))
+            g = _of(part, _kept(kept, ctx.mask, rows), len(w_in))
             of_out[ms].baddbmm_(hidden.transpose(1, 2), g)
             g = torch.bmm(g, w_out[ms].transpose(1, 2))
             g = torch.ops.aten.threshold_backward(g, hidden, 0)
             of_in[ms].baddbmm_(normal.transpose(1, 2), g)
             of_bias[ms] += g.sum(1, keepdim=True)
-            of_normal = torch.bmm(g, w_in[ms].transpose(1, 2)).view_as(part)
-            torch.add(gradient[place], _norm_backward(of_normal, part, mean, rstd), out=of_x[place])
+            of_normal = torch.bmm(g, w_in[ms].transpose(1, 2)).view_as(tokens)
+            of_tokens = _norm_backward(of_normal, tokens, *moments)
+            torch.add(of_tokens, kept, out=of_x[packed])
         if ctx.mask is not None:
             of_out.mul_(ctx.mask.scale)
-        return of_x, of_in, of_bias, of_out, None
+        return of_x, of_in, of_bias, of_out, None, None
 
 
 def feed_forward_in_parts(
-    x: Tensor, w_in: Tensor, bias: Tensor, w_out: Tensor, mask: Mask | None
+    x: Tensor, w_in: Tensor, bias: Tensor, w_out: Tensor, parts: list[Part], mask: Mask | None
 ) -> Tensor:
     """``x + dropout(relu(norm(x) w_in + bias) w_out)``.
 
     Parameters
     ----------
-    x : Tensor of shape (m, B, T, D)
-        Tokens.
+    x : Tensor of shape (P, T, D)
+        Tokens of the sequences of the parts.
     w_in, bias, w_out : Tensor of shape (m, D, F), (m, 1, F), (m, F, D)
         Weights.
+    parts : list of Part
+        See :func:`split`.
     mask : Mask or None
-        Of the dropout.
+        Of the dropout, ``(N, T, D)``.
 
     Returns
     -------
-    Tensor of shape (m, B, T, D)
+    Tensor of shape (P, T, D)
         Tokens.
     """
-    result: Tensor = _FeedForward.apply(x.contiguous(), w_in, bias, w_out, mask)
+    result: Tensor = _FeedForward.apply(x.contiguous(), w_in, bias, w_out, parts, mask)
     return result
 
 
 class _Distil(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, available: Tensor) -> Tensor:
-        m, batch, n_tokens, width = x.shape
-        out = x.new_empty((m, batch, n_tokens // 2, width))
-        for place in _places(m, batch, n_tokens):
-            pairs, both = _visible(x[place], available[place])
-            normal = _rows(_norm(pairs)[0].flatten(-2))
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, available: Tensor, parts: list[Part]
+    ) -> Tensor:
+        _, n_tokens, width = x.shape
+        out = _blank(torch.Size((len(available), n_tokens // 2, width)), x, parts)
+        for part in parts:
+            ms, rows, packed = part
+            pairs, both = _visible(x[packed], _take(available, rows))
+            normal = _of(part, _norm(pairs)[0].flatten(-2), len(weight))
             first, second = pairs.unbind(-2)
             peak = torch.where(both, torch.maximum(first, second), first + second)
-            torch.add(peak, torch.bmm(normal, weight[place[0]]).view_as(peak), out=out[place])
+            _put(out, rows, peak.add_(torch.bmm(normal, weight[ms]).view_as(peak)))
         ctx.save_for_backward(x, weight, available)
+        ctx.parts = parts
         return out
 
     @staticmethod
@@ -360,51 +433,78 @@ class _Distil(torch.autograd.Function):
         x, weight, available = ctx.saved_tensors
         gradient = gradient.contiguous()
         of_x, of_weight = torch.empty_like(x), torch.zeros_like(weight)
-        for place in _places(*x.shape[:3]):
-            ms, g = place[0], gradient[place]
-            pairs, both = _visible(x[place], available[place])
+        for part in ctx.parts:
+            ms, rows, packed = part
+            g, seen = _take(gradient, rows), _take(available, rows)
+            pairs, whole = _visible(x[packed], seen)
             normal, mean, rstd = _norm(pairs)
-            normal = _rows(normal.flatten(-2))
-            of_weight[ms].baddbmm_(normal.transpose(1, 2), _rows(g))
-            of_normal = torch.bmm(_rows(g), weight[ms].transpose(1, 2)).view_as(pairs)
+            normal, flat = (_of(part, y, len(weight)) for y in (normal.flatten(-2), g))
+            of_weight[ms].baddbmm_(normal.transpose(1, 2), flat)
+            of_normal = torch.bmm(flat, weight[ms].transpose(1, 2)).view_as(pairs)
             of_pairs = _norm_backward(of_normal, pairs, mean, rstd)
             first, second = pairs.unbind(-2)
             # The larger of two takes the gradient; where one is not there, the other takes it.
             wins = (first >= second).to(g.dtype)
-            both = both.to(g.dtype)
+            both = whole.to(g.dtype)
             of_pairs[..., 0, :].addcmul_(g, 1 - both * (1 - wins))
             of_pairs[..., 1, :].addcmul_(g, 1 - both * wins)
-            there = available[place].unsqueeze(-1).to(g.dtype)
-            torch.mul(of_pairs.flatten(2, 3), there, out=of_x[place])
-        return of_x, of_weight, None
+            there = seen.unsqueeze(-1).to(g.dtype)
+            torch.mul(of_pairs.flatten(1, 2), there, out=of_x[packed])
+        return of_x, of_weight, None, None
 
 
 def _visible(x: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs ``(m, b, T / 2, 2, D)`` with 0 for what is not available; where both of two are."""
+    """Pairs ``(n, T / 2, 2, D)`` with 0 for what is not available; where both of two are."""
     there = available.unsqueeze(-1)
-    pairs = (x * there.to(x.dtype)).unflatten(2, (-1, 2))
-    return pairs, there.unflatten(2, (-1, 2)).all(3)
+    pairs = (x * there.to(x.dtype)).unflatten(1, (-1, 2))
+    return pairs, there.unflatten(1, (-1, 2)).all(2)
 
 
-def distil_in_parts(x: Tensor, weight: Tensor, available: Tensor) -> Tensor:
+def distil_in_parts(x: Tensor, weight: Tensor, available: Tensor, parts: list[Part]) -> Tensor:
     """``norm(pairs) weight + max(pairs)``, see :class:`Distilling`.
 
     Parameters
     ----------
-    x : Tensor of shape (m, B, T, D)
-        An even number of tokens.
+    x : Tensor of shape (P, T, D)
+        An even number of tokens, of the sequences of the parts.
     weight : Tensor of shape (m, 2 D, D)
         Of the convolution.
-    available : Tensor of shape (m, B, T)
+    available : Tensor of shape (N, T)
         Bool.
+    parts : list of Part
+        See :func:`split`.
 
     Returns
     -------
-    Tensor of shape (m, B, T / 2, D)
+    Tensor of shape (N, T / 2, D)
+        Tokens; 0 for sequences that are in no part.
+    """
+    result: Tensor = _Distil.apply(x.contiguous(), weight, available, parts)
+    return result
+
+
+def unpack(x: Tensor, n_sequences: int, parts: list[Part]) -> Tensor:
+    """All N sequences ``(N, T, D)``, 0 for those that are in no part.
+
+    Parameters
+    ----------
+    x : Tensor of shape (P, T, D)
+        The sequences of the parts.
+    n_sequences : int
+        N.
+    parts : list of Part
+        See :func:`split`.
+
+    Returns
+    -------
+    Tensor of shape (N, T, D)
         Tokens.
     """
-    result: Tensor = _Distil.apply(x.contiguous(), weight, available)
-    return result
+    if _n_packed(parts) == n_sequences:
+        return x
+    every = torch.arange(n_sequences)
+    rows = torch.cat([every[part.rows] for part in parts] or [every[:0]])
+    return x.new_zeros((n_sequences, *x.shape[1:])).index_copy(0, rows, x)
 
 
 class _Experts(torch.autograd.Function):
@@ -417,10 +517,11 @@ class _Experts(torch.autograd.Function):
         bias: Tensor,
         w_out: Tensor,
         expert: Tensor,
+        available: Tensor,
     ) -> Tensor:
         k = expert.shape[1]
-        ctx.parts = _sorted(expert, w_in.shape[0])
-        out = torch.zeros_like(tokens) if k > 1 else torch.empty_like(tokens)
+        ctx.parts = _sorted(expert, available, w_in.shape[0])
+        out = torch.zeros_like(tokens)
         for e, choices in ctx.parts:
             rows = choices // k if k > 1 else choices
             hidden = torch.addmm(bias[e], tokens[rows], w_in[e]).relu_()
@@ -434,7 +535,7 @@ class _Experts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         tokens, weight, w_in, bias, w_out = ctx.saved_tensors
-        of_tokens, of_weight = torch.zeros_like(tokens), torch.empty_like(weight)
+        of_tokens, of_weight = torch.zeros_like(tokens), torch.zeros_like(weight)
         of_in, of_bias, of_out = (torch.zeros_like(w) for w in (w_in, bias, w_out))
         for e, choices in ctx.parts:
             rows = choices // ctx.k if ctx.k > 1 else choices
@@ -448,24 +549,30 @@ class _Experts(torch.autograd.Function):
             of_in[e].addmm_(part.T, of_hidden)
             of_bias[e] += of_hidden.sum(0)
             of_tokens.index_add_(0, rows, of_hidden @ w_in[e].T)
-        return of_tokens, of_weight, of_in, of_bias, of_out, None
+        return of_tokens, of_weight, of_in, of_bias, of_out, None, None
 
 
-def _sorted(expert: Tensor, n_experts: int) -> list[tuple[int, Tensor]]:
-    """Choices of each expert, in parts."""
-    choice = expert.flatten()
-    counts = torch.bincount(choice, minlength=n_experts).tolist()
+def _sorted(expert: Tensor, available: Tensor, n_experts: int) -> list[tuple[int, Tensor]]:
+    """Choices of each expert, in parts; those of tokens that are not available come last."""
+    choice = torch.where(available.unsqueeze(1), expert, n_experts).flatten()
+    counts = torch.bincount(choice, minlength=n_experts + 1).tolist()
     of_experts = choice.argsort(stable=True).split(counts)
     return [
         (e, part)
-        for e, choices in enumerate(of_experts)
+        for e, choices in enumerate(of_experts[:n_experts])
         for part in choices.split(_N_TOKENS)
         if len(part)
     ]
 
 
 def experts_in_parts(
-    tokens: Tensor, weight: Tensor, w_in: Tensor, bias: Tensor, w_out: Tensor, expert: Tensor
+    tokens: Tensor,
+    weight: Tensor,
+    w_in: Tensor,
+    bias: Tensor,
+    w_out: Tensor,
+    expert: Tensor,
+    available: Tensor,
 ) -> Tensor:
     """``sum_k weight_k relu(tokens w_in[e_k] + bias[e_k]) w_out[e_k]``, sorted by expert.
 
@@ -479,11 +586,15 @@ def experts_in_parts(
         Weights of the experts.
     expert : Tensor of shape (n, k)
         int64.
+    available : Tensor of shape (n,)
+        Bool; the others pass through no expert.
 
     Returns
     -------
     Tensor of shape (n, D)
-        Tokens.
+        Tokens; 0 where they are not available.
     """
-    result: Tensor = _Experts.apply(tokens.contiguous(), weight, w_in, bias, w_out, expert)
+    result: Tensor = _Experts.apply(
+        tokens.contiguous(), weight, w_in, bias, w_out, expert, available
+    )
     return result

@@ -29,9 +29,9 @@ class Mask:
         self.n_kept = n_kept
         self.scale = 256 / n_kept
 
-    def part(self, place: tuple[slice, ...], dtype: torch.dtype) -> Tensor:
-        """1 for what is kept, 0 elsewhere, of a part of the input."""
-        return (self.draws[place] < self.n_kept).to(dtype)
+    def part(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """1 for what is kept, 0 elsewhere, of some rows of the input."""
+        return (self.draws[rows] < self.n_kept).to(dtype)
 
 
 class Dropout(nn.Module):
@@ -85,7 +85,7 @@ class Dropout(nn.Module):
         mask = self.mask(y)
         if mask is None:
             return x + y
-        return torch.addcmul(x, y, mask.part((), y.dtype), value=mask.scale)
+        return torch.addcmul(x, y, mask.part(slice(None), y.dtype), value=mask.scale)
 
     def mask(self, x: Tensor) -> Mask | None:
         """What of ``x`` is kept, for who drops it himself; None outside of training."""

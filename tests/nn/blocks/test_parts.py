@@ -7,7 +7,6 @@ import torch
 
 from mts_fusion.nn.blocks import (
     CrossModalLayer,
-    Distilling,
     IntraModalLayer,
     SparseMoE,
     _parts,
@@ -47,8 +46,8 @@ def _available(*shape):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("budget", [None, 0.0, 2.3, 5.0])
-@pytest.mark.parametrize("n_tokens", [5, 16, 30])
-def test_intra_modal_layer(training, budget, n_tokens):
+@pytest.mark.parametrize(("n_tokens", "distil"), [(5, True), (16, True), (30, False)])
+def test_intra_modal_layer(training, budget, n_tokens, distil):
     available = _available(3, 4, n_tokens)
 
     def call(layer):
@@ -62,7 +61,7 @@ def test_intra_modal_layer(training, budget, n_tokens):
         return out * left.unsqueeze(-1), inputs
 
     def make(in_parts):
-        return IntraModalLayer(3, 8, 2, in_parts=in_parts)
+        return IntraModalLayer(3, 8, 2, distil=distil, in_parts=in_parts)
 
     for ours, plain in zip(*_both(make, call, training=training), strict=True):
         torch.testing.assert_close(ours, plain)
@@ -81,20 +80,6 @@ def test_cross_modal_layer(budget, n_active_experts):
     def call(layer):
         x = _tokens(6, 20, 8)
         return layer(x, available).tokens * available.unsqueeze(-1), [x]
-
-    for ours, plain in zip(*_both(make, call, training=True), strict=True):
-        torch.testing.assert_close(ours, plain)
-
-
-def test_distilling_where_one_of_two_is_missing():
-    available = torch.tensor([True, False, False, True, True])[None, None].expand(2, 3, -1)
-
-    def call(layer):
-        x = _tokens(2, 3, 5, 8)
-        return layer(x, available)[0], [x]
-
-    def make(in_parts):
-        return Distilling(2, 8, in_parts=in_parts)
 
     for ours, plain in zip(*_both(make, call, training=True), strict=True):
         torch.testing.assert_close(ours, plain)
