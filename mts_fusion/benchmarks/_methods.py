@@ -10,7 +10,7 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
-from ._peers import inception_time, multirocket_hydra
+from ._peers import gru_d, inception_time, multirocket_hydra
 from ._protocol import Method
 
 __all__ = ["CLASSIFIERS", "choose"]
@@ -64,11 +64,15 @@ def _fusemoe(*, seed: int, quick: bool) -> Any:
     return _observed_only(seed=seed, quick=quick).set_params(statistics=False)
 
 
-def _fusion(*, seed: int, quick: bool) -> Any:
+def _fusion(*, seed: int, quick: bool, **settings: Any) -> Any:
     from ..estimators import FusionClassifier
 
     short: dict[str, Any] = {"max_epochs": 2, "n_groups": 8} if quick else {}
-    return FusionClassifier(random_state=seed, verbose=0, **short)
+    return FusionClassifier(random_state=seed, verbose=0, **short, **settings)
+
+
+def _plain_transformer(*, seed: int, quick: bool) -> Any:
+    return _fusion(seed=seed, quick=quick, strategy="early", encoder="transformer")
 
 
 def _extra_trees(*, seed: int, quick: bool) -> Any:
@@ -89,11 +93,13 @@ CLASSIFIERS: dict[str, Method] = {
     "Trace, small imputer": Method(partial(_trace, small=True)),
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
-    "Fusion, hybrid, hydra": Method(_fusion),
+    "Fusion": Method(_fusion),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_peer=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_peer=True),
     "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_peer=True),
+    "GRU-D": Method(gru_d, copies=True, is_peer=True),
+    "Transformer with modality dropout": Method(_plain_transformer, is_peer=True),
     "InceptionTime, filled": Method(inception_time, copies=True, is_peer=True),
 }
 

@@ -1,4 +1,4 @@
-"""Classifiers of other libraries, given what they need: one length, and nothing missing."""
+"""Classifiers of other libraries, given what they need: one length, and no gaps if need be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from ..panel import Panel
 
-__all__ = ["FilledClassifier", "inception_time", "multirocket_hydra"]
+__all__ = ["FilledClassifier", "gru_d", "inception_time", "multirocket_hydra"]
 
 
 class FilledClassifier(ClassifierMixin, BaseEstimator):
@@ -26,6 +26,9 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         Takes arrays (n, C, L).
     n_timepoints : int or None, default=None
         Length L of the common clock; None is that of the longest modality, at most 512.
+    leave_nan : bool, default=False
+        Whether silent channels stay NaN, for a classifier that takes them; the others then have
+        mean 0 and deviation 1 in training.
 
     Attributes
     ----------
@@ -33,9 +36,12 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         Of the classifier.
     """
 
-    def __init__(self, classifier: Any, *, n_timepoints: int | None = None) -> None:
+    def __init__(
+        self, classifier: Any, *, n_timepoints: int | None = None, leave_nan: bool = False
+    ) -> None:
         self.classifier = classifier
         self.n_timepoints = n_timepoints
+        self.leave_nan = leave_nan
 
     def fit(self, X: Panel, y: Any) -> FilledClassifier:
         """Fit the classifier.
@@ -59,6 +65,8 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         }
         means = [np.nanmean(values, axis=(0, 2)) for values in X.values.values()]
         self.means_ = np.nan_to_num(np.concatenate(means))
+        spreads = [np.nanstd(values, axis=(0, 2)) for values in X.values.values()]
+        self.spreads_ = np.nan_to_num(np.concatenate(spreads)) + 1e-6
         self.classifier_ = clone(self.classifier).fit(self._fill(X), y)
         self.classes_ = np.unique(y)
         return self
@@ -85,6 +93,9 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
             for m in X.schema
         ]
         array = np.concatenate(filled, axis=1)
+        if self.leave_nan:
+            scaled = (array - self.means_[:, None]) / self.spreads_[:, None]
+            return np.asarray(scaled, dtype=np.float32)
         return np.where(np.isnan(array), self.means_[:, None], array).astype(np.float32)
 
 
@@ -156,3 +167,56 @@ def inception_time(*, seed: int, quick: bool) -> Any:
         raise _requires("aeon and tensorflow", "InceptionTime") from None
     short: dict[str, Any] = {"n_epochs": 5, "n_classifiers": 1} if quick else {}
     return FilledClassifier(InceptionTimeClassifier(random_state=seed, **short))
+
+
+class _GRUD(ClassifierMixin, BaseEstimator):
+    """GRU-D of PyPOTS as a classifier of numpy 3-D arrays with NaN."""
+
+    def __init__(self, *, epochs: int, seed: int) -> None:
+        self.epochs = epochs
+        self.seed = seed
+
+    def fit(self, X: NDArray[Any], y: Any) -> _GRUD:
+        from pypots.classification import GRUD
+        from pypots.utils.random import set_random_seed
+
+        set_random_seed(self.seed)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        _, n_channels, length = X.shape
+        self.model_ = GRUD(
+            n_steps=length,
+            n_features=n_channels,
+            n_classes=len(self.classes_),
+            rnn_hidden_size=64,
+            batch_size=32,
+            epochs=self.epochs,
+            verbose=False,
+        )
+        self.model_.fit({"X": X.transpose(0, 2, 1), "y": codes})
+        return self
+
+    def predict(self, X: NDArray[Any]) -> NDArray[Any]:
+        found = self.model_.predict({"X": X.transpose(0, 2, 1)})
+        return np.asarray(self.classes_[found["classification"]])
+
+
+def gru_d(*, seed: int, quick: bool) -> Any:
+    """GRU-D of PyPOTS, a recurrent network that decays what it saw towards the mean.
+
+    Parameters
+    ----------
+    seed : int
+        Of its weights; PyPOTS sets the global one.
+    quick : bool
+        Fewer epochs.
+
+    Returns
+    -------
+    FilledClassifier
+        Unfitted.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("pypots") is None:
+        raise _requires("pypots", "GRU-D")
+    return FilledClassifier(_GRUD(epochs=2 if quick else 20, seed=seed), leave_nan=True)

@@ -180,10 +180,11 @@ def evaluate_classifier(
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``, of ours
-        ``temperature`` and ``ece_plain``, the error without it, and, with two classes, ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
-        milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
-        ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; of ours also
+        ``temperature`` and ``ece_plain``, the error without it; with two classes ``auroc``,
+        ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``, milliseconds a sample;
+        ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``; ``parameters``; ``macs``,
+        multiply-accumulates a sample. The last two are None where the
         method has no network.
     """
     train, test = data.panel[fold.train], data.panel[fold.test]
