@@ -133,3 +133,34 @@ def test_a_temperature_learnt_on_whole_subjects_helps_on_unseen_ones(fraction):
         answers[calibration] = p.argmax(1)
     assert errors["temperature"] <= errors[None]
     np.testing.assert_array_equal(answers["temperature"], answers[None])
+
+
+@pytest.mark.slow
+def test_hybrid_loses_no_more_than_late_without_a_sensor():
+    """Sensors as in PAMAP2. In the report hybrid fell to chance: zeros took part in it."""
+    sensors = {"hand": (3, 16.0), "chest": (3, 16.0), "ankle": (3, 16.0), "heart": (1, 1.0)}
+    X, y, groups = make_panel_classification(
+        600,
+        modalities=sensors,
+        n_classes=6,
+        class_sep=0.7,
+        noise=1.2,
+        n_groups=9,
+        return_groups=True,
+        random_state=0,
+    )
+    train = groups < 6
+    left = {}
+    for strategy in ("late", "hybrid"):
+        clf = FusionClassifier(strategy=strategy, d_model=32, n_groups=16, random_state=0)
+        clf.fit(X[train], y[train])
+        complete = clf.score(X[~train], y[~train])
+        assert complete > 0.8
+        scores = [
+            clf.score(X[~train].drop([name]).align(X.schema), y[~train]) for name in sensors
+        ]
+        assert min(scores) > 0.5
+        left[strategy] = np.array(scores) - complete
+    # Two standard errors of a difference of proportions over 200 samples.
+    assert (left["hybrid"] >= left["late"] - 0.08).all()
+    assert left["hybrid"].mean() >= left["late"].mean() - 0.03
