@@ -295,14 +295,15 @@ class Maestro(nn.Module):
         """
         self._check(values, observed)
         observed = self.modality_dropout(observed)
+        there = available_modalities(observed)  # (B, M)
         budget = None
         if self.budget is not None:
-            budget = self.budget(available_modalities(observed))  # (B, M)
+            budget = self.budget(there)  # (B, M)
         if self.statistics is not None:
             if features is None:
                 features = self.featurize(values, observed, times)
-            features = self.statistics.standardise(features, available_modalities(observed))
-        x, kinds, modality = self._tokens(values, observed, times, budget, features)
+            features = self.statistics.standardise(features, there)
+        x, kinds, modality = self._tokens(values, observed, times, budget, features, there)
         weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
@@ -322,7 +323,7 @@ class Maestro(nn.Module):
             loss = self.balance_weight * balance.mean()
         prediction = self.head(pooled)
         if self.votes is not None and features is not None:
-            prediction = prediction + self.votes(features, available_modalities(observed))
+            prediction = prediction + self.votes(features, there)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         seen: dict[str, Tensor] = {
@@ -371,18 +372,19 @@ class Maestro(nn.Module):
         times: list[Tensor | None] | None,
         budget: Tensor | None,
         features: list[Tensor] | None,
+        there: Tensor,
     ) -> tuple[Tensor, list[Tensor], list[int]]:
         """Tokens of both kinds ``(B, T, D)``, which of each kind are available, and whose."""
         tokens: list[Tensor] = []
         available: list[Tensor] = []
         modality: list[int] = []
         if self.patches:
-            x, there, modality = self._encode(values, observed, times, budget)
+            x, of_patches, modality = self._encode(values, observed, times, budget)
             tokens.append(x)
-            available.append(there)
+            available.append(of_patches)
         if self.statistics is not None and features is not None:
             tokens.append(self.statistics_drop(self.statistics(features)) + self.modality)
-            available.append(available_modalities(observed))
+            available.append(there)
             modality = [*modality, *range(len(self.schema))]
         if len(tokens) > 1:
             shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
