@@ -218,6 +218,12 @@ def _run(settings: Settings) -> str:
     return "\n\n".join(parts)
 
 
+def _three(number: float) -> str:
+    """Three digits, and no exponent."""
+    digits = 2 - math.floor(math.log10(abs(number))) if number else 0
+    return f"{round(number, digits):.{max(digits, 0)}f}"
+
+
 def _text(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The table, and what of it was wanted."""
     entries: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -241,8 +247,8 @@ def _text(rows: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             [
                 ", ".join(key),
-                f"{middle:.4g} ({min(ms[key]):.4g}-{max(ms[key]):.4g})",
-                f"{times:.3g}",
+                f"{_three(middle)} ({_three(min(ms[key]))}-{_three(max(ms[key]))})",
+                "-" if math.isnan(times) else _three(times),
                 *errors,
                 f"{mean(key, 'fit_seconds'):.0f}",
                 f"{mean(key, 'n_train'):.0f}",
