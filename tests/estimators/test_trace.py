@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import pearsonr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import GridSearchCV
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
@@ -289,3 +291,14 @@ def test_an_imputer_that_changes_the_schema_is_refused():
     X, y = _classification()
     with pytest.raises(ValueError, match="The panel that was imputed"):
         TraceClassifier(**SMALL, imputer=Dropping()).fit(X, y)
+
+
+def test_regression_is_scored_by_mae_and_correlation():
+    X, y = make_panel_regression(n_samples=150, random_state=0)
+    options = {**SMALL, "max_epochs": 20, "batch_size": 16, "lr": 3e-3}
+    reg = TraceRegressor(**options).fit(X[:100], y[:100])
+
+    found = reg.predict(X[100:])
+
+    assert mean_absolute_error(y[100:], found) < 0.8 * np.abs(y[100:] - y[:100].mean()).mean()
+    assert pearsonr(y[100:], found).statistic > 0.6
