@@ -156,9 +156,7 @@ def test_hybrid_loses_no_more_than_late_without_a_sensor():
         clf.fit(X[train], y[train])
         complete = clf.score(X[~train], y[~train])
         assert complete > 0.8
-        scores = [
-            clf.score(X[~train].drop([name]).align(X.schema), y[~train]) for name in sensors
-        ]
+        scores = [clf.score(X[~train].drop([name]).align(X.schema), y[~train]) for name in sensors]
         assert min(scores) > 0.5
         left[strategy] = np.array(scores) - complete
     # Two standard errors of a difference of proportions over 200 samples.
