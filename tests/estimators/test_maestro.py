@@ -28,6 +28,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
+from mts_fusion.inspection import attention_maps
 from mts_fusion.panel import Panel
 from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
 
@@ -101,6 +102,14 @@ def test_values_behind_a_silent_sensor_change_no_bit(X, y):
     silent = X.replace(values={"acc": np.full_like(X.values["acc"], np.nan)})
 
     assert_array_equal(clf.predict_proba(dirty), clf.predict_proba(silent))
+
+
+def test_attention_between_tokens_is_there_to_be_drawn(X, y):
+    clf = _clf(patches=True).fit(X, y)
+    maps = attention_maps(clf, X[:3], level="token")
+    assert maps.attention.shape == (3, len(maps.rows), len(maps.columns))
+    assert set(maps.rows) == set(X.schema.names)
+    assert_allclose(np.nansum(maps.attention, axis=2)[~np.isnan(maps.attention[..., 0])], 1, 1e-5)
 
 
 def test_explain_gives_budgets_that_leave_out_the_silent(X, y):

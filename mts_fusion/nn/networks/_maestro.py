@@ -34,6 +34,9 @@ __all__ = ["Maestro"]
 # Tokens of all modalities from which attention across them is within the budget by default.
 _LONG = 1024
 
+# So many tokens have their attention to each other recorded; it grows with the square.
+_MOST_TOKENS_SHOWN = 256
+
 # Modalities are computed together if the shorter has at least this share of the tokens.
 _SAME_LENGTH = 0.75
 
@@ -120,7 +123,9 @@ class Maestro(nn.Module):
 
     Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
-    heads, rows sum to 1 where the modality is available and are 0 elsewhere; of the last layer
+    heads, rows sum to 1 where the modality is available and are 0 elsewhere;
+    ``token_attention (B, T, T)``, the same for each token, where there are at most 256 of them; of
+    the last layer
     ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its
     tokens ``available (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
 
@@ -307,13 +312,15 @@ class Maestro(nn.Module):
         weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
-        one_hot = None
+        one_hot, columns = None, None
         if record:
             token_modality = torch.tensor(modality, device=x.device)
             one_hot = F.one_hot(token_modality, len(self.schema))
+            each = x.shape[1] <= _MOST_TOKENS_SHOWN
+            columns = torch.eye(x.shape[1], device=x.device) if each else one_hot
         outputs = []
         for layer in self.cross:
-            outputs.append(layer(x, available, one_hot))
+            outputs.append(layer(x, available, columns))
             x = outputs[-1].tokens
 
         pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
@@ -339,7 +346,10 @@ class Maestro(nn.Module):
             seen["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
             seen["gate"] = routing.gate * available.unsqueeze(-1)
             # Mean over the available tokens of each modality, and over the layers.
-            attention = torch.stack([output.attention for output in outputs]).mean(0)  # (B, T, M)
+            attention = torch.stack([output.attention for output in outputs]).mean(0)
+            if each:
+                seen["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
+                attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
             rows = one_hot.T * available.unsqueeze(1)  # (B, M, T)
             rows = rows / rows.sum(-1, keepdim=True).clamp(min=1)
             seen["attention"] = rows.to(attention.dtype) @ attention

@@ -211,6 +211,10 @@ def test_record_has_the_promised_shapes_and_sums():
     assert record["expert"].shape == (6, n_tokens, 2)
     assert record["gate"].shape == (6, n_tokens, 4)
     assert record["modality"].shape == (6, n_tokens)
+    tokens = record["token_attention"]
+    assert tokens.shape == (6, record["modality"].shape[1], record["modality"].shape[1])
+    torch.testing.assert_close(tokens.sum(-1), record["available"].float())
+    assert not tokens.transpose(1, 2)[~record["available"]].any()
     rows = record["attention"].sum(-1)
     torch.testing.assert_close(rows[:, [0, 2, 3, 4]], torch.ones(6, 4))
     assert not record["attention"][:, :, 1].any()
