@@ -29,6 +29,10 @@ _FLOOR = 0.05
 # A series of so few timepoints is its own best summary: its values stand beside the statistics.
 _SHORT = 16
 
+# Quantiles of each statistic in training, and the share beyond which ranks are not told apart.
+_N_KNOTS = 65
+_TAIL = 0.01
+
 # Correlations between channels grow with the square of C; above this many they are left out.
 _MAX_CORRELATED = 24
 
@@ -38,7 +42,8 @@ class StatisticTokens(nn.Module):
 
     What makes trees on summary statistics strong, as a token of the network: level, spread,
     quantiles, shape, autocorrelation, spectrum and correlations between channels
-    (:func:`channel_statistics`), standardised by their spread in training, mapped to width D.
+    (:func:`channel_statistics`), each as the normal score of its rank in training, mapped to
+    width D. Ranks, as a tree's thresholds, do not care how far out a subject never seen lies.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ class StatisticTokens(nn.Module):
     -----
     The statistics are fixed, so they can be computed once for a whole training set:
     ``featurize(values, observed, times)`` gives a list of M Tensors ``(B, F)``, with NaN for what
-    a silent channel does not tell; ``fit_features`` learns their centre and spread; after
+    a silent channel does not tell; ``fit_features`` learns their quantiles; after
     ``standardise``, ``forward`` makes tokens ``(B, M, D)`` of them.
 
     Examples
@@ -75,8 +80,9 @@ class StatisticTokens(nn.Module):
                 self.register_buffer(f"symbols_{m}", _symbol_values(modality))
         sizes = [self._raw(m, *_example(modality)).shape[1] for m, modality in enumerate(schema)]
         for m, size in enumerate(sizes):
-            self.register_buffer(f"center_{m}", torch.zeros(size))
-            self.register_buffer(f"scale_{m}", torch.ones(size))
+            identity = torch.linspace(-4, 4, _N_KNOTS).repeat(size, 1)
+            self.register_buffer(f"knots_{m}", identity)  # (F, Q): quantiles in training
+            self.register_buffer(f"scores_{m}", identity.clone())  # their normal scores
         self.sizes = sizes
         self.project = nn.ModuleList(nn.Linear(size, d_model) for size in sizes)
         self.norm = nn.LayerNorm(d_model)
@@ -107,24 +113,26 @@ class StatisticTokens(nn.Module):
         ]
 
     def fit_features(self, features: Sequence[Tensor]) -> None:
-        """Learn centre and spread of the statistics from those of the training set."""
+        """Learn the quantiles of the statistics from those of the training set."""
         for m, raw in enumerate(features):
-            known = ~raw.isnan()
-            n = known.sum(0).clamp(min=1)
-            filled = raw.nan_to_num(0.0)
-            center = filled.sum(0) / n
-            spread = (torch.where(known, raw - center, 0).square().sum(0) / n).sqrt()
-            size = filled.abs().sum(0) / n
-            self.get_buffer(f"center_{m}").copy_(center)
-            self.get_buffer(f"scale_{m}").copy_(spread + 1e-3 * size + 1e-6)
+            knots = _knots(raw)
+            size = raw.abs().nan_to_num(0.0).mean(0).unsqueeze(-1)
+            # Equal quantiles share the mean of their ranks; what hardly moves says nothing.
+            first = torch.searchsorted(knots, knots)
+            last = torch.searchsorted(knots, knots, right=True) - 1
+            share = ((first + last) / (2 * (_N_KNOTS - 1))).clamp(_TAIL, 1 - _TAIL)
+            scores = math.sqrt(2) * torch.erfinv(2 * share - 1)
+            still = knots[:, -1:] - knots[:, :1] <= 1e-4 * size + 1e-6
+            self.get_buffer(f"knots_{m}").copy_(knots)
+            self.get_buffer(f"scores_{m}").copy_(scores.masked_fill(still, 0.0))
 
     def standardise(self, features: Sequence[Tensor], available: Tensor) -> list[Tensor]:
-        """Statistics in units of their spread, 0 for what is absent; some hidden in training."""
+        """Normal scores of the statistics, 0 for what is absent; some hidden in training."""
         each = []
         for m, raw in enumerate(features):
-            x = (raw - self.get_buffer(f"center_{m}")) / self.get_buffer(f"scale_{m}")
-            x = torch.where(available[:, m, None], x, 0).nan_to_num(0.0).clamp(-4, 4)
-            each.append(self.dropout(x))
+            known = ~raw.isnan() & available[:, m, None]
+            x = _scores(raw, self.get_buffer(f"knots_{m}"), self.get_buffer(f"scores_{m}"))
+            each.append(self.dropout(torch.where(known, x, 0)))
         return each
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -249,6 +257,27 @@ def channel_statistics(
     covariance = (c @ c.transpose(1, 2))[:, above[0], above[1]] / together.clamp(min=1)
     correlation = covariance / (scale[:, above[0]] * scale[:, above[1]])
     return torch.cat([flat, correlation.masked_fill(together == 0, torch.nan)], 1)
+
+
+def _knots(raw: Tensor) -> Tensor:
+    """Quantiles of each column over what is known, ``(F, Q)``; zeros where nothing is."""
+    ordered = raw.sort(0).values  # NaN last
+    n = (~raw.isnan()).sum(0)
+    place = torch.linspace(0, 1, _N_KNOTS, device=raw.device).unsqueeze(-1) * (n - 1).clamp(min=0)
+    low = place.floor().long()
+    high = torch.minimum(low + 1, (n - 1).clamp(min=0))
+    below = ordered.gather(0, low)
+    knots = below + (ordered.gather(0, high) - below) * (place - low)
+    return knots.T.nan_to_num(0.0).contiguous()
+
+
+def _scores(raw: Tensor, knots: Tensor, scores: Tensor) -> Tensor:
+    """Scores of numbers ``(B, F)``, linear between knots ``(F, Q)``, constant beyond them."""
+    column = raw.nan_to_num(0.0).T.contiguous()  # (F, B)
+    high = torch.searchsorted(knots, column).clamp(1, knots.shape[1] - 1)
+    left, right = knots.gather(1, high - 1), knots.gather(1, high)
+    share = ((column - left) / (right - left).clamp(min=1e-12)).clamp(0, 1)
+    return torch.lerp(scores.gather(1, high - 1), scores.gather(1, high), share).T
 
 
 def _quantiles(x: Tensor, seen: Tensor, n: Tensor) -> Tensor:
