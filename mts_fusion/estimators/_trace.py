@@ -62,9 +62,11 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
         after half the epochs, imputed values included. 0 trains on what is there, as the papers.
     dropout : float, default=0.1
         Dropout in all layers.
-    statistics : bool, default=True
+    statistics : bool or "auto", default="auto"
         Whether fixed statistics of what was observed of each modality stand beside its series, as
-        a token and as a linear vote: what makes trees strong. False is the papers' network.
+        a token and as a linear vote: what makes trees strong. They know nothing of the doubt about
+        what is missing, so ``"auto"`` has them with ``n_imputations=1`` and leaves them out where
+        completions are averaged to carry it. False is the papers' network.
     horizon_seconds : float or None, default=None
         Span of the reference times, counted from 0 s. None: the longest duration of the regular
         modalities, and with irregular ones the span of each sample, so that only the order and
@@ -147,7 +149,7 @@ class _Trace(PanelEstimator):
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "statistics": ["boolean"],
+        "statistics": ["boolean", StrOptions({"auto"})],
         "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
     }
 
@@ -171,7 +173,7 @@ class _Trace(PanelEstimator):
         entropy_weight: float = 0.01,
         modality_dropout: float = 0.2,
         dropout: float = 0.1,
-        statistics: bool = True,
+        statistics: bool | str = "auto",
         horizon_seconds: float | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
@@ -256,7 +258,7 @@ class _Trace(PanelEstimator):
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
             imputed=self.imputer is not None,
-            statistics=self.statistics,
+            statistics=self.n_imputations == 1 if self.statistics == "auto" else self.statistics,
             horizon_seconds=self.horizon_seconds,
         )
 

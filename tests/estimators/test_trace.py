@@ -144,9 +144,7 @@ def test_the_network_knows_what_was_imputed_whatever_the_imputer_hands_on():
 )
 def test_the_interval_widens_as_more_is_hidden(estimator, data):
     X, y = data()
-    # Statistics are of what was observed alone: they carry none of the doubt.
-    options = {**SMALL, "statistics": False, "imputer": NoisyImputer(), "n_imputations": 4}
-    model = estimator(**options).fit(X, y)
+    model = estimator(**SMALL, imputer=NoisyImputer(), n_imputations=4).fit(X, y)
 
     widths, parts = [], []
     for fraction in (0.0, 0.3, 0.6, 0.9):
@@ -164,9 +162,11 @@ def test_statistics_stand_beside_the_series_unless_they_are_left_out():
 
     beside = TraceClassifier(**SMALL).fit(X, y)
     alone = TraceClassifier(**SMALL, statistics=False).fit(X, y)
+    averaged = TraceClassifier(**SMALL, imputer=NoisyImputer(), n_imputations=2).fit(X, y)
 
     assert beside.nets_[0].module_.features_key == "statistics"
     assert alone.nets_[0].module_.features_key is None
+    assert averaged.nets_[0].module_.features_key is None
     assert beside.explain(X)["representation"].shape == alone.explain(X)["representation"].shape
 
 
