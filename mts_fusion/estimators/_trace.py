@@ -241,6 +241,8 @@ class _Trace(PanelEstimator):
         return _Completion(imputer, self.n_imputations)
 
     def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Trace:
+        averages = self.n_imputations > 1
+        statistics = not averages if self.statistics == "auto" else bool(self.statistics)
         return Trace(
             schema,
             n_outputs,
@@ -258,7 +260,7 @@ class _Trace(PanelEstimator):
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
             imputed=self.imputer is not None,
-            statistics=self.n_imputations == 1 if self.statistics == "auto" else self.statistics,
+            statistics=statistics,
             horizon_seconds=self.horizon_seconds,
         )
 
