@@ -57,6 +57,9 @@ ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
 """``validation_fraction="auto"``: a tenth is held out from so many samples on, none below."""
 
 MIN_VALIDATION = 10
+
+# Samples from which fixed features learn what they need, such as the quantiles of responses.
+_N_PREPARED = 64
 """Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
 
 
@@ -192,6 +195,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         key: Hashable = None
         featured = dataset
         for net in nets:
+            if not continues:
+                net.prepare(dataset.take(_some(training, int(seeds[-1]))))
             if net.features_key is None or net.features_key != key:
                 featured, key = net.featurize(dataset), net.features_key
             if not continues:
@@ -476,3 +481,9 @@ def _check_continues(task: Task | None, y: np.ndarray) -> None:
 def _strata(y: np.ndarray) -> np.ndarray:
     """Class numbers to stratify by; samples with the same labels are of one class."""
     return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _some(rows: np.ndarray, seed: int) -> np.ndarray:
+    """A few of the rows, in their order."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows[np.sort(order[:_N_PREPARED])]

@@ -25,10 +25,12 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
         ``"low_rank"``: products of modalities. ``"mag"``: one modality shifted by the others.
         ``"mult"``: attention between their tokens. Or a name given to
         ``mts_fusion.nn.register_strategy``.
-    encoder : str or dict of str to str, default="hydra"
-        What makes an embedding of each modality: ``"hydra"`` (fixed random convolutions and
-        statistics, computed once), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict
-        names the encoders of some modalities; the others have ``"hydra"``.
+    encoder : str or dict of str to str, default="multirocket"
+        What makes an embedding of each modality: ``"multirocket"`` (shares and runs of fixed
+        random convolutions [1]_, [2]_, and statistics of the channels, computed once), ``"hydra"``
+        (convolutions that compete [3]_, and the same statistics), ``"lstm"``, ``"gru"``, ``"cnn"``
+        or ``"transformer"``. A dict names the encoders of some modalities; the others have the
+        default.
     d_model : int, default=64
         Width of the embeddings.
     n_heads : int, default=4
@@ -40,15 +42,15 @@ _PARAMETERS = f"""strategy : str, default="hybrid"
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
-        Share of the features of ``"hydra"`` hidden in training.
+        Share of the fixed features hidden in training.
     kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
-        modality with ``"hydra"`` in training, so that neither leans on the other. 0 is for
+        modality with fixed features in training, so that neither leans on the other. 0 is for
         comparison: on people never seen it is worse.
     n_groups : int, default=32
-        Groups of random convolutions of ``"hydra"``, even. Time and memory grow linearly.
+        Groups of random convolutions, even. Time and memory grow linearly.
     pooled : bool, default=False
-        Whether ``"hydra"`` has the pooled statistics of MultiRocket [2]_ too.
+        Whether ``"hydra"`` has the shares and runs of ``"multirocket"`` too.
     strategy_params : dict or None, default=None
         More parameters of the strategy, such as ``{{"rank": 8}}`` for ``"low_rank"``.
     {TRAINING_PARAMETERS}"""
@@ -78,7 +80,7 @@ class _Fusion(PanelEstimator):
         self,
         *,
         strategy: str = "hybrid",
-        encoder: str | Mapping[str, str] = "hydra",
+        encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,
         modality_dropout: float = 0.6,
@@ -164,8 +166,8 @@ class FusionClassifier(PanelClassifierMixin, _Fusion):
     __doc__ = f"""Classifier of multimodal time series whose sensors fail: every way of fusing them.
 
     Each modality, with its own length and rate, becomes an embedding; those that are there are
-    fused. By default the embeddings are of fixed random convolutions [1]_, so that a fit takes
-    seconds, and nothing has to be filled in.
+    fused. By default the embeddings are of fixed random convolutions [1]_, [2]_, so that a fit
+    takes seconds, and nothing has to be filled in.
 
     Parameters
     ----------
@@ -183,12 +185,14 @@ class FusionClassifier(PanelClassifierMixin, _Fusion):
 
     References
     ----------
-    .. [1] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
-       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
-       https://arxiv.org/abs/2203.13652
+    .. [1] Dempster, Schmidt and Webb, "MiniRocket: a very fast (almost) deterministic transform
+       for time series classification", KDD, 2021. https://arxiv.org/abs/2012.08791
     .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
        transformations for fast and effective time series classification", Data Mining and
        Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+    .. [3] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
 
     Examples
     --------
@@ -215,12 +219,14 @@ class FusionRegressor(PanelRegressorMixin, _Fusion):
 
     References
     ----------
-    .. [1] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
-       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
-       https://arxiv.org/abs/2203.13652
+    .. [1] Dempster, Schmidt and Webb, "MiniRocket: a very fast (almost) deterministic transform
+       for time series classification", KDD, 2021. https://arxiv.org/abs/2012.08791
     .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
        transformations for fast and effective time series classification", Data Mining and
        Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+    .. [3] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
 
     Examples
     --------

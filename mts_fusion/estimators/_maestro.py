@@ -50,18 +50,24 @@ _PARAMETERS = f"""d_model : int, default=64
         Whether there are tokens learnt from patches of each modality, on which the attention
         budget is spent. ``"auto"``: in the first of the networks from 1,500 training samples on,
         or where ``attention_budget`` is given. The other networks, and all where samples are fewer
-        and patches would be learnt by heart, take statistics alone.
+        and patches would be learnt by heart, take fixed features alone.
     statistics : bool, default=True
         Whether one more token a modality carries statistics of its channels: level, spread,
         quantiles, spectrum, autocorrelation, correlations.
     statistics_dropout : float, default=0.5
-        Share of the statistics hidden in training.
+        Share of the statistics, and of the convolutions, hidden in training.
+    convolutions : bool, default=True
+        Whether one more token a modality carries shares and runs of fixed random convolutions
+        [2]_.
+    n_groups : int, default=8
+        Groups of those convolutions, even. Time and memory grow linearly.
     linear : bool, default=False
         Whether each modality also votes directly, linear in its statistics. It helps where little
         depends on how modalities go together; its probabilities are too modest, so calibrate them
         on held-out samples (``calibration="temperature"``).
     kind_dropout : float, default=0.3
-        Rate at which a sample trains on one kind of tokens only, patches or statistics.
+        Rate at which each kind of tokens (patches, statistics, convolutions) is hidden from a
+        sample in training, never all.
     {TRAINING_PARAMETERS}"""
 
 
@@ -85,6 +91,8 @@ class _Maestro(PanelEstimator):
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
         "patches": ["boolean", StrOptions({"auto"})],
+        "convolutions": ["boolean"],
+        "n_groups": [Interval(Integral, 2, None, closed="left")],
         "linear": ["boolean"],
         "kind_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
@@ -109,6 +117,8 @@ class _Maestro(PanelEstimator):
         patches: bool | str = "auto",
         statistics: bool = True,
         statistics_dropout: float = 0.5,
+        convolutions: bool = True,
+        n_groups: int = 8,
         linear: bool = False,
         kind_dropout: float = 0.3,
         optimizer: str | Callable[..., Any] = "adamw",
@@ -146,6 +156,8 @@ class _Maestro(PanelEstimator):
         self.patches = patches
         self.statistics = statistics
         self.statistics_dropout = statistics_dropout
+        self.convolutions = convolutions
+        self.n_groups = n_groups
         self.linear = linear
         self.kind_dropout = kind_dropout
         self.optimizer = optimizer
@@ -171,7 +183,7 @@ class _Maestro(PanelEstimator):
         patches = self.patches
         if patches == "auto":
             wanted = self.n_training_ >= MANY_SAMPLES or self.attention_budget != "learnt"
-            patches = (wanted and member == 0) or not self.statistics
+            patches = (wanted and member == 0) or not (self.statistics or self.convolutions)
         return Maestro(
             schema,
             n_outputs,
@@ -189,6 +201,9 @@ class _Maestro(PanelEstimator):
             patch_length=self.patch_length,
             statistics=self.statistics,
             statistics_dropout=self.statistics_dropout,
+            convolutions=self.convolutions,
+            n_groups=self.n_groups,
+            seed=self._features_seed,
             patches=bool(patches),
             linear=self.linear,
             kind_dropout=self.kind_dropout,
@@ -214,6 +229,9 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
     ----------
     .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
        Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
 
     Examples
     --------
@@ -242,6 +260,9 @@ class MaestroRegressor(PanelRegressorMixin, _Maestro):
     ----------
     .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
        Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
 
     Examples
     --------

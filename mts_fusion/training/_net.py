@@ -331,6 +331,21 @@ class PanelNet(NeuralNet):
         """What tells the fixed features of the module from those of another; None without any."""
         return getattr(self.module_, "features_key", None)
 
+    def prepare(self, training: PanelDataset) -> None:
+        """Let the module learn what its features need from some samples, if it wants to.
+
+        Parameters
+        ----------
+        training : PanelDataset
+            Some of the samples that are trained on.
+        """
+        prepare = getattr(self.module_, "prepare", None)
+        if prepare is not None:
+            inputs, _ = training.with_features(None).__getitems__(range(len(training)))
+            given = inputs.to(self.device).arguments
+            with torch.inference_mode(), threads(self.n_threads):
+                prepare(given["values"], given["observed"])
+
     def featurize(self, dataset: PanelDataset) -> PanelDataset:
         """The dataset with the fixed features of the module, if it has any.
 

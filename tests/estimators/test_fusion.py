@@ -8,7 +8,7 @@ from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import FusionClassifier, FusionRegressor
 from mts_fusion.metrics import expected_calibration_error
 from mts_fusion.nn import STRATEGIES
-from mts_fusion.nn.blocks import Hydra
+from mts_fusion.nn.blocks import Rocket
 from mts_fusion.transforms import SAXTokenizer, mask_panel
 
 SMALL = {"d_model": 8, "n_heads": 2, "n_groups": 4, "max_epochs": 2, "random_state": 0}
@@ -68,8 +68,8 @@ def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
 ):
     X, y = data
     seen = []
-    featurize = Hydra.featurize
-    monkeypatch.setattr(Hydra, "featurize", lambda *a: seen.append(len(a[1])) or featurize(*a))
+    featurize = Rocket.featurize
+    monkeypatch.setattr(Rocket, "featurize", lambda *a: seen.append(len(a[1])) or featurize(*a))
     clf = FusionClassifier(**{**SMALL, "max_epochs": 5}, n_estimators=n_estimators)
     clf.set_params(validation_fraction=0.3).fit(X, y)
     of_fit = sum(seen)
@@ -82,7 +82,8 @@ def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
 def test_networks_of_one_fit_share_their_kernels_and_nothing_else(data):
     clf = FusionClassifier(n_estimators=2, **SMALL).fit(*data)
     first, second = (net.module_.encoders[0] for net in clf.nets_)
-    assert torch.equal(first.hydra.weight, second.hydra.weight)
+    assert torch.equal(first.blocks[0].weight, second.blocks[0].weight)
+    assert torch.equal(first.blocks[0].bias, second.blocks[0].bias)
     assert not torch.equal(first.project.weight, second.project.weight)
 
 

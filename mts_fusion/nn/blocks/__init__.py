@@ -31,6 +31,7 @@ from mts_fusion.nn.blocks._mtand import MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.blocks._noise import content_keys, keyed_normal
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout, set_generator
+from mts_fusion.nn.blocks._rocket import Rocket
 from mts_fusion.nn.blocks._router import ModalityMoE, routing_entropy_loss
 from mts_fusion.nn.blocks._sampler import SAMPLERS
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
@@ -60,6 +61,7 @@ __all__ = [
     "NoiseSchedule",
     "PatchEmbedding",
     "ResidualDenoiserLayer",
+    "Rocket",
     "Routing",
     "SparseMoE",
     "StepEmbedding",

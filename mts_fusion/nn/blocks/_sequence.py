@@ -6,242 +6,25 @@ Sizes: B batch, L timepoints, C channels, D width, S steps, T tokens.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn.blocks._attention import attend
-from mts_fusion.nn.blocks._hydra import Hydra
+from mts_fusion.nn.blocks._encoded import Encoded, Encoder
+from mts_fusion.nn.blocks._featured import HydraEncoder, RocketEncoder
 from mts_fusion.nn.blocks._random import Dropout
-from mts_fusion.nn.blocks._statistics import StatisticTokens
 from mts_fusion.nn.blocks._steps import Steps, Timepoints, compact, mean_seen, thinned
-from mts_fusion.panel._schema import Modality, Schema
+from mts_fusion.panel._schema import Modality
 
 __all__ = [
     "ENCODERS",
     "CNNEncoder",
-    "Encoded",
-    "Encoder",
     "GRUEncoder",
-    "HydraEncoder",
     "LSTMEncoder",
     "TransformerEncoder",
 ]
-
-# Of the samples that go without a kind of features, how many go without convolutions.
-_SHARE_OF_CONVOLUTIONS = 0.9
-
-
-class Encoded(NamedTuple):
-    """What an encoder makes of one modality.
-
-    Parameters
-    ----------
-    embedding : Tensor of shape (B, D)
-        The embedding; finite, but meaningless where nothing was observed.
-    tokens : Tensor of shape (B, T, D)
-        The sequence behind it, in the order of time. T does not depend on L.
-    observed : Tensor of shape (B, T)
-        Bool: which tokens there are.
-    """
-
-    embedding: Tensor
-    tokens: Tensor
-    observed: Tensor
-
-
-class Encoder(nn.Module):
-    """Abstract: an encoder of one modality, built with ``(modality, d_model, *, ...)``.
-
-    Whatever is not observed changes no bit of the output, and padding changes nothing.
-
-    Attributes
-    ----------
-    n_features : int
-        Width of the fixed features that ``featurize`` gives; 0 where there are none.
-    """
-
-    n_features = 0
-
-    def featurize(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
-        """Features that training does not change, computed once.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C)
-            Bool.
-        times : Tensor of shape (B, L) or None, default=None
-            Time of each timepoint; None: they are equally spaced.
-
-        Returns
-        -------
-        Tensor of shape (B, n_features)
-            Nothing, where all is trained.
-        """
-        return torch.empty(observed.shape[0], 0, device=observed.device)
-
-    def fit_features(self, features: Tensor) -> None:
-        """Keep the statistics of the features of the training samples.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n, n_features)
-            From `featurize`.
-        """
-
-    def forward(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        times: Tensor | None = None,
-        *,
-        features: Tensor | None = None,
-    ) -> Encoded:
-        """Encode.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C)
-            Bool.
-        times : Tensor of shape (B, L) or None, default=None
-            Time of each timepoint, in any unit; None: they are equally spaced.
-        features : Tensor of shape (B, n_features) or None, default=None
-            From `featurize`; None computes them.
-
-        Returns
-        -------
-        Encoded
-            Embedding and tokens.
-        """
-        raise NotImplementedError
-
-
-class HydraEncoder(Encoder):
-    """Linear map of fixed random-convolution features, and a map of summary statistics.
-
-    Parameters
-    ----------
-    modality : Modality
-        What is encoded.
-    d_model : int
-        Width D.
-    dropout : float, default=0.1
-        Not used: features have a rate of their own.
-    feature_dropout : float, default=0.5
-        Share of the features and of the statistics hidden in training. High: there are thousands.
-    kind_dropout : float, default=0.8
-        Rate at which a sample goes without one kind of features in training: without convolutions
-        mostly, without statistics sometimes. Neither kind may lean on the other; thousands of
-        convolutions would otherwise learn the training samples by heart.
-    pooled : bool, default=False
-        Whether to add MultiRocket's statistics, see :class:`Hydra`.
-    n_groups : int, default=32
-        Groups of kernels, see :class:`Hydra`.
-    seed : int, default=0
-        Seed of the kernels.
-
-    Notes
-    -----
-    One token for each dilation, in rising order of the time that a kernel spans, and one for the
-    statistics (:class:`StatisticTokens`); the embedding is their sum.
-
-    Examples
-    --------
-    >>> encoder = HydraEncoder(Modality("acc", 3, 50), 16)
-    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).tokens.shape
-    torch.Size([2, 4, 16])
-    """
-
-    def __init__(
-        self,
-        modality: Modality,
-        d_model: int,
-        *,
-        dropout: float = 0.1,
-        feature_dropout: float = 0.5,
-        kind_dropout: float = 0.8,
-        pooled: bool = False,
-        n_groups: int = 32,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.hydra = Hydra(
-            modality.n_channels,
-            modality.n_timepoints,
-            n_groups=n_groups,
-            pooled=pooled,
-            levels=False,
-            vocabulary=modality.vocabulary,
-            seed=seed,
-        )
-        self.statistics = StatisticTokens(Schema((modality,)), d_model, dropout=feature_dropout)
-        n_statistics = self.statistics.sizes[0]
-        self.sizes = [self.hydra.n_features, n_statistics]
-        self.n_features = sum(self.sizes)
-        # A step of Adam moves each weight alike, and so a sum over F features by F times as much.
-        # Ten times as many of them as statistics would be learnt by heart before those are learnt.
-        self.scale = min(1.0, n_statistics / self.hydra.n_features)
-        self.kind_dropout = kind_dropout
-        self.generator: torch.Generator | None = None
-        self.dropout = Dropout(feature_dropout)
-        self.project = nn.Linear(self.hydra.n_features, d_model)
-
-    def featurize(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
-        """Features before standardisation; NaN where one rests on nothing."""
-        with torch.no_grad():
-            convolved = self.hydra.featurize(values, observed)
-            if times is None:
-                place = torch.arange(values.shape[1], dtype=torch.float32, device=values.device)
-                times = place.expand(values.shape[0], -1)
-            (statistics,) = self.statistics.featurize([values], [observed], [times])
-            return torch.cat([convolved, statistics], 1)
-
-    def fit_features(self, features: Tensor) -> None:
-        """Keep mean and scale of the features."""
-        convolved, statistics = features.split(self.sizes, 1)
-        self.hydra.fit(convolved)
-        self.statistics.fit_features([statistics])
-
-    def forward(
-        self,
-        values: Tensor,
-        observed: Tensor,
-        times: Tensor | None = None,
-        *,
-        features: Tensor | None = None,
-    ) -> Encoded:
-        """Encode; ``values`` and ``times`` are not read where features are given."""
-        if features is None:
-            features = self.featurize(values, observed, times)
-        convolved, statistics = features.split(self.sizes, 1)
-        blocks = self.hydra.block_sizes
-        known = [(~part.isnan()).any(1) for part in convolved.split(blocks, 1)]
-        x = self.dropout(self.hydra.standardize(convolved)) * self.scale
-        weights = self.project.weight.split(blocks, 1)
-        tokens = [F.linear(part, w) for part, w in zip(x.split(blocks, 1), weights, strict=True)]
-
-        available = (~statistics.isnan()).any(1)
-        known.append(available)
-        scaled = self.statistics.standardise([statistics], available.unsqueeze(1))
-        tokens.append(self.statistics(scaled).squeeze(1))
-        if self.training and self.kind_dropout:
-            tokens = self._hide_a_kind(tokens)
-        stacked = torch.stack(tokens, 1)
-        return Encoded(stacked.sum(1) + self.project.bias, stacked, torch.stack(known, 1))
-
-    def _hide_a_kind(self, tokens: list[Tensor]) -> list[Tensor]:
-        """Hide the convolutions, or less often the statistics, of some samples; never both."""
-        convolved, statistics = tokens[:-1], tokens[-1]
-        draw = torch.rand(len(statistics), 1, generator=self.generator, device=statistics.device)
-        kept = draw >= self.kind_dropout * _SHARE_OF_CONVOLUTIONS
-        sure = draw < 1 - self.kind_dropout * (1 - _SHARE_OF_CONVOLUTIONS)
-        return [*(token * kept for token in convolved), statistics * sure]
 
 
 class LSTMEncoder(Encoder):
@@ -486,6 +269,7 @@ class CNNEncoder(Encoder):
 
 
 ENCODERS: dict[str, type[Encoder]] = {
+    "multirocket": RocketEncoder,
     "hydra": HydraEncoder,
     "lstm": LSTMEncoder,
     "gru": GRUEncoder,

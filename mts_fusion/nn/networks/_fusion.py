@@ -11,9 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mts_fusion.nn.blocks._encoded import Encoded, Encoder
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
-from mts_fusion.nn.blocks._sequence import ENCODERS, Encoded, Encoder
+from mts_fusion.nn.blocks._sequence import ENCODERS
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
 
@@ -35,9 +36,9 @@ class FusionNet(nn.Module):
     strategy : str, default="hybrid"
         How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
         ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
-    encoder : str or dict of str to str, default="hydra"
-        ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict names the
-        encoders of some modalities; the others have ``"hydra"``.
+    encoder : str or dict of str to str, default="multirocket"
+        ``"multirocket"``, ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A
+        dict names the encoders of some modalities; the others have the default.
     d_model : int, default=64
         Width D of the embeddings; even for ``"lstm"`` and ``"gru"``, and a multiple of ``n_heads``
         wherever there is attention.
@@ -49,20 +50,19 @@ class FusionNet(nn.Module):
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
-        Dropout on the features of ``"hydra"``.
+        Dropout on fixed features.
     kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
-        modality with ``"hydra"`` in training.
+        modality in training, where its features are fixed.
     n_groups : int, default=32
-        Groups of random convolutions of ``"hydra"``, even; there are ``16 * n_groups`` features a
-        dilation.
+        Groups of random convolutions, even; there are ``16 * n_groups`` features a dilation.
     pooled : bool, default=False
-        Whether ``"hydra"`` has MultiRocket's statistics too: three times as many features.
+        Whether ``"hydra"`` has the features of ``"multirocket"`` too: twice as many.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
     seed : int or None, default=None
-        Seed of the random convolutions of ``"hydra"``, other ones for each modality. None draws
-        it, as the first weights are drawn.
+        Seed of the random convolutions, other ones for each modality. None draws it, as the first
+        weights are drawn.
 
     Raises
     ------
@@ -77,9 +77,10 @@ class FusionNet(nn.Module):
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None. Values
     behind ``observed=False`` are not read.
 
-    ``"hydra"`` has fixed features. ``featurize`` gives them, ``fit_features`` keeps their
-    statistics over the training samples, and ``forward`` takes them as ``features``, so that they
-    are computed once and not in every epoch.
+    ``"multirocket"`` and ``"hydra"`` have fixed features. ``prepare`` learns from a few samples
+    what they need, ``featurize`` gives them, ``fit_features`` keeps their statistics over the
+    training samples, and ``forward`` takes them as ``features``, so that they are computed once
+    and not in every epoch.
 
     Record: ``available (B, M)``, and what the strategy records: ``weight (B, M)``,
     ``modality_logits (B, M, n_outputs)``, ``attention (B, M, M)``.
@@ -101,7 +102,7 @@ class FusionNet(nn.Module):
         n_outputs: int,
         *,
         strategy: str = "hybrid",
-        encoder: str | Mapping[str, str] = "hydra",
+        encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,
         modality_dropout: float = 0.6,
@@ -124,10 +125,11 @@ class FusionNet(nn.Module):
         self.seed = seed
         for m, (modality, name) in enumerate(zip(schema, _names(schema, encoder), strict=True)):
             parameters: dict[str, Any] = {"dropout": dropout}
-            if name == "hydra":
+            if name in ("hydra", "multirocket"):
                 parameters |= {"feature_dropout": feature_dropout, "n_groups": n_groups}
-                parameters |= {"kind_dropout": kind_dropout}
-                parameters |= {"pooled": pooled, "seed": seed + m}
+                parameters |= {"kind_dropout": kind_dropout, "seed": seed + m}
+                if name == "hydra":
+                    parameters["pooled"] = pooled
             elif name == "transformer":
                 parameters["n_heads"] = n_heads
             self.encoders.append(ENCODERS[name](modality, d_model, **parameters))
@@ -146,6 +148,19 @@ class FusionNet(nn.Module):
         """What tells the fixed features from those of another network; None without any."""
         has_any = any(cast(Encoder, encoder).n_features for encoder in self.encoders)
         return self.seed if has_any else None
+
+    def prepare(self, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
+        """Learn from some training samples what `featurize` needs.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool.
+        """
+        for encoder, x, seen in zip(self.encoders, values, observed, strict=True):
+            cast(Encoder, encoder).prepare(x, seen)
 
     def featurize(
         self,
@@ -268,7 +283,7 @@ def _names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
             raise ValueError(
                 f"No encoder {chosen!r} for modality {name!r}; there are {sorted(ENCODERS)}."
             )
-    return [encoder.get(name, "hydra") for name in schema.names]
+    return [encoder.get(name, "multirocket") for name in schema.names]
 
 
 def _join(encoded: list[Encoded], available: Tensor) -> Tokens:

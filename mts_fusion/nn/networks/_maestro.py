@@ -23,6 +23,7 @@ from mts_fusion.nn.blocks._embedding import (
     token_times,
 )
 from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, distilled_times
+from mts_fusion.nn.blocks._featured import ConvolutionTokens
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
@@ -101,13 +102,21 @@ class Maestro(nn.Module):
         (:class:`StatisticTokens`), beside those learnt from its patches.
     statistics_dropout : float, default=0.5
         Share of the statistics hidden in training.
+    convolutions : bool, default=False
+        Whether one more token a modality carries shares and runs of random convolutions
+        (:class:`ConvolutionTokens`). The network has to see some training samples first
+        (:meth:`prepare`).
+    n_groups : int, default=8
+        Groups of those convolutions, even.
+    seed : int, default=0
+        Seed of those convolutions.
     patches : bool, default=True
-        Whether there are tokens learnt from patches; without them only statistics are left.
+        Whether there are tokens learnt from patches; without them only fixed features are left.
     linear : bool, default=False
         Whether each modality also votes directly, linear in its statistics.
     kind_dropout : float, default=0.3
-        Rate at which all tokens of one kind, patches or statistics, are hidden from a sample in
-        training, never both: neither kind may lean on the other.
+        Rate at which all tokens of one kind (patches, statistics, convolutions) are hidden from a
+        sample in training, never all: no kind may lean on another.
 
     Raises
     ------
@@ -175,6 +184,9 @@ class Maestro(nn.Module):
         cross_budget: float | None = None,
         statistics: bool = True,
         statistics_dropout: float = 0.5,
+        convolutions: bool = False,
+        n_groups: int = 8,
+        seed: int = 0,
         patches: bool = True,
         kind_dropout: float = 0.3,
         linear: bool = False,
@@ -188,8 +200,10 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        if not patches and not statistics:
-            raise ValueError("patches and statistics are both off: no tokens are left.")
+        if not patches and not statistics and not convolutions:
+            raise ValueError(
+                "patches, statistics and convolutions are all off: no tokens are left."
+            )
         self.patches = patches
         n_intra_layers = n_intra_layers if patches else 0
         self.lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
@@ -241,6 +255,12 @@ class Maestro(nn.Module):
         self.statistics: StatisticTokens | None = None
         if statistics:
             self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
+        self.convolutions: ConvolutionTokens | None = None
+        self.seed = seed
+        if convolutions:
+            self.convolutions = ConvolutionTokens(
+                schema, d_model, dropout=statistics_dropout, n_groups=n_groups, seed=seed
+            )
         self.votes: StatisticLogits | None = None
         if self.statistics is not None and linear:
             self.votes = StatisticLogits(self.statistics.sizes, n_outputs)
@@ -304,11 +324,11 @@ class Maestro(nn.Module):
         budget = None
         if self.budget is not None:
             budget = self.budget(there)  # (B, M)
-        if self.statistics is not None:
-            if features is None:
-                features = self.featurize(values, observed, times)
-            features = self.statistics.standardise(features, there)
-        x, kinds, modality = self._tokens(values, observed, times, budget, features, there)
+        if features is None:
+            features = self.featurize(values, observed, times)
+        statistics, convolved = self._standardise(features, there)
+        patches = self._encode(values, observed, times, budget) if self.patches else None
+        x, kinds, modality = self._tokens(patches, statistics, convolved, there)
         weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
@@ -329,8 +349,8 @@ class Maestro(nn.Module):
             balance = torch.stack([output.routing.balance for output in outputs])
             loss = self.balance_weight * balance.mean()
         prediction = self.head(pooled)
-        if self.votes is not None and features is not None:
-            prediction = prediction + self.votes(features, there)
+        if self.votes is not None:
+            prediction = prediction + self.votes(statistics, there)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         seen: dict[str, Tensor] = {
@@ -358,7 +378,22 @@ class Maestro(nn.Module):
     @property
     def features_key(self) -> Hashable:
         """What tells the fixed features from those of another network; None without any."""
-        return None if self.statistics is None else "statistics"
+        if self.statistics is None and self.convolutions is None:
+            return None
+        return self.statistics is not None, self.convolutions is not None and self.seed
+
+    def prepare(self, values: list[Tensor], observed: list[Tensor]) -> None:
+        """Learn from some training samples what `featurize` needs.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool.
+        """
+        if self.convolutions is not None:
+            self.convolutions.prepare(values, observed)
 
     def featurize(
         self,
@@ -366,36 +401,58 @@ class Maestro(nn.Module):
         observed: list[Tensor],
         times: list[Tensor | None] | None = None,
     ) -> list[Tensor]:
-        """Fixed statistics of each modality, ``(B, F)`` each, which need no training."""
-        assert self.statistics is not None
-        return self.statistics.featurize(values, observed, times)
+        """Fixed features of each modality, ``(B, F)`` each, which need no training."""
+        parts = [[x.new_empty(len(x), 0, dtype=torch.float32)] for x in values]
+        if self.statistics is not None:
+            found = self.statistics.featurize(values, observed, times)
+            parts = [[*part, each] for part, each in zip(parts, found, strict=True)]
+        if self.convolutions is not None:
+            found = self.convolutions.featurize(values, observed)
+            parts = [[*part, each] for part, each in zip(parts, found, strict=True)]
+        return [torch.cat(part, 1) for part in parts]
+
+    def _kinds(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Statistics and convolutions of each modality, of no width where there are none."""
+        sizes = [0] * len(features) if self.statistics is None else self.statistics.sizes
+        both = [part.tensor_split([size], 1) for part, size in zip(features, sizes, strict=True)]
+        return [statistics for statistics, _ in both], [convolved for _, convolved in both]
 
     def fit_features(self, features: list[Tensor]) -> None:
-        """Learn the spread of the statistics from those of the training set."""
-        assert self.statistics is not None
-        self.statistics.fit_features(features)
+        """Learn the spread of the features from those of the training set."""
+        statistics, convolved = self._kinds(features)
+        if self.statistics is not None:
+            self.statistics.fit_features(statistics)
+        if self.convolutions is not None:
+            self.convolutions.fit_features(convolved)
+
+    def _standardise(
+        self, features: list[Tensor], there: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        statistics, convolved = self._kinds(features)
+        if self.statistics is not None:
+            statistics = self.statistics.standardise(statistics, there)
+        if self.convolutions is not None:
+            convolved = self.convolutions.standardise(convolved, there)
+        return statistics, convolved
 
     def _tokens(
         self,
-        values: list[Tensor],
-        observed: list[Tensor],
-        times: list[Tensor | None] | None,
-        budget: Tensor | None,
-        features: list[Tensor] | None,
+        patches: tuple[Tensor, Tensor, list[int]] | None,
+        statistics: list[Tensor],
+        convolved: list[Tensor],
         there: Tensor,
     ) -> tuple[Tensor, list[Tensor], list[int]]:
-        """Tokens of both kinds ``(B, T, D)``, which of each kind are available, and whose."""
+        """Tokens of all kinds ``(B, T, D)``, which of each kind are available, and whose."""
         tokens: list[Tensor] = []
         available: list[Tensor] = []
         modality: list[int] = []
-        if self.patches:
-            x, of_patches, modality = self._encode(values, observed, times, budget)
-            tokens.append(x)
-            available.append(of_patches)
-        if self.statistics is not None and features is not None:
-            tokens.append(self.statistics_drop(self.statistics(features)) + self.modality)
-            available.append(there)
-            modality = [*modality, *range(len(self.schema))]
+        if patches is not None:
+            tokens, available, modality = [patches[0]], [patches[1]], patches[2]
+        for block, features in ((self.statistics, statistics), (self.convolutions, convolved)):
+            if block is not None:
+                tokens.append(self.statistics_drop(block(features)) + self.modality)
+                available.append(there)
+                modality = [*modality, *range(len(self.schema))]
         if len(tokens) > 1:
             shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
             available = [part.squeeze(-1) for part in shown]

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.blocks._convolution import RandomConvolutions
 from mts_fusion.nn.blocks._hydra import Hydra
+from mts_fusion.nn.blocks._rocket import Rocket
 from mts_fusion.panel._schema import Vocabulary
 
 
@@ -21,6 +23,16 @@ def make_batch(
     shape = (n, n_timepoints, n_channels)
     x = torch.randn(shape, generator=generator).cumsum(1) / 3
     return x, torch.rand(shape, generator=generator) < observed_fraction
+
+
+def make_block(kind: type[RandomConvolutions]) -> RandomConvolutions:
+    block = kind(3, 40, n_groups=16)
+    if isinstance(block, Rocket):
+        block.fit_biases(*make_batch(n=20))
+    return block
+
+
+every = pytest.mark.parametrize("kind", [Hydra, Rocket])
 
 
 def loop_counts(hydra: Hydra, x: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,26 +53,26 @@ def loop_counts(hydra: Hydra, x: np.ndarray, i: int, j: int) -> tuple[np.ndarray
     return soft, hard
 
 
-@pytest.mark.parametrize("pooled", [False, True])
-def test_values_behind_an_unobserved_point_change_no_bit(pooled):
-    hydra = Hydra(3, 40, pooled=pooled)
+@every
+def test_values_behind_an_unobserved_point_change_no_bit(kind):
+    hydra = make_block(kind)
     x, seen = make_batch()
     other = torch.where(seen, x, math.nan)
     assert torch.equal(hydra(x, seen), hydra(other, seen))
 
 
-@pytest.mark.parametrize("pooled", [False, True])
+@every
 @pytest.mark.parametrize("longer", [1, 7, 60])
-def test_longer_padding_changes_nothing(pooled, longer):
-    hydra = Hydra(3, 40, pooled=pooled)
+def test_longer_padding_changes_nothing(kind, longer):
+    hydra = make_block(kind)
     x, seen = make_batch()
     padded, unseen = F.pad(x, (0, 0, 0, longer)), F.pad(seen, (0, 0, 0, longer))
     torch.testing.assert_close(hydra(padded, unseen), hydra(x, seen), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("pooled", [False, True])
-def test_a_batch_gives_what_its_samples_give_one_by_one(pooled):
-    hydra = Hydra(3, 40, pooled=pooled)
+@every
+def test_a_batch_gives_what_its_samples_give_one_by_one(kind):
+    hydra = make_block(kind)
     x, seen = make_batch()
     seen[1] = False
     seen[2, :, 0] = False
@@ -85,8 +97,9 @@ def test_counts_are_those_of_a_loop_over_windows():
         np.testing.assert_allclose(blocks[i, 0, 1], hard, atol=1e-4)
 
 
-def test_a_sample_without_observations_has_zeros():
-    hydra = Hydra(3, 40, pooled=True)
+@every
+def test_a_sample_without_observations_has_zeros(kind):
+    hydra = make_block(kind)
     x, seen = make_batch()
     hydra.fit(hydra.featurize(x, seen))
     assert hydra.featurize(x, torch.zeros_like(seen)).isnan().all()
@@ -116,21 +129,64 @@ def test_fit_standardises_what_is_known():
     assert features[5:].std(0).max() < 1.2
 
 
-def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state():
+@every
+def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
     before = torch.get_rng_state()
-    one, two, other = Hydra(3, 40, seed=3), Hydra(3, 40, seed=3), Hydra(3, 40, seed=4)
+    one, two, other = (kind(3, 40, n_groups=8, n_kernels=8, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(one.weight, two.weight)
     assert not torch.equal(one.weight, other.weight)
 
 
+@every
 @pytest.mark.parametrize("n_timepoints", [2, 3, 4, 8, 9, 16, 17])
-def test_short_series_have_features(n_timepoints):
-    hydra = Hydra(2, n_timepoints, pooled=True)
+def test_short_series_have_features(kind, n_timepoints):
+    hydra = kind(2, n_timepoints, n_groups=4, n_kernels=8)
     x, _ = make_batch(n_timepoints=n_timepoints, n_channels=2)
     features = hydra.featurize(x, torch.ones_like(x, dtype=torch.bool))
     assert features.shape == (5, hydra.n_features)
     assert features.isfinite().all()
+
+
+def test_shares_and_runs_are_those_of_a_loop_over_windows():
+    rocket = Rocket(3, 33, n_groups=4, n_kernels=4)
+    x, _ = make_batch(n=6, n_timepoints=33)
+    every_point = torch.ones_like(x, dtype=torch.bool)
+    rocket.fit_biases(x, every_point)
+    features = rocket.featurize(x, every_point)[0]
+    blocks = features.view(len(rocket.dilations), 2, 2, 2, 4)  # dilation, series/diff, kind, G, K
+    for i, dilation in enumerate(rocket.dilations):
+        reach = rocket.n_taps // 2 * dilation
+        series = np.pad(rocket.mixing[i, 0].numpy() @ x[0].T.numpy(), ((0, 0), (reach, reach)))
+        for g, k in np.ndindex(2, 4):
+            kernel, bias = rocket.weight[i, 0, g, k].numpy(), float(rocket.bias[i, 0, g, k])
+            windows = [series[g, t : t + 2 * reach + 1 : dilation] for t in range(33)]
+            below = np.array([kernel @ window <= bias for window in windows])
+            assert float(blocks[i, 0, 0, g, k]) == pytest.approx(1 - below.mean(), abs=1e-6)
+            lasting = sum(
+                below[t : t + length].all()
+                for length in (2, 4, 8, 16, 32)
+                for t in range(33 - length + 1)
+            )
+            assert float(blocks[i, 0, 1, g, k]) == pytest.approx(lasting / 33, abs=1e-6)
+
+
+def test_biases_are_quantiles_of_the_responses_of_windows_that_count():
+    rocket = Rocket(2, 40, n_groups=4, n_kernels=8)
+    x, seen = make_batch(n=50, n_channels=2)
+    rocket.fit_biases(x, seen)
+    shares = rocket.featurize(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
+    wanted = 1 - rocket.quantile  # over all windows; samples have about as many each
+    torch.testing.assert_close(shares.nanmean(0), wanted, atol=0.03, rtol=0)
+
+
+def test_a_flat_sample_is_below_every_bias_whatever_its_level():
+    rocket = Rocket(1, 60, n_groups=4, n_kernels=8)
+    every_point = torch.ones(20, 60, 1, dtype=torch.bool)
+    flat = torch.zeros(20, 60, 1)
+    rocket.fit_biases(flat, every_point)
+    noise = flat + 1e-6 * torch.randn(20, 60, 1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(rocket.featurize(flat, every_point), rocket.featurize(noise, every_point))
 
 
 def test_a_single_timepoint_has_a_level_but_no_difference():
@@ -148,13 +204,15 @@ def test_dilations_grow_as_long_as_a_kernel_fits():
     assert Hydra(1, 3).dilations == (1,)
 
 
-def test_symbols_are_their_centers():
+@every
+def test_symbols_are_their_centers(kind):
     vocabulary = Vocabulary(3, centers=(-1.0, 0.25, 2.0))
     tokens = torch.randint(0, 4, (4, 40, 2), generator=torch.Generator().manual_seed(0))
     seen = tokens != 0
     numbers = torch.tensor([0.0, -1.0, 0.25, 2.0])[tokens]
-    of_tokens = Hydra(2, 40, vocabulary=vocabulary)(tokens, seen)
-    assert torch.equal(of_tokens, Hydra(2, 40)(numbers, seen))
+    sizes = {"n_channels": 2, "n_timepoints": 40, "n_groups": 4, "n_kernels": 8}
+    of_tokens = kind(**sizes, vocabulary=vocabulary)(tokens, seen)
+    assert torch.equal(of_tokens, kind(**sizes)(numbers, seen))
 
 
 def test_wrong_sizes_name_themselves():

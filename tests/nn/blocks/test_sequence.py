@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks._sequence import ENCODERS, Encoder, HydraEncoder
+from mts_fusion.nn.blocks._encoded import Encoder
+from mts_fusion.nn.blocks._featured import HydraEncoder
+from mts_fusion.nn.blocks._sequence import ENCODERS
 from mts_fusion.nn.blocks._steps import compact, thinned
 from mts_fusion.panel._schema import Modality, Vocabulary
 
@@ -33,7 +35,7 @@ def make_batch(modality: Modality, n: int = 5) -> tuple[Tensor, Tensor]:
 
 def make_encoder(name: str, modality: Modality) -> Encoder:
     torch.manual_seed(0)
-    parameters = {"feature_dropout": 0.0} if name == "hydra" else {}
+    parameters = {"feature_dropout": 0.0} if name in ("hydra", "multirocket") else {}
     return ENCODERS[name](modality, 8, dropout=0.0, **parameters).eval()
 
 
@@ -139,9 +141,11 @@ def test_states_are_those_of_packed_sequences(kind):
     torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_features_given_are_used_in_place_of_values():
-    encoder = make_encoder("hydra", MODALITIES[0])
+@pytest.mark.parametrize("name", ["hydra", "multirocket"])
+def test_features_given_are_used_in_place_of_values(name):
+    encoder = make_encoder(name, MODALITIES[0])
     x, seen = make_batch(MODALITIES[0])
+    encoder.prepare(x, seen)
     features = encoder.featurize(x, seen)
     encoder.fit_features(features)
     computed = encoder(x, seen).embedding
@@ -149,8 +153,9 @@ def test_features_given_are_used_in_place_of_values():
     assert torch.equal(computed, given)
 
 
-def test_tokens_of_hydra_add_up_to_the_embedding():
-    encoder = make_encoder("hydra", MODALITIES[0])
+@pytest.mark.parametrize("name", ["hydra", "multirocket"])
+def test_tokens_of_fixed_features_add_up_to_the_embedding(name):
+    encoder = make_encoder(name, MODALITIES[0])
     encoded = encoder(*make_batch(MODALITIES[0]))
     total = encoded.tokens.sum(1) + encoder.project.bias
     torch.testing.assert_close(encoded.embedding, total)

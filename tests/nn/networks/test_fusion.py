@@ -154,10 +154,10 @@ def test_trained_encoders_have_no_features():
     assert [part.shape for part in net.featurize(*make_batch())] == [(6, 0)] * 4
 
 
-def test_encoders_by_name_and_hydra_for_the_rest():
+def test_encoders_by_name_and_the_default_for_the_rest():
     net = make_net(encoder={"acc": "gru"})
     kinds = [type(encoder).__name__ for encoder in net.encoders]
-    assert kinds == ["HydraEncoder", "GRUEncoder", "HydraEncoder", "HydraEncoder"]
+    assert kinds == ["RocketEncoder", "GRUEncoder", "RocketEncoder", "RocketEncoder"]
 
 
 def test_unknown_encoder_lists_the_known_ones():
@@ -165,7 +165,7 @@ def test_unknown_encoder_lists_the_known_ones():
         make_net(encoder={"acc": "resnet"})
     assert str(caught.value) == (
         "No encoder 'resnet' for modality 'acc'; there are "
-        "['cnn', 'gru', 'hydra', 'lstm', 'transformer']."
+        "['cnn', 'gru', 'hydra', 'lstm', 'multirocket', 'transformer']."
     )
     with pytest.raises(ValueError, match=r"encoder names \['gyro'\], but the modalities are"):
         make_net(encoder={"gyro": "gru"})

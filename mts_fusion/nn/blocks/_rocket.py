@@ -1,0 +1,180 @@
+"""Features of one modality from random convolutions: how much of a sample lies above a bias.
+
+Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mts_fusion.panel._schema import Vocabulary
+
+from ._convolution import RandomConvolutions, Response
+
+__all__ = ["Rocket"]
+
+# Biases are quantiles between these.
+_QUANTILES = (0.05, 0.95)
+
+# Responses of a flat series differ by rounding, and by less than this.
+_FLAT = 1e-4
+
+# Spread of the logarithm of the weights with which a group adds its channels up.
+_SPREAD = 1.5
+
+
+class Rocket(RandomConvolutions):
+    """Shares and runs of random convolutions of one modality, over its observed timepoints only.
+
+    Of each kernel: the share of windows whose response is above a bias [1]_, and the longest run of
+    windows below it [2]_. The biases are quantiles of the responses in training
+    (:meth:`fit_biases`). Both say where and how long, not how much, so that a subject who moves
+    harder than all others is no stranger.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels C.
+    n_timepoints : int
+        Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
+        other length can be passed.
+    n_groups : int, default=32
+        Groups G, half of them on the series and half on its difference. Features grow linearly.
+    n_kernels : int, default=8
+        Kernels K of a group.
+    vocabulary : Vocabulary or None, default=None
+        The symbols of the values. Symbols become their centers, or equally spaced numbers in
+        [-1, 1] where the vocabulary has none.
+    seed : int, default=0
+        Seed of kernels and quantiles. The same seed and sizes give the same.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of features F.
+    block_sizes : list of int
+        Features of each dilation.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, or ``n_groups`` is odd.
+
+    Notes
+    -----
+    Input: ``values (B, L, C)`` numbers (any finite number where not observed) or integer tokens,
+    ``observed (B, L, C)`` bool. Output: ``(B, F)``. Which windows count is said in
+    :class:`RandomConvolutions`.
+
+    References
+    ----------
+    .. [1] Dempster, Schmidt and Webb, "MiniRocket: a very fast (almost) deterministic transform
+       for time series classification", KDD, 2021. https://arxiv.org/abs/2012.08791
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+
+    Examples
+    --------
+    >>> rocket = Rocket(n_channels=3, n_timepoints=50)
+    >>> x, seen = torch.randn(8, 50, 3), torch.ones(8, 50, 3, dtype=torch.bool)
+    >>> rocket.fit_biases(x, seen)
+    >>> rocket(x, seen).shape
+    torch.Size([8, 1536])
+    """
+
+    _N_STATISTICS = 2
+
+    bias: Tensor
+    quantile: Tensor
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_timepoints: int,
+        *,
+        n_groups: int = 32,
+        n_kernels: int = 8,
+        vocabulary: Vocabulary | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            n_channels,
+            n_timepoints,
+            n_groups=n_groups,
+            n_kernels=n_kernels,
+            vocabulary=vocabulary,
+            seed=seed,
+        )
+        generator = torch.Generator().manual_seed(seed + 1)
+        low, high = _QUANTILES
+        quantile = low + (high - low) * torch.rand(self.weight.shape[:4], generator=generator)
+        self.register_buffer("quantile", quantile)
+        self.register_buffer("bias", torch.zeros_like(quantile))
+
+    def _draw(
+        self, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        # Three taps of 2 and six of -1, as in MiniRocket; with fewer taps, a third of them.
+        n_high = max(1, self.n_taps // 3)
+        order = torch.rand(*shape, self.n_kernels, self.n_taps, generator=generator).argsort(-1)
+        weight = (order < n_high).float()
+        if self.n_taps > 1:  # a lone tap cannot sum to zero
+            weight = weight - weight.mean(-1, keepdim=True)
+
+        exponent = torch.rand(shape, generator=generator)
+        n_mixed = ((self.n_channels + 1) ** exponent).long().clamp(1, self.n_channels)
+        chosen = torch.rand(*shape, self.n_channels, generator=generator).argsort(-1).argsort(-1)
+        spread = (torch.randn(*shape, self.n_channels, generator=generator) * _SPREAD).exp()
+        # NOTE[DIFF]: MultiRocket adds channels up as they come, so that those of large numbers
+        # drown the others. We draw weights: any of them may be the loud one, whatever its unit.
+        return weight, (chosen < n_mixed.unsqueeze(-1)) * spread
+
+    @torch.no_grad()
+    def fit_biases(self, values: Tensor, observed: Tensor) -> None:
+        """Learn the biases, quantiles of the responses where a window counts.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Some training samples: finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C), bool
+            Where a value was observed.
+        """
+        _, seen, sources = self._sources(values, observed)
+        for i in range(len(self.dilations)):
+            for j, (x, covered) in enumerate(sources):
+                response = self._respond(x, covered, seen.any(1), i, j)
+                window = response.window.flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
+                ordered = torch.where(window, response.values.flatten(2), torch.inf).sort(-1).values
+                n_windows = window.sum(-1)  # (G / 2, 1)
+                place = (self.quantile[i, j] * (n_windows - 1)).clamp(min=0).long()
+                place = torch.stack([place, torch.minimum(place + 1, (n_windows - 1).clamp(min=0))])
+                # Between two responses and off a flat stretch: rounding decides nothing.
+                found = ordered.gather(-1, place.permute(1, 2, 0)).mean(-1) + _FLAT
+                self.bias[i, j] = torch.where(n_windows > 0, found, 0.0)
+
+    def _summarise(self, response: Response, i: int, j: int) -> list[Tensor]:
+        """Share of windows above the bias, and how long the others last."""
+        values, window, n_windows = response
+        n = n_windows.clamp(min=1).unsqueeze(1)
+        window = window.unsqueeze(1).to(torch.uint8)
+        above = values.gt(self.bias[i, j, :, :, None, None]).view(torch.uint8) & window
+        share = above.sum(2, dtype=torch.int32) / n
+        return [share, _lasting(window ^ above) / n]
+
+
+def _lasting(below: Tensor) -> Tensor:
+    """Runs of ones along L of ``(G / 2, K, L, B)``, uint8: how many are as long as 2, 4, 8, ...
+
+    Counted at each place where a run of that length begins, and summed over the lengths: about the
+    logarithm of how long a run lasts, without a scan over time.
+    """
+    count = torch.zeros(below[:, :, 0].shape, dtype=torch.int32, device=below.device)
+    length, n_timepoints = 1, below.shape[2]
+    while 2 * length <= n_timepoints:
+        below = below[:, :, :-length] & below[:, :, length:]
+        length *= 2
+        count += below.sum(2, dtype=torch.int32)
+    return count
