@@ -17,7 +17,7 @@ __all__ = ["TABLE"]
 
 _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 _STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
-_ENCODERS = ("hydra", "cnn", "gru", "lstm", "transformer")
+_ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
 _BASELINE = "ExtraTrees on summaries"
 _MARGIN = 0.01
 _MUST_ECE = {0.0: 0.03, 0.4: 0.05}
@@ -54,7 +54,7 @@ def _run(settings: Settings) -> str:
     name = settings.options["dataset"]
     data, folds = load_data(name, settings.data_home)
     methods = _methods()
-    default = [f"{strategy}, hydra" for strategy in _STRATEGIES] if settings.quick else [*methods]
+    default = [f"{strategy}, {_ENCODERS[0]}" for strategy in _STRATEGIES] if settings.quick else [*methods]
     chosen = choose(methods, settings.methods, default)
     rows = classify(f"fusion-{name}", data, folds, chosen, _FRACTIONS, settings)
     names = list(chosen)

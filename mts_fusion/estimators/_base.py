@@ -194,13 +194,17 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         logits = []  # of the held-out samples
         key: Hashable = None
         featured = dataset
-        for net in nets:
-            if not continues:
+        if not continues:
+            for net in nets:
                 net.prepare(dataset.take(_some(training, int(seeds[-1]))))
+        for i, net in enumerate(nets):
             if net.features_key is None or net.features_key != key:
                 featured, key = net.featurize(dataset), net.features_key
-            if not continues:
-                net.fit_features(featured.take(training))
+                if not continues:
+                    for other in nets[i:]:  # one key, one set of features: all learn from it
+                        if other.features_key == key:
+                            other.fit_features(featured.take(training))
+                featured = net.scale_features(featured)
             checked = None if held_out is None else featured.take(validation, held_out)
             net.train(featured.take(training), checked)
             if checked is not None:

@@ -33,6 +33,9 @@ _ROWS = 16
 # Rows of which fixed features are computed together: less than half of the time of 128.
 _CACHED_ROWS = 32
 
+# Rows whose features are scaled at a time, so that what lies between is small.
+_MANY_ROWS = 512
+
 
 class _Draws(TorchDispatchMode):
     """Hands a generator to every operation of this thread that draws without one."""
@@ -188,8 +191,9 @@ class PanelNet(NeuralNet):
     -----
     Where a module has a ``features_key`` that is not None, ``module.featurize(values, observed,
     times)`` gives fixed features, a list of Tensor ``(B, ...)``: they are computed once, learnt
-    from by ``module.fit_features(features)`` and handed to ``forward`` as ``features``. Modules of
-    one schema and one key have the same features.
+    from by ``module.fit_features(features)``, brought to one scale by ``module.scale_features`` and
+    handed to ``forward`` as ``features``. ``module.prepare(values, observed)``, if there is one,
+    sees some training samples before. Modules of one schema and one key have the same features.
     """
 
     def __init__(
@@ -369,6 +373,30 @@ class PanelNet(NeuralNet):
         columns = zip(*parts, strict=True)
         return dataset.with_features([torch.cat(column).clone() for column in columns])
 
+    def scale_features(self, dataset: PanelDataset) -> PanelDataset:
+        """The dataset with features as the module takes them, after :meth:`fit_features`.
+
+        Parameters
+        ----------
+        dataset : PanelDataset
+            From :meth:`featurize`.
+
+        Returns
+        -------
+        PanelDataset
+            The same, where the module has no features.
+        """
+        if dataset.features is None:
+            return dataset
+        with torch.inference_mode(), threads(self.n_threads):
+            pieces = [
+                self.module_.scale_features(list(part))
+                for part in zip(*(x.split(_MANY_ROWS) for x in dataset.features), strict=True)
+            ]
+        return dataset.with_features(
+            [torch.cat(column).clone() for column in zip(*pieces, strict=True)]
+        )
+
     def fit_features(self, training: PanelDataset) -> None:
         """Let the module learn the spread of its features, if it has any.
 
@@ -481,7 +509,8 @@ class PanelNet(NeuralNet):
                     extra = {}
                     if key is not None and "features" not in given:
                         if key not in features:
-                            features[key] = _featurize(module, given)
+                            raw = _featurize(module, given)
+                            features[key] = cast(Any, module).scale_features(raw)
                         extra["features"] = features[key]
                     with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
                         outputs.append(module(**given, **extra, **arguments))

@@ -260,10 +260,9 @@ class RandomConvolutions(nn.Module):
         Returns
         -------
         Tensor of shape (B, F)
-            Finite; 0 where nothing is known.
+            NaN where nothing is known.
         """
-        scaled = (features - self.mean) * self.scale
-        return torch.where(features.isnan(), 0.0, scaled.clamp(-_FAR, _FAR))
+        return ((features - self.mean) * self.scale).clamp(-_FAR, _FAR)
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """Features, standardised once `fit` has seen those of the training samples.
@@ -280,7 +279,7 @@ class RandomConvolutions(nn.Module):
         Tensor of shape (B, F)
             Finite; 0 where nothing is known.
         """
-        return self.standardize(self.featurize(values, observed))
+        return self.standardize(self.featurize(values, observed)).nan_to_num(0.0)
 
 
 def _dilations(n_timepoints: int, n_taps: int) -> tuple[int, ...]:

@@ -83,6 +83,21 @@ class Encoder(nn.Module):
             From `featurize`.
         """
 
+    def scale_features(self, features: Tensor) -> Tensor:
+        """Features as ``forward`` takes them.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, n_features)
+            From `featurize`.
+
+        Returns
+        -------
+        Tensor of shape (B, n_features)
+            Of comparable scale, after `fit_features`.
+        """
+        return features
+
     def forward(
         self,
         values: Tensor,
@@ -102,7 +117,7 @@ class Encoder(nn.Module):
         times : Tensor of shape (B, L) or None, default=None
             Time of each timepoint, in any unit; None: they are equally spaced.
         features : Tensor of shape (B, n_features) or None, default=None
-            From `featurize`; None computes them.
+            From `scale_features`; None computes them.
 
         Returns
         -------

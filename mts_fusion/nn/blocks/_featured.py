@@ -17,7 +17,7 @@ from mts_fusion.nn.blocks._encoded import Encoded, Encoder
 from mts_fusion.nn.blocks._hydra import Hydra
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.nn.blocks._rocket import Rocket
-from mts_fusion.nn.blocks._statistics import StatisticTokens
+from mts_fusion.nn.blocks._statistics import StatisticTokens, reveal
 from mts_fusion.panel._schema import Modality, Schema
 
 __all__ = ["ConvolutionEncoder", "ConvolutionTokens", "HydraEncoder", "RocketEncoder"]
@@ -100,6 +100,15 @@ class ConvolutionEncoder(Encoder):
             cast(RandomConvolutions, block).fit(part)
         self.statistics.fit_features([statistics])
 
+    def scale_features(self, features: Tensor) -> Tensor:
+        """Features of comparable scale, NaN where one rests on nothing."""
+        *convolved, statistics = features.split(self.sizes, 1)
+        parts = [
+            cast(RandomConvolutions, block).standardize(part)
+            for block, part in zip(self.blocks, convolved, strict=True)
+        ]
+        return torch.cat([*parts, *self.statistics.scale_features([statistics])], 1)
+
     def forward(
         self,
         values: Tensor,
@@ -110,21 +119,15 @@ class ConvolutionEncoder(Encoder):
     ) -> Encoded:
         """Encode; ``values`` and ``times`` are not read where features are given."""
         if features is None:
-            features = self.featurize(values, observed, times)
-        *convolved, statistics = features.split(self.sizes, 1)
-        known, scaled = [], []
-        for block, part in zip(self.blocks, convolved, strict=True):
-            block = cast(RandomConvolutions, block)
-            known += [(~x.isnan()).any(1) for x in part.split(block.block_sizes, 1)]
-            scaled.append(block.standardize(part))
-        x = self.dropout(torch.cat(scaled, 1)) * self.scale
+            features = self.scale_features(self.featurize(values, observed, times))
+        *blocks, statistics = features.split([*self.block_sizes, self.sizes[-1]], 1)
+        known = [(~part.isnan()).any(1) for part in [*blocks, statistics]]
         weights = self.project.weight.split(self.block_sizes, 1)
-        parts = x.split(self.block_sizes, 1)
-        tokens = [F.linear(part, w) for part, w in zip(parts, weights, strict=True)]
-
-        available = (~statistics.isnan()).any(1)
-        known.append(available)
-        scores = self.statistics.standardise([statistics], available.unsqueeze(1))
+        tokens = [
+            F.linear(self.dropout(part.nan_to_num(0.0)) * self.scale, weight)
+            for part, weight in zip(blocks, weights, strict=True)
+        ]
+        scores = self.statistics.reveal([statistics], known[-1].unsqueeze(1))
         tokens.append(self.statistics(scores).squeeze(1))
         if self.training and self.kind_dropout:
             tokens = self._hide_a_kind(tokens)
@@ -255,7 +258,8 @@ class ConvolutionTokens(nn.Module):
     >>> x, seen = [torch.randn(8, 50, 3)], [torch.ones(8, 50, 3, dtype=torch.bool)]
     >>> block.prepare(x, seen)
     >>> features = block.featurize(x, seen)
-    >>> block(block.standardise(features, torch.ones(8, 1, dtype=torch.bool))).shape
+    >>> scaled = block.scale_features(features)
+    >>> block(block.reveal(scaled, torch.ones(8, 1, dtype=torch.bool))).shape
     torch.Size([8, 1, 16])
     """
 
@@ -305,14 +309,15 @@ class ConvolutionTokens(nn.Module):
         for m, part in enumerate(features):
             self._block(m).fit(part)
 
-    def standardise(self, features: Sequence[Tensor], available: Tensor) -> list[Tensor]:
-        """Features with mean 0 and deviation 1, 0 for what is absent; some hidden in training."""
-        return [
-            self.dropout(self._block(m).standardize(part) * available[:, m, None])
-            for m, part in enumerate(features)
-        ]
+    def scale_features(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features with mean 0 and deviation 1, NaN where one rests on nothing."""
+        return [self._block(m).standardize(part) for m, part in enumerate(features)]
+
+    def reveal(self, scaled: Sequence[Tensor], available: Tensor) -> list[Tensor]:
+        """Features with 0 for what is absent; some hidden in training."""
+        return [reveal(x, available[:, m], self.dropout) for m, x in enumerate(scaled)]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Tokens ``(B, M, D)`` of what :meth:`standardise` gave."""
+        """Tokens ``(B, M, D)`` of what :meth:`reveal` gave."""
         tokens = [project(x) for x, project in zip(features, self.project, strict=True)]
         return F.gelu(self.norm(torch.stack(tokens, 1)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.panel._schema import Modality, Schema
 
-__all__ = ["StatisticLogits", "StatisticTokens", "channel_statistics"]
+__all__ = ["StatisticLogits", "StatisticTokens", "channel_statistics", "reveal"]
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _LAGS = (1, 2, 4, 8, 16, 32)
@@ -58,8 +59,8 @@ class StatisticTokens(nn.Module):
     -----
     The statistics are fixed, so they can be computed once for a whole training set:
     ``featurize(values, observed, times)`` gives a list of M Tensors ``(B, F)``, with NaN for what
-    a silent channel does not tell; ``fit_features`` learns their quantiles; after
-    ``standardise``, ``forward`` makes tokens ``(B, M, D)`` of them.
+    a silent channel does not tell; ``fit_features`` learns their quantiles, ``scale_features``
+    gives the scores; after ``reveal``, ``forward`` makes tokens ``(B, M, D)`` of them.
 
     Examples
     --------
@@ -67,7 +68,8 @@ class StatisticTokens(nn.Module):
     >>> block = StatisticTokens(schema, 16).eval()
     >>> observed = [torch.ones(2, 8, 3, dtype=bool)]
     >>> features = block.featurize([torch.randn(2, 8, 3)], observed)
-    >>> block(block.standardise(features, torch.ones(2, 1, dtype=bool))).shape
+    >>> scaled = block.scale_features(features)
+    >>> block(block.reveal(scaled, torch.ones(2, 1, dtype=bool))).shape
     torch.Size([2, 1, 16])
     """
 
@@ -126,17 +128,20 @@ class StatisticTokens(nn.Module):
             self.get_buffer(f"knots_{m}").copy_(knots)
             self.get_buffer(f"scores_{m}").copy_(scores.masked_fill(still, 0.0))
 
-    def standardise(self, features: Sequence[Tensor], available: Tensor) -> list[Tensor]:
-        """Normal scores of the statistics, 0 for what is absent; some hidden in training."""
+    def scale_features(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Normal scores of the statistics, NaN for what a silent channel does not tell."""
         each = []
         for m, raw in enumerate(features):
-            known = ~raw.isnan() & available[:, m, None]
             x = _scores(raw, self.get_buffer(f"knots_{m}"), self.get_buffer(f"scores_{m}"))
-            each.append(self.dropout(torch.where(known, x, 0)))
+            each.append(x.masked_fill(raw.isnan(), torch.nan))
         return each
 
+    def reveal(self, scaled: Sequence[Tensor], available: Tensor) -> list[Tensor]:
+        """Scores with 0 for what is absent; some hidden in training."""
+        return [reveal(x, available[:, m], self.dropout) for m, x in enumerate(scaled)]
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Tokens ``(B, M, D)`` of what :meth:`standardise` gave."""
+        """Tokens ``(B, M, D)`` of what :meth:`reveal` gave."""
         tokens = [project(x) for x, project in zip(features, self.project, strict=True)]
         return F.gelu(self.norm(torch.stack(tokens, 1)))
 
@@ -257,6 +262,32 @@ def channel_statistics(
     covariance = (c @ c.transpose(1, 2))[:, above[0], above[1]] / together.clamp(min=1)
     correlation = covariance / (scale[:, above[0]] * scale[:, above[1]])
     return torch.cat([flat, correlation.masked_fill(together == 0, torch.nan)], 1)
+
+
+def reveal(scaled: Tensor, available: Tensor, dropout: nn.Module) -> Tensor:
+    """Fixed features as a network sees them in a step.
+
+    Parameters
+    ----------
+    scaled : Tensor of shape (B, F)
+        Features of one modality, NaN where nothing is known.
+    available : Tensor of shape (B,)
+        Bool: whether the modality is there.
+    dropout : Module
+        What hides some of them in training.
+
+    Returns
+    -------
+    Tensor of shape (B, F)
+        Finite, 0 for what is absent.
+
+    Examples
+    --------
+    >>> reveal(torch.tensor([[1.0, torch.nan]]), torch.tensor([True]), nn.Identity()).tolist()
+    [[1.0, 0.0]]
+    """
+    shown = torch.where(available.unsqueeze(-1), scaled, 0.0).nan_to_num(0.0)
+    return cast(Tensor, dropout(shown))
 
 
 def _knots(raw: Tensor) -> Tensor:

@@ -79,8 +79,8 @@ class FusionNet(nn.Module):
 
     ``"multirocket"`` and ``"hydra"`` have fixed features. ``prepare`` learns from a few samples
     what they need, ``featurize`` gives them, ``fit_features`` keeps their statistics over the
-    training samples, and ``forward`` takes them as ``features``, so that they are computed once
-    and not in every epoch.
+    training samples, ``scale_features`` brings them to one scale, and ``forward`` takes them as
+    ``features``, so that they are computed once and not in every epoch.
 
     Record: ``available (B, M)``, and what the strategy records: ``weight (B, M)``,
     ``modality_logits (B, M, n_outputs)``, ``attention (B, M, M)``.
@@ -203,6 +203,24 @@ class FusionNet(nn.Module):
         for encoder, part in zip(self.encoders, features, strict=True):
             cast(Encoder, encoder).fit_features(part)
 
+    def scale_features(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features as `forward` takes them.
+
+        Parameters
+        ----------
+        features : list of M Tensors of shape (B, F)
+            From `featurize`.
+
+        Returns
+        -------
+        list of M Tensors of shape (B, F)
+            Of comparable scale, after `fit_features`.
+        """
+        return [
+            cast(Encoder, encoder).scale_features(part)
+            for encoder, part in zip(self.encoders, features, strict=True)
+        ]
+
     def forward(
         self,
         values: list[Tensor],
@@ -224,7 +242,7 @@ class FusionNet(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F) or None, default=None
-            From `featurize`; None computes them.
+            From `scale_features`; None computes them.
         record : bool, default=False
             Whether to return what the network saw.
 

@@ -309,7 +309,8 @@ class Maestro(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F), default=None
-            What :meth:`featurize` gives for this input; computed here if None.
+            What :meth:`featurize` gives for this input, and then :meth:`scale_features`; computed
+            here if None.
         record : bool, default=False
             Whether to return what the network saw.
 
@@ -325,8 +326,12 @@ class Maestro(nn.Module):
         if self.budget is not None:
             budget = self.budget(there)  # (B, M)
         if features is None:
-            features = self.featurize(values, observed, times)
-        statistics, convolved = self._standardise(features, there)
+            features = self.scale_features(self.featurize(values, observed, times))
+        statistics, convolved = self._kinds(features)
+        if self.statistics is not None:
+            statistics = self.statistics.reveal(statistics, there)
+        if self.convolutions is not None:
+            convolved = self.convolutions.reveal(convolved, there)
         patches = self._encode(values, observed, times, budget) if self.patches else None
         x, kinds, modality = self._tokens(patches, statistics, convolved, there)
         weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
@@ -402,7 +407,7 @@ class Maestro(nn.Module):
         times: list[Tensor | None] | None = None,
     ) -> list[Tensor]:
         """Fixed features of each modality, ``(B, F)`` each, which need no training."""
-        parts = [[x.new_empty(len(x), 0, dtype=torch.float32)] for x in values]
+        parts = [[x.new_empty(x.shape[0], 0, dtype=torch.float32)] for x in values]
         if self.statistics is not None:
             found = self.statistics.featurize(values, observed, times)
             parts = [[*part, each] for part, each in zip(parts, found, strict=True)]
@@ -425,15 +430,14 @@ class Maestro(nn.Module):
         if self.convolutions is not None:
             self.convolutions.fit_features(convolved)
 
-    def _standardise(
-        self, features: list[Tensor], there: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def scale_features(self, features: list[Tensor]) -> list[Tensor]:
+        """Features as :meth:`forward` takes them, of comparable scale."""
         statistics, convolved = self._kinds(features)
         if self.statistics is not None:
-            statistics = self.statistics.standardise(statistics, there)
+            statistics = self.statistics.scale_features(statistics)
         if self.convolutions is not None:
-            convolved = self.convolutions.standardise(convolved, there)
-        return statistics, convolved
+            convolved = self.convolutions.scale_features(convolved)
+        return [torch.cat(both, 1) for both in zip(statistics, convolved, strict=True)]
 
     def _tokens(
         self,

@@ -259,8 +259,8 @@ class Trace(nn.Module):
         measured: list[Tensor] = []
         if self.statistics is not None:
             if features is None:
-                features = self.featurize(values, observed, times)
-            measured = self.statistics.standardise(features, available)
+                features = self.scale_features(self.featurize(values, observed, times))
+            measured = self.statistics.reveal(features, available)
             x = torch.cat([x, self.statistics(measured)[:, :, None]], dim=2)  # (B, M, Q + 1, D)
             position = F.pad(position, (0, 0, 0, 1))
         x = torch.where(available[:, :, None, None], x, self.absent[:, None])
@@ -308,6 +308,11 @@ class Trace(nn.Module):
         """Learn the spread of the statistics from those of the training set."""
         assert self.statistics is not None
         self.statistics.fit_features(features)
+
+    def scale_features(self, features: list[Tensor]) -> list[Tensor]:
+        """Statistics as :meth:`forward` takes them: normal scores of their ranks."""
+        assert self.statistics is not None
+        return self.statistics.scale_features(features)
 
     def _filled(self, values: list[Tensor], observed: list[Tensor]) -> list[Tensor]:
         """The entries to read: observed, and with ``imputed`` those that are not empty."""

@@ -149,7 +149,8 @@ def test_features_given_are_used_in_place_of_values(name):
     features = encoder.featurize(x, seen)
     encoder.fit_features(features)
     computed = encoder(x, seen).embedding
-    given = encoder(torch.zeros_like(x), seen, features=features).embedding
+    scaled = encoder.scale_features(features)
+    given = encoder(torch.zeros_like(x), seen, features=scaled).embedding
     assert torch.equal(computed, given)
 
 

@@ -133,6 +133,7 @@ def test_features_given_change_nothing_but_the_time():
     values, observed = make_batch()
     features = net.featurize(values, observed)
     net.fit_features(features)
+    features = net.scale_features(features)
     given = net(values, observed, features=features).prediction
     assert torch.equal(given, net(values, observed).prediction)
 
@@ -142,6 +143,7 @@ def test_features_of_a_modality_that_is_hidden_now_change_no_bit():
     values, observed = make_batch()
     features = net.featurize(values, observed)
     net.fit_features(features)
+    features = net.scale_features(features)
     hidden = silence(observed, 1)
     other = [part if m != 1 else part + 7 for m, part in enumerate(features)]
     before = net(values, hidden, features=features).prediction

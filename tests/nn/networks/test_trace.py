@@ -292,11 +292,11 @@ def test_statistics_read_what_was_observed_and_may_be_computed_before():
     torch.nn.init.normal_(net.votes.weight[0])
 
     out = net(values, observed, times).prediction
-    features = net.featurize(values, observed, times)
+    features = net.scale_features(net.featurize(values, observed, times))
 
     assert out.isfinite().all()
     torch.testing.assert_close(net(values, observed, times, features=features).prediction, out)
-    noisy = net.featurize(_noise_behind(values, observed), observed, times)
+    noisy = net.scale_features(net.featurize(_noise_behind(values, observed), observed, times))
     assert all(
         torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(features, noisy, strict=True)
     )
