@@ -54,7 +54,11 @@ def _run(settings: Settings) -> str:
     name = settings.options["dataset"]
     data, folds = load_data(name, settings.data_home)
     methods = _methods()
-    default = [f"{strategy}, {_ENCODERS[0]}" for strategy in _STRATEGIES] if settings.quick else [*methods]
+    default = (
+        [f"{strategy}, {_ENCODERS[0]}" for strategy in _STRATEGIES]
+        if settings.quick
+        else [*methods]
+    )
     chosen = choose(methods, settings.methods, default)
     rows = classify(f"fusion-{name}", data, folds, chosen, _FRACTIONS, settings)
     names = list(chosen)

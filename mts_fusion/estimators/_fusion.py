@@ -18,7 +18,7 @@ from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
-_PARAMETERS = f"""strategy : str, default="hybrid"
+_PARAMETERS = f"""strategy : str, default="early"
         How the modalities are fused. ``"early"``: one network over all embeddings. ``"late"``:
         learned average of what each says. ``"hybrid"``: what each says, and attention between
         them. ``"uncertainty"``: average weighted by how sure each is. ``"tensor"``,
@@ -79,7 +79,7 @@ class _Fusion(PanelEstimator):
     def __init__(
         self,
         *,
-        strategy: str = "hybrid",
+        strategy: str = "early",
         encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,

@@ -1,4 +1,4 @@
-"""Linear maps with other weights for each modality, computed in one product.
+"""Linear maps: with other weights for each modality, and with the same bits in any company.
 
 Sizes: M modalities, B batch, T tokens.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ModalityLinear"]
+__all__ = ["AlignedLinear", "ModalityLinear"]
 
 
 class ModalityLinear(nn.Module):
@@ -60,3 +61,33 @@ class ModalityLinear(nn.Module):
         else:
             y = torch.baddbmm(self.bias[modalities], flat, weight)
         return y if x.dim() == 3 else y.view(*x.shape[:-1], weight.shape[-1])
+
+
+class AlignedLinear(nn.Linear):
+    """Linear map of any number of features, with the same bits for a row wherever it stands.
+
+    On some processors a matrix product into few columns takes other code for the last rows of a
+    block unless the number of features is a multiple of 4: it is filled up with zeros.
+
+    Parameters
+    ----------
+    in_features : int
+        Features of the input.
+    out_features : int
+        Width of the output.
+    bias : bool, default=True
+        Whether something is added.
+
+    Examples
+    --------
+    >>> AlignedLinear(7, 3)(torch.zeros(5, 7)).shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        self.gap = -in_features % 4
+        super().__init__(in_features + self.gap, out_features, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the last dimension."""
+        return super().forward(F.pad(x, (0, self.gap)))

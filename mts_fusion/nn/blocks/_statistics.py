@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.blocks._linear import AlignedLinear
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.panel._schema import Modality, Schema
 
@@ -86,7 +87,7 @@ class StatisticTokens(nn.Module):
             self.register_buffer(f"knots_{m}", identity)  # (F, Q): quantiles in training
             self.register_buffer(f"scores_{m}", identity.clone())  # their normal scores
         self.sizes = sizes
-        self.project = nn.ModuleList(nn.Linear(size, d_model) for size in sizes)
+        self.project = nn.ModuleList(AlignedLinear(size, d_model) for size in sizes)
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
 
@@ -173,14 +174,16 @@ class StatisticLogits(nn.Module):
 
     def __init__(self, sizes: Sequence[int], n_outputs: int) -> None:
         super().__init__()
-        self.weight = nn.ParameterList(torch.zeros(size, n_outputs) for size in sizes)
+        self.vote = nn.ModuleList(AlignedLinear(size, n_outputs, bias=False) for size in sizes)
+        for vote in self.vote:
+            nn.init.zeros_(cast(AlignedLinear, vote).weight)
 
     def forward(self, features: Sequence[Tensor], available: Tensor) -> Tensor:
         """Votes of those that are there."""
-        votes = torch.stack([x @ w for x, w in zip(features, self.weight, strict=True)], 1)
+        votes = torch.stack([vote(x) for x, vote in zip(features, self.vote, strict=True)], 1)
         there = available.to(votes.dtype)
         share = there / there.sum(1, keepdim=True).clamp(min=1)
-        return math.sqrt(len(self.weight)) * (votes * share.unsqueeze(-1)).sum(1)
+        return math.sqrt(len(self.vote)) * (votes * share.unsqueeze(-1)).sum(1)
 
 
 def channel_statistics(

@@ -33,7 +33,7 @@ class FusionNet(nn.Module):
         The modalities.
     n_outputs : int
         Width of the prediction.
-    strategy : str, default="hybrid"
+    strategy : str, default="early"
         How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
         ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
     encoder : str or dict of str to str, default="multirocket"
@@ -101,7 +101,7 @@ class FusionNet(nn.Module):
         schema: Schema,
         n_outputs: int,
         *,
-        strategy: str = "hybrid",
+        strategy: str = "early",
         encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,

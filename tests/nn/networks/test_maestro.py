@@ -392,3 +392,33 @@ def test_compile_gives_the_same_prediction():
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_convolutions_are_tokens_that_silent_sensors_do_not_reach(patches):
+    net = make_net(convolutions=True, n_groups=4, patches=patches).eval()
+    values, observed = make_batch()
+    net.prepare(values, observed)
+    net.fit_features(net.featurize(values, observed))
+    hidden = silence(observed, 1)
+    out = net(values, hidden).prediction
+    other = [x if m != 1 else x + 7 for m, x in enumerate(values)]
+    assert torch.equal(out, net(other, hidden).prediction)
+    features = net.scale_features(net.featurize(values, observed))
+    torch.testing.assert_close(net(values, hidden, features=features).prediction, out)
+    without = make_net(n_groups=4, patches=patches).eval()
+    n_tokens = net(values, observed, record=True).record["modality"].shape[1]
+    assert n_tokens == without(values, observed, record=True).record["modality"].shape[1] + 5
+
+
+def test_networks_with_other_convolutions_do_not_share_their_features():
+    nets = [make_net(convolutions=True, n_groups=4, seed=seed) for seed in (1, 1, 2)]
+    keys = [net.features_key for net in nets]
+    assert keys[0] == keys[1] != keys[2]
+    assert make_net().features_key != keys[0]
+    assert make_net(statistics=False).features_key is None
+
+
+def test_no_tokens_at_all_is_an_error():
+    with pytest.raises(ValueError, match="patches, statistics and convolutions are all off"):
+        make_net(patches=False, statistics=False)

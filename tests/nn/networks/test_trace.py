@@ -289,7 +289,7 @@ def test_statistics_read_what_was_observed_and_may_be_computed_before():
     values, observed, times = _batch()
     observed = _hide(observed, 1, slice(0, 2))
     net.fit_features(net.featurize(values, observed, times))
-    torch.nn.init.normal_(net.votes.weight[0])
+    torch.nn.init.normal_(net.votes.vote[0].weight)
 
     out = net(values, observed, times).prediction
     features = net.scale_features(net.featurize(values, observed, times))
@@ -304,7 +304,7 @@ def test_statistics_read_what_was_observed_and_may_be_computed_before():
 
 def test_statistics_of_a_silent_modality_are_not_read():
     net = _net(statistics=True)
-    torch.nn.init.normal_(net.votes.weight[1])
+    torch.nn.init.normal_(net.votes.vote[1].weight)
     values, observed, times = _batch()
     observed = _hide(observed, 1)
 
