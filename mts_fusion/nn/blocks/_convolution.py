@@ -170,6 +170,8 @@ class RandomConvolutions(nn.Module):
         Tensor of shape (B, F)
             The features, NaN where one rests on no observation.
         """
+        silent = ~observed.flatten(1).any(1)
+        observed = observed | silent[:, None, None]  # its features are NaN in the end
         series, observed, sources = self._sources(values, observed)
         blocks: list[Tensor] = []
         seen = observed.any(1)
@@ -179,19 +181,27 @@ class RandomConvolutions(nn.Module):
                 block = torch.stack(self._summarise(response, i, j)).flatten(0, 2).T
                 known = (response.n_windows > 0).T.repeat_interleave(self.n_kernels, 1)
                 blocks.append(torch.where(known.repeat(1, self._N_STATISTICS), block, math.nan))
-        return torch.cat(blocks + self._see_others(series, observed, *sources[1]), 1)
+        features = torch.cat(blocks + self._see_others(series, observed, *sources[1]), 1)
+        return features.masked_fill(silent[:, None], math.nan)
 
     def _sources(
         self, values: Tensor, observed: Tensor
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
         """Series and where it was observed, (C, L, B); it and its difference, with their cover.
 
+        The cover is that of one sample, (C, L, 1), where all are complete.
         Samples come last: sums over time then run over all of them at once.
         """
         if self.centers is not None:
             values = self.centers[values]
         observed = observed.permute(2, 1, 0)  # (B, L, C) -> (C, L, B)
-        series, inside = _bridge(values.permute(2, 1, 0), observed)
+        series = values.permute(2, 1, 0)
+        if bool(observed.all()):  # the usual case: the same numbers for a third of the time
+            changes = F.pad(series.diff(dim=1), (0, 0, 0, 1))
+            whole = torch.ones_like(series[:, :, :1])
+            ended = torch.cat([whole[:, 1:], whole[:, :1] / 2], 1)
+            return series, observed, [(series, whole), (changes, ended)]
+        series, inside = _bridge(series, observed)
         follows = F.pad(observed[:, 1:], (0, 0, 0, 1))
         covered = observed.to(series.dtype)
         steps = series.diff(dim=1) * (inside[:, 1:] & inside[:, :-1])
@@ -201,14 +211,19 @@ class RandomConvolutions(nn.Module):
     def _respond(self, series: Tensor, covered: Tensor, seen: Tensor, i: int, j: int) -> Response:
         """Responses of the kernels at one dilation, and which windows count."""
         n_timepoints, n_samples = series.shape[1:]
+        n_covers = covered.shape[2]
+        seen = seen[:, :n_covers]
         mixing = self.mixing[i, j]  # (G / 2, C)
         chosen = (mixing != 0).to(series.dtype)
         n_seen = (chosen @ seen.to(series.dtype)).unsqueeze(1)  # (G / 2, 1, B)
 
         # NOTE[DIFF]: in the papers every window counts. Half of the taps is what the first and the
         # last window of a complete series have, and what no window around padding has.
-        cover = torch.stack(self._taps(covered, self.dilations[i])).sum(0)
-        cover = (chosen @ cover.flatten(1)).view(-1, n_timepoints, n_samples)
+        cover = (chosen @ covered.flatten(1)).view(-1, n_timepoints, n_covers)
+        first, *others = self._taps(cover, self.dilations[i])
+        cover = first.clone()
+        for tap in others:
+            cover += tap
         window = cover >= ((self.n_taps + 1) // 2 - 0.01) * n_seen.clamp(min=1)
 
         # A channel that is silent throughout adds nothing; the others are scaled up for it.
@@ -219,7 +234,8 @@ class RandomConvolutions(nn.Module):
         # A batched matrix product over the taps: faster than conv1d with groups.
         taps = torch.stack(self._taps(mixed, self.dilations[i]), 1)  # (G / 2, P, L, B)
         values = torch.bmm(self.weight[i, j], taps.flatten(2)).unflatten(-1, taps.shape[2:])
-        return Response(values, window, window.sum(1))
+        n_windows = window.sum(1).expand(-1, n_samples)
+        return Response(values, window.expand(-1, -1, n_samples), n_windows)
 
     def _taps(self, x: Tensor, dilation: int) -> list[Tensor]:
         """What each tap of a kernel sees of ``(., L, B)``; zeros before the start and behind."""

@@ -249,3 +249,16 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
     train, test = (hydra.standardize(part).numpy() for part in features)
     ridge = RidgeClassifierCV(np.logspace(-3, 3, 10)).fit(train, sets[0][1])
     assert ridge.score(test, sets[1][1]) >= wanted
+
+
+@every
+def test_complete_and_silent_samples_are_computed_as_those_with_gaps(kind):
+    block = make_block(kind)
+    x, _ = make_batch(n=4)
+    seen = torch.ones_like(x, dtype=torch.bool)
+    seen[1] = False
+    together = block.featurize(x, seen)  # without a gap
+    gappy = torch.cat([seen, seen[:1]])
+    gappy[4, 3] = False
+    beside_a_gap = block.featurize(torch.cat([x, x[:1]]), gappy)[:4]
+    torch.testing.assert_close(together, beside_a_gap, equal_nan=True, rtol=1e-5, atol=1e-5)
