@@ -246,7 +246,7 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
         x = torch.tensor((panel.transpose(0, 2, 1) - mean) / std, dtype=torch.float32)
         features.append(hydra.featurize(x.nan_to_num(), ~x.isnan()))
     hydra.fit(features[0])
-    train, test = (hydra.standardize(part).numpy() for part in features)
+    train, test = (hydra.standardize(part).nan_to_num(0.0).numpy() for part in features)
     ridge = RidgeClassifierCV(np.logspace(-3, 3, 10)).fit(train, sets[0][1])
     assert ridge.score(test, sets[1][1]) >= wanted
 
