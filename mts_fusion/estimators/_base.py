@@ -57,10 +57,10 @@ ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
 """``validation_fraction="auto"``: a tenth is held out from so many samples on, none below."""
 
 MIN_VALIDATION = 10
+"""Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
 
 # Samples from which fixed features learn what they need, such as the quantiles of responses.
 _N_PREPARED = 64
-"""Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
 
 
 class PanelEstimator(BaseEstimator, metaclass=ABCMeta):

@@ -27,8 +27,8 @@ _SPREAD = 1.5
 class Rocket(RandomConvolutions):
     """Shares and runs of random convolutions of one modality, over its observed timepoints only.
 
-    Of each kernel: the share of windows whose response is above a bias [1]_, and the longest run of
-    windows below it [2]_. The biases are quantiles of the responses in training
+    Of each kernel: the share of windows whose response is above a bias [1]_, and how long the others
+    last, after the longest run of [2]_. The biases are quantiles of the responses in training
     (:meth:`fit_biases`). Both say where and how long, not how much, so that a subject who moves
     harder than all others is no stranger.
 
@@ -162,6 +162,8 @@ class Rocket(RandomConvolutions):
         window = window.unsqueeze(1).to(torch.uint8)
         above = values.gt(self.bias[i, j, :, :, None, None]).view(torch.uint8) & window
         share = above.sum(2, dtype=torch.int32) / n
+        # NOTE[DIFF]: MultiRocket has the longest run, which needs a scan over time and took most of
+        # the time, and two statistics of the size of responses, which did worse on unseen people.
         return [share, _lasting(window ^ above) / n]
 
 

@@ -180,7 +180,7 @@ def test_biases_are_quantiles_of_the_responses_of_windows_that_count():
     torch.testing.assert_close(shares.nanmean(0), wanted, atol=0.03, rtol=0)
 
 
-def test_a_flat_sample_is_below_every_bias_whatever_its_level():
+def test_rounding_of_a_flat_sample_changes_no_bit():
     rocket = Rocket(1, 60, n_groups=4, n_kernels=8)
     every_point = torch.ones(20, 60, 1, dtype=torch.bool)
     flat = torch.zeros(20, 60, 1)
