@@ -29,8 +29,8 @@ class Rocket(RandomConvolutions):
 
     Of each kernel: the share of windows whose response is above a bias [1]_, and how long the
     others last, after the longest run of [2]_. The biases are quantiles of the responses in
-    training (:meth:`fit_biases`). Both say where and how long, not how much, so that a subject who moves
-    harder than all others is no stranger.
+    training (:meth:`fit_biases`). Both say where and how long, not how much, so that a subject
+    who moves harder than all others is no stranger.
 
     Parameters
     ----------
