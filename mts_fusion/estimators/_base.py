@@ -62,6 +62,9 @@ MIN_VALIDATION = 10
 # Samples from which fixed features learn what they need, such as the quantiles of responses.
 _N_PREPARED = 64
 
+# So many more of those that have a modality, where fewer of the former do.
+_N_PREPARED_EACH = 16
+
 
 class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     """Abstract: a network that is fitted to a panel.
@@ -122,6 +125,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _make_front(self, schema: Schema) -> Any:
         """What X passes before the network: a transformer of panels, or None."""
         return PanelScaler()
+
+    def _scales(self) -> dict[str, np.ndarray] | None:
+        """What the numbers of each channel have been divided by on their way to the network."""
+        return getattr(self.front_, "scale_", None)
 
     # Fitting
 
@@ -196,7 +203,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         featured = dataset
         if not continues:
             for net in nets:
-                net.prepare(dataset.take(_some(training, int(seeds[-1]))))
+                net.prepare(dataset.take(_some(training, panel.available, int(seeds[-1]))))
         for i, net in enumerate(nets):
             if net.features_key is None or net.features_key != key:
                 featured, key = net.featurize(dataset), net.features_key
@@ -487,7 +494,11 @@ def _strata(y: np.ndarray) -> np.ndarray:
     return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _some(rows: np.ndarray, seed: int) -> np.ndarray:
-    """A few of the rows, in their order."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return rows[np.sort(order[:_N_PREPARED])]
+def _some(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:
+    """A few of the rows, in their order, with some of every modality that any of them has."""
+    drawn = np.random.default_rng(seed).permutation(rows)
+    chosen = np.arange(len(drawn)) < _N_PREPARED
+    has = available[drawn]  # (n, M)
+    rare = has[chosen].sum(0) < _N_PREPARED_EACH
+    chosen |= (has & (has.cumsum(0) <= _N_PREPARED_EACH))[:, rare].any(1)
+    return np.sort(drawn[chosen])

@@ -158,6 +158,7 @@ class _Fusion(PanelEstimator):
             n_groups=self.n_groups,
             pooled=self.pooled,
             strategy_params=strategy_params,
+            scales=self._scales(),
             seed=self._features_seed,
         )
 

@@ -203,6 +203,7 @@ class _Maestro(PanelEstimator):
             statistics_dropout=self.statistics_dropout,
             convolutions=self.convolutions,
             n_groups=self.n_groups,
+            scales=self._scales(),
             seed=self._features_seed,
             patches=bool(patches),
             linear=self.linear,

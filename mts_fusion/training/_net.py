@@ -30,8 +30,9 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _ROWS = 16
 
-# Rows of which fixed features are computed together: less than half of the time of 128.
-_CACHED_ROWS = 32
+# Fixed features are computed of so many timepoints together, in 16 to 64 rows: what lies between
+# then fits into the cache. Measured at 125 and 1,920 timepoints: half the time of 128 rows.
+_CACHED_TIMEPOINTS = 8192
 
 # Rows whose features are scaled at a time, so that what lies between is small.
 _MANY_ROWS = 512
@@ -521,8 +522,10 @@ def _featurize(module: Any, arguments: dict[str, list[Tensor | None]]) -> list[T
     """Fixed features of a batch; on the CPU a few samples at a time, which fit into its cache."""
     if arguments["observed"][0].device.type != "cpu":  # type: ignore[union-attr]
         return cast(list[Tensor], module.featurize(**arguments))
+    longest = max(part.shape[1] for part in arguments["observed"])  # type: ignore[union-attr]
+    n_rows = min(max(_CACHED_TIMEPOINTS // longest // _ROWS, 1), 4) * _ROWS
     split = {
-        key: [None if part is None else part.split(_CACHED_ROWS) for part in parts]
+        key: [None if part is None else part.split(n_rows) for part in parts]
         for key, parts in arguments.items()
     }
     n_pieces = len(split["observed"][0])  # type: ignore[arg-type]

@@ -38,6 +38,27 @@ def test_every_encoder_fits(encoder, data):
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
+def test_convolutions_add_channels_up_in_their_own_units(data):
+    X, y = data
+    loud = X.replace(values={"m0": X.values["m0"] * np.array([[1.0], [10.0], [100.0]])})
+    clf = FusionClassifier(**SMALL).fit(loud, y)
+    mixing = clf.nets_[0].module_.encoders[0].blocks[0].mixing.flatten(0, -2)
+    both = mixing[(mixing[:, 0] > 0) & (mixing[:, 2] > 0)]
+    scale = clf.front_.scale_["m0"]
+    np.testing.assert_allclose(both[:, 2] / both[:, 0], scale[2] / scale[0], rtol=1e-5)
+    tokens = SAXTokenizer(alphabet_size=5).fit_transform(loud)
+    mixing = FusionClassifier(**SMALL).fit(tokens, y).nets_[0].module_.encoders[0].blocks[0].mixing
+    assert len(np.unique(mixing[mixing > 0])) > 3  # nobody knows their units: drawn
+
+
+def test_a_sensor_that_few_samples_have_gets_biases_too():
+    X, y = make_panel_classification(n_samples=300, random_state=0)
+    m0 = X.values["m0"].copy()
+    m0[:-3] = np.nan
+    clf = FusionClassifier(**SMALL | {"max_epochs": 1}).fit(X.replace(values={"m0": m0}), y)
+    assert (clf.nets_[0].module_.encoders[0].blocks[0].bias != 0).all()
+
+
 def test_symbols_go_in_as_values_do(data):
     X, y = data
     tokens = SAXTokenizer(alphabet_size=5).fit_transform(X)

@@ -5,7 +5,7 @@ Sizes: B batch, L timepoints, C channels, D width, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -156,6 +156,8 @@ class HydraEncoder(ConvolutionEncoder):
         Whether to add shares and runs of other convolutions (:class:`Rocket`).
     n_groups : int, default=32
         Groups of kernels.
+    scale : sequence of C float or None, default=None
+        What the values of each channel have been divided by (:class:`Rocket`).
     seed : int, default=0
         Seed of the kernels.
     **kwargs
@@ -175,6 +177,7 @@ class HydraEncoder(ConvolutionEncoder):
         *,
         pooled: bool = False,
         n_groups: int = 32,
+        scale: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -186,7 +189,7 @@ class HydraEncoder(ConvolutionEncoder):
         }
         blocks: list[RandomConvolutions] = [Hydra(*sizes, levels=False, **given)]
         if pooled:
-            blocks.append(Rocket(*sizes, **given))
+            blocks.append(Rocket(*sizes, scale=scale, **given))
         super().__init__(modality, d_model, blocks, **kwargs)
 
 
@@ -201,6 +204,8 @@ class RocketEncoder(ConvolutionEncoder):
         Width D.
     n_groups : int, default=32
         Groups of kernels.
+    scale : sequence of C float or None, default=None
+        What the values of each channel have been divided by (:class:`Rocket`).
     seed : int, default=0
         Seed of the kernels.
     **kwargs
@@ -219,6 +224,7 @@ class RocketEncoder(ConvolutionEncoder):
         d_model: int,
         *,
         n_groups: int = 32,
+        scale: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -227,6 +233,7 @@ class RocketEncoder(ConvolutionEncoder):
             modality.n_timepoints,
             n_groups=n_groups,
             vocabulary=modality.vocabulary,
+            scale=scale,
             seed=seed,
         )
         super().__init__(modality, d_model, [block], **kwargs)
@@ -245,6 +252,8 @@ class ConvolutionTokens(nn.Module):
         Share of the features hidden in training.
     n_groups : int, default=8
         Groups of kernels.
+    scales : dict of str to sequence of C float or None, default=None
+        By modality, what the values of each channel have been divided by (:class:`Rocket`).
     seed : int, default=0
         Seed of the kernels, other ones for each modality.
 
@@ -270,6 +279,7 @@ class ConvolutionTokens(nn.Module):
         *,
         dropout: float = 0.5,
         n_groups: int = 8,
+        scales: Mapping[str, Sequence[float]] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -279,6 +289,7 @@ class ConvolutionTokens(nn.Module):
                 modality.n_timepoints,
                 n_groups=n_groups,
                 vocabulary=modality.vocabulary,
+                scale=(scales or {}).get(modality.name),
                 seed=seed + m,
             )
             for m, modality in enumerate(schema)

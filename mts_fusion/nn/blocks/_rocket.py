@@ -5,6 +5,8 @@ Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,9 @@ class Rocket(RandomConvolutions):
     vocabulary : Vocabulary or None, default=None
         The symbols of the values. Symbols become their centers, or equally spaced numbers in
         [-1, 1] where the vocabulary has none.
+    scale : sequence of C float or None, default=None
+        What the values of each channel have been divided by. Channels then add up as they were
+        before, each as loud as its unit makes it. None draws how loud each is in each group.
     seed : int, default=0
         Seed of kernels and quantiles. The same seed and sizes give the same.
 
@@ -59,7 +64,7 @@ class Rocket(RandomConvolutions):
     Raises
     ------
     ValueError
-        If a size is below 1, or ``n_groups`` is odd.
+        If a size is below 1, ``n_groups`` is odd, or there is not one scale above 0 a channel.
 
     Notes
     -----
@@ -97,6 +102,7 @@ class Rocket(RandomConvolutions):
         n_groups: int = 32,
         n_kernels: int = 8,
         vocabulary: Vocabulary | None = None,
+        scale: Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -107,6 +113,9 @@ class Rocket(RandomConvolutions):
             vocabulary=vocabulary,
             seed=seed,
         )
+        if scale is not None:
+            mixing = (self.mixing != 0) * _checked(scale, n_channels)
+            self.mixing.copy_(mixing / mixing.amax(-1, keepdim=True))
         generator = torch.Generator().manual_seed(seed + 1)
         low, high = _QUANTILES
         quantile = low + (high - low) * torch.rand(self.weight.shape[:4], generator=generator)
@@ -126,10 +135,10 @@ class Rocket(RandomConvolutions):
         exponent = torch.rand(shape, generator=generator)
         n_mixed = ((self.n_channels + 1) ** exponent).long().clamp(1, self.n_channels)
         chosen = torch.rand(*shape, self.n_channels, generator=generator).argsort(-1).argsort(-1)
-        spread = (torch.randn(*shape, self.n_channels, generator=generator) * _SPREAD).exp()
-        # NOTE[DIFF]: MultiRocket adds channels up as they come, so that those of large numbers
-        # drown the others. We draw weights: any of them may be the loud one, whatever its unit.
-        return weight, (chosen < n_mixed.unsqueeze(-1)) * spread
+        # NOTE[DIFF]: MultiRocket adds channels up as they come. Where they have been scaled and
+        # nobody knows by how much, we draw weights: any of them may be the loud one.
+        loudness = (torch.randn(*shape, self.n_channels, generator=generator) * _SPREAD).exp()
+        return weight, (chosen < n_mixed.unsqueeze(-1)) * loudness
 
     @torch.no_grad()
     def fit_biases(self, values: Tensor, observed: Tensor) -> None:
@@ -167,16 +176,27 @@ class Rocket(RandomConvolutions):
         return [share, _lasting(window ^ above) / n]
 
 
+def _checked(scale: Sequence[float], n_channels: int) -> Tensor:
+    """The scales, (C,)."""
+    checked = torch.as_tensor(scale, dtype=torch.float64)
+    if checked.shape != (n_channels,) or not bool((checked > 0).all()):
+        raise ValueError(
+            f"scale of Rocket is one number above 0 for each of {n_channels} channels, got "
+            f"{list(scale)}."
+        )
+    return checked
+
+
 def _lasting(below: Tensor) -> Tensor:
     """Runs of ones along L of ``(G / 2, K, L, B)``, uint8: how many are as long as 2, 4, 8, ...
 
     Counted at each place where a run of that length begins, and summed over the lengths: about the
     logarithm of how long a run lasts, without a scan over time.
     """
-    count = torch.zeros(below[:, :, 0].shape, dtype=torch.int32, device=below.device)
+    longest = torch.zeros_like(below)  # at each place; adding bytes up costs less than summing
     length, n_timepoints = 1, below.shape[2]
     while 2 * length <= n_timepoints:
         below = below[:, :, :-length] & below[:, :, length:]
         length *= 2
-        count += below.sum(2, dtype=torch.int32)
-    return count
+        longest[:, :, : below.shape[2]] += below
+    return longest.sum(2, dtype=torch.int32)

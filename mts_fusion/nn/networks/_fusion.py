@@ -60,6 +60,9 @@ class FusionNet(nn.Module):
         Whether ``"hydra"`` has the features of ``"multirocket"`` too: twice as many.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
+    scales : dict of str to sequence of C float or None, default=None
+        By modality, what the values of each channel have been divided by: the convolutions of
+        ``"multirocket"`` then add channels up in their own units.
     seed : int or None, default=None
         Seed of the random convolutions, other ones for each modality. None draws it, as the first
         weights are drawn.
@@ -112,6 +115,7 @@ class FusionNet(nn.Module):
         n_groups: int = 32,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
+        scales: Mapping[str, Sequence[float]] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -128,6 +132,7 @@ class FusionNet(nn.Module):
             if name in ("hydra", "multirocket"):
                 parameters |= {"feature_dropout": feature_dropout, "n_groups": n_groups}
                 parameters |= {"kind_dropout": kind_dropout, "seed": seed + m}
+                parameters["scale"] = (scales or {}).get(modality.name)
                 if name == "hydra":
                     parameters["pooled"] = pooled
             elif name == "transformer":

@@ -6,7 +6,7 @@ Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D w
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -108,6 +108,9 @@ class Maestro(nn.Module):
         (:meth:`prepare`).
     n_groups : int, default=8
         Groups of those convolutions, even.
+    scales : dict of str to sequence of C float or None, default=None
+        By modality, what the values of each channel have been divided by: those convolutions then
+        add channels up in their own units.
     seed : int, default=0
         Seed of those convolutions.
     patches : bool, default=True
@@ -186,6 +189,7 @@ class Maestro(nn.Module):
         statistics_dropout: float = 0.5,
         convolutions: bool = False,
         n_groups: int = 8,
+        scales: Mapping[str, Sequence[float]] | None = None,
         seed: int = 0,
         patches: bool = True,
         kind_dropout: float = 0.3,
@@ -259,7 +263,12 @@ class Maestro(nn.Module):
         self.seed = seed
         if convolutions:
             self.convolutions = ConvolutionTokens(
-                schema, d_model, dropout=statistics_dropout, n_groups=n_groups, seed=seed
+                schema,
+                d_model,
+                dropout=statistics_dropout,
+                n_groups=n_groups,
+                scales=scales,
+                seed=seed,
             )
         self.votes: StatisticLogits | None = None
         if self.statistics is not None and linear:

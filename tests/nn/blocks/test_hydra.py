@@ -180,6 +180,26 @@ def test_biases_are_quantiles_of_the_responses_of_windows_that_count():
     torch.testing.assert_close(shares.nanmean(0), wanted, atol=0.03, rtol=0)
 
 
+def test_scaled_channels_add_up_in_their_own_units():
+    x, _ = make_batch(n=20, n_timepoints=33)
+    every_point = torch.ones_like(x, dtype=torch.bool)
+    scale = torch.tensor([0.25, 1.0, 8.0])
+    features = []
+    for values, given in ((x / scale, [1.0] * 3), (x / scale, scale), (x, [1.0] * 3)):
+        rocket = Rocket(3, 33, n_groups=8, n_kernels=4, scale=given)
+        rocket.fit_biases(values, every_point)
+        features.append(rocket.featurize(values, every_point))
+    _, scaled, own = features
+    assert float((scaled - own).abs().gt(1e-3).float().mean()) < 0.01  # a tie may go either way
+    assert float((scaled - features[0]).abs().gt(1e-3).float().mean()) > 0.1
+
+
+@pytest.mark.parametrize("scale", [[1.0], [1.0, 0.0], [1.0, float("nan")]])
+def test_a_scale_is_one_number_above_0_a_channel(scale):
+    with pytest.raises(ValueError, match="one number above 0 for each of 2 channels"):
+        Rocket(2, 40, scale=scale)
+
+
 def test_rounding_of_a_flat_sample_changes_no_bit():
     rocket = Rocket(1, 60, n_groups=4, n_kernels=8)
     every_point = torch.ones(20, 60, 1, dtype=torch.bool)
