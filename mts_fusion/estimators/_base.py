@@ -126,9 +126,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         """What X passes before the network: a transformer of panels, or None."""
         return PanelScaler()
 
-    def _scales(self) -> dict[str, np.ndarray] | None:
+    def _scales(self) -> dict[str, list[float]]:
         """What the numbers of each channel have been divided by on their way to the network."""
-        return getattr(self.front_, "scale_", None)
+        return {name: scale.tolist() for name, scale in getattr(self.front_, "scale_", {}).items()}
 
     # Fitting
 
