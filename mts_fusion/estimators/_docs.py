@@ -11,8 +11,8 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     weight_decay : float, default=0.05
         Pull of the weights towards 0. 0 is none; more helps where samples are few.
     batch_size : int or "auto", default="auto"
-        Samples a step, and at a time in prediction; bounds the memory. ``"auto"``: 32 below 1,500
-        training samples, 128 from there.
+        Samples a step; bounds the memory, also of prediction, which takes up to four times as many
+        at a time. ``"auto"``: 32 below 1,500 training samples, 128 from there.
     max_epochs : int or "auto", default="auto"
         Passes over the training samples at most. ``"auto"``: 12, and more where samples are so few
         that these were fewer than 600 steps (300 for TRACE).
