@@ -28,6 +28,7 @@ Row = dict[str, Any]
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "field": "_field",
+    "ablation": "_ablation",
     "fusion": "_fusion",
     "pamap2": "_pamap2",
     "trace-synthetic": "_trace_synthetic",

@@ -5,7 +5,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
-from mts_fusion.benchmarks import _dsads, _fusion
+from mts_fusion.benchmarks import _ablation, _dsads, _fusion
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._data import load_data
 from mts_fusion.benchmarks._protocol import Method
@@ -98,6 +98,16 @@ def test_the_field_table_and_its_figure(capsys, tmp_path):
     text = capsys.readouterr().out
     assert "| ExtraTrees on summaries" in text
     assert (tmp_path / "field-basic_motions.png").exists()
+
+
+def test_the_ablation_changes_one_thing_a_row(home, capsys):
+    for changes in _ablation._CHANGES.values():
+        changed = _ablation._make(changes, seed=0, quick=True).get_params()
+        untouched = _ablation._make({}, seed=0, quick=True).get_params()
+        assert {key for key in changed if changed[key] != untouched[key]} <= set(changes)
+    command = ["ablation", "--dataset", "dsads", "--data-home", str(home), "--quick"]
+    assert main([*command, "--methods", "Maestro", "one network"]) == 0
+    assert "macro_f1 minus Maestro" in capsys.readouterr().out
 
 
 def test_data_sets_with_a_given_split_keep_it():
