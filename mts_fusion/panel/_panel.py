@@ -110,6 +110,7 @@ class Panel:
                     n_timepoints=array.shape[2],
                     rate=None if rates.get(name) is None else float(rates[name]),  # type: ignore[arg-type]
                     vocabulary=vocabularies.get(name),
+                    irregular=times.get(name) is not None,
                 )
             )
             self._values[name] = array

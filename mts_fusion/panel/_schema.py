@@ -76,6 +76,8 @@ class Modality:
         Sampling rate in Hz. None where it is unknown or the times are irregular.
     vocabulary : Vocabulary or None, default=None
         The symbols of the values; None where the values are numbers.
+    irregular : bool, default=False
+        Whether each sample has its own times.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Modality:
     n_timepoints: int
     rate: float | None = None
     vocabulary: Vocabulary | None = None
+    irregular: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

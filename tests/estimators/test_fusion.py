@@ -51,6 +51,16 @@ def test_convolutions_add_channels_up_in_their_own_units(data):
     assert len(np.unique(mixing[mixing > 0])) > 3  # nobody knows their units: drawn
 
 
+@pytest.mark.parametrize("encoder", ["multirocket", "hydra"])
+def test_samples_with_times_of_their_own_have_statistics_only(data, encoder):
+    X, y = data
+    times = {name: np.sort(np.random.default_rng(0).random((len(X), 32))) for name in ["m0"]}
+    own = X.replace(times=times, rates={"m0": None})
+    clf = FusionClassifier(encoder=encoder, **SMALL).fit(own, y)
+    assert [len(one.blocks) for one in clf.nets_[0].module_.encoders] == [0, 1, 1]
+    assert np.isfinite(clf.predict_proba(own)).all()
+
+
 def test_a_sensor_that_few_samples_have_gets_biases_too():
     X, y = make_panel_classification(n_samples=300, random_state=0)
     m0 = X.values["m0"].copy()

@@ -20,7 +20,34 @@ from mts_fusion.nn.blocks._rocket import Rocket
 from mts_fusion.nn.blocks._statistics import StatisticTokens, reveal
 from mts_fusion.panel._schema import Modality, Schema
 
-__all__ = ["ConvolutionEncoder", "ConvolutionTokens", "HydraEncoder", "RocketEncoder"]
+__all__ = [
+    "ConvolutionEncoder",
+    "ConvolutionTokens",
+    "HydraEncoder",
+    "RocketEncoder",
+    "has_clock",
+]
+
+
+def has_clock(modality: Modality) -> bool:
+    """Whether timepoints are as far apart in all samples, so that a kernel spans the same time.
+
+    Parameters
+    ----------
+    modality : Modality
+        A modality.
+
+    Returns
+    -------
+    bool
+        False where samples have their own times, or only one timepoint.
+
+    Examples
+    --------
+    >>> has_clock(Modality("laboratory", 6, 40, irregular=True))
+    False
+    """
+    return not modality.irregular and modality.n_timepoints > 1
 
 
 class ConvolutionEncoder(Encoder):
@@ -33,7 +60,8 @@ class ConvolutionEncoder(Encoder):
     d_model : int
         Width D.
     blocks : sequence of RandomConvolutions
-        What gives the features.
+        What gives the features. None of them is used on a modality without a clock
+        (:func:`has_clock`): then there are statistics only.
     dropout : float, default=0.1
         Not used: features have a rate of their own.
     feature_dropout : float, default=0.5
@@ -63,6 +91,7 @@ class ConvolutionEncoder(Encoder):
         kind_dropout: float = 0.8,
     ) -> None:
         super().__init__()
+        blocks = blocks if has_clock(modality) else []
         self.blocks = nn.ModuleList(blocks)
         self.block_sizes = [size for block in blocks for size in block.block_sizes]
         n_convolved = sum(self.block_sizes)
@@ -72,11 +101,11 @@ class ConvolutionEncoder(Encoder):
         self.n_features = sum(self.sizes)
         # A step of Adam moves each weight alike, and so a sum over F features by F times as much.
         # Ten times as many of them as statistics would be learnt by heart before those are learnt.
-        self.scale = min(1.0, n_statistics / n_convolved)
+        self.scale = min(1.0, n_statistics / max(n_convolved, 1))
         self.kind_dropout = kind_dropout
         self.generator: torch.Generator | None = None
         self.dropout = Dropout(feature_dropout)
-        self.project = nn.Linear(n_convolved, d_model)
+        self.project = nn.Linear(n_convolved, d_model) if blocks else None
 
     def prepare(self, values: Tensor, observed: Tensor) -> None:
         """Learn the biases of the convolutions, where a block has any."""
@@ -122,17 +151,20 @@ class ConvolutionEncoder(Encoder):
             features = self.scale_features(self.featurize(values, observed, times))
         *blocks, statistics = features.split([*self.block_sizes, self.sizes[-1]], 1)
         known = [(~part.isnan()).any(1) for part in [*blocks, statistics]]
-        weights = self.project.weight.split(self.block_sizes, 1)
+        weights = () if self.project is None else self.project.weight.split(self.block_sizes, 1)
         tokens = [
             F.linear(self.dropout(part.nan_to_num(0.0)) * self.scale, weight)
             for part, weight in zip(blocks, weights, strict=True)
         ]
         scores = self.statistics.reveal([statistics], known[-1].unsqueeze(1))
         tokens.append(self.statistics(scores).squeeze(1))
-        if self.training and self.kind_dropout:
+        if self.training and self.kind_dropout and self.project is not None:
             tokens = self._hide_a_kind(tokens)
         stacked = torch.stack(tokens, 1)
-        return Encoded(stacked.sum(1) + self.project.bias, stacked, torch.stack(known, 1))
+        embedding = stacked.sum(1)
+        if self.project is not None:
+            embedding = embedding + self.project.bias
+        return Encoded(embedding, stacked, torch.stack(known, 1))
 
     def _hide_a_kind(self, tokens: list[Tensor]) -> list[Tensor]:
         """Hide the convolutions, or less often the statistics, of some samples; never both."""
@@ -242,6 +274,8 @@ class RocketEncoder(ConvolutionEncoder):
 class ConvolutionTokens(nn.Module):
     """One token a modality from the shares and runs of random convolutions (:class:`Rocket`).
 
+    A modality without a clock (:func:`has_clock`) has no such token.
+
     Parameters
     ----------
     schema : Schema
@@ -256,6 +290,11 @@ class ConvolutionTokens(nn.Module):
         By modality, what the values of each channel have been divided by (:class:`Rocket`).
     seed : int, default=0
         Seed of the kernels, other ones for each modality.
+
+    Attributes
+    ----------
+    places : list of int
+        Places in the schema of the modalities that have a token.
 
     Notes
     -----
@@ -283,52 +322,62 @@ class ConvolutionTokens(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Rocket(
-                modality.n_channels,
-                modality.n_timepoints,
-                n_groups=n_groups,
-                vocabulary=modality.vocabulary,
-                scale=(scales or {}).get(modality.name),
-                seed=seed + m,
-            )
-            for m, modality in enumerate(schema)
+        modalities = schema.modalities
+        self.places = [m for m, modality in enumerate(modalities) if has_clock(modality)]
+        self.blocks = nn.ModuleDict(
+            {
+                str(m): Rocket(
+                    modalities[m].n_channels,
+                    modalities[m].n_timepoints,
+                    n_groups=n_groups,
+                    vocabulary=modalities[m].vocabulary,
+                    scale=(scales or {}).get(modalities[m].name),
+                    seed=seed + m,
+                )
+                for m in self.places
+            }
         )
-        self.sizes = [self._block(m).n_features for m in range(len(schema))]
-        self.project = nn.ModuleList(nn.Linear(size, d_model) for size in self.sizes)
+        sizes = {m: self._block(m).n_features for m in self.places}
+        self.project = nn.ModuleList(nn.Linear(size, d_model) for size in sizes.values())
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)
 
     def _block(self, m: int) -> Rocket:
-        return cast(Rocket, self.blocks[m])
+        return cast(Rocket, self.blocks[str(m)])
 
     def prepare(self, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
         """Learn the biases from some training samples."""
-        for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
-            self._block(m).fit_biases(x, seen)
+        for m in self.places:
+            self._block(m).fit_biases(values[m], observed[m])
 
     def featurize(self, values: Sequence[Tensor], observed: Sequence[Tensor]) -> list[Tensor]:
-        """Features of each modality, ``(B, F)`` each."""
+        """Features of each modality, ``(B, F)`` each; ``F = 0`` where there is no clock."""
+        none = values[0].new_empty(len(values[0]), 0, dtype=torch.float32)
         with torch.no_grad():
             return [
-                self._block(m).featurize(x, seen)
+                self._block(m).featurize(x, seen) if m in self.places else none
                 for m, (x, seen) in enumerate(zip(values, observed, strict=True))
             ]
 
     def fit_features(self, features: Sequence[Tensor]) -> None:
         """Keep mean and scale of the features."""
-        for m, part in enumerate(features):
-            self._block(m).fit(part)
+        for m in self.places:
+            self._block(m).fit(features[m])
 
     def scale_features(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Features with mean 0 and deviation 1, NaN where one rests on nothing."""
-        return [self._block(m).standardize(part) for m, part in enumerate(features)]
+        return [
+            self._block(m).standardize(part) if m in self.places else part
+            for m, part in enumerate(features)
+        ]
 
     def reveal(self, scaled: Sequence[Tensor], available: Tensor) -> list[Tensor]:
         """Features with 0 for what is absent; some hidden in training."""
         return [reveal(x, available[:, m], self.dropout) for m, x in enumerate(scaled)]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Tokens ``(B, M, D)`` of what :meth:`reveal` gave."""
-        tokens = [project(x) for x, project in zip(features, self.project, strict=True)]
+        """Tokens of ``places``, ``(B, T, D)``, from what :meth:`reveal` gave."""
+        tokens = [
+            project(features[m]) for m, project in zip(self.places, self.project, strict=True)
+        ]
         return F.gelu(self.norm(torch.stack(tokens, 1)))

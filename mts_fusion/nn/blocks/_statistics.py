@@ -87,6 +87,7 @@ class StatisticTokens(nn.Module):
             self.register_buffer(f"knots_{m}", identity)  # (F, Q): quantiles in training
             self.register_buffer(f"scores_{m}", identity.clone())  # their normal scores
         self.sizes = sizes
+        self.places = list(range(len(schema)))
         self.project = nn.ModuleList(AlignedLinear(size, d_model) for size in sizes)
         self.norm = nn.LayerNorm(d_model)
         self.dropout = Dropout(dropout)

@@ -23,7 +23,7 @@ from mts_fusion.nn.blocks._embedding import (
     token_times,
 )
 from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, distilled_times
-from mts_fusion.nn.blocks._featured import ConvolutionTokens
+from mts_fusion.nn.blocks._featured import ConvolutionTokens, has_clock
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
@@ -104,8 +104,8 @@ class Maestro(nn.Module):
         Share of the statistics hidden in training.
     convolutions : bool, default=False
         Whether one more token a modality carries shares and runs of random convolutions
-        (:class:`ConvolutionTokens`). The network has to see some training samples first
-        (:meth:`prepare`).
+        (:class:`ConvolutionTokens`), where it has a clock. The network has to see some
+        training samples first (:meth:`prepare`).
     n_groups : int, default=8
         Groups of those convolutions, even.
     scales : dict of str to sequence of C float or None, default=None
@@ -204,6 +204,7 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
+        convolutions = convolutions and any(has_clock(modality) for modality in schema)
         if not patches and not statistics and not convolutions:
             raise ValueError(
                 "patches, statistics and convolutions are all off: no tokens are left."
@@ -463,9 +464,9 @@ class Maestro(nn.Module):
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         for block, features in ((self.statistics, statistics), (self.convolutions, convolved)):
             if block is not None:
-                tokens.append(self.statistics_drop(block(features)) + self.modality)
-                available.append(there)
-                modality = [*modality, *range(len(self.schema))]
+                tokens.append(self.statistics_drop(block(features)) + self.modality[block.places])
+                available.append(there[:, block.places])
+                modality = [*modality, *block.places]
         if len(tokens) > 1:
             shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
             available = [part.squeeze(-1) for part in shown]
