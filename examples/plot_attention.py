@@ -41,7 +41,7 @@ def main():
         random_state=0,
     )
     print(X)
-    # Below 1,500 training samples patches, on which budgets are spent, have to be asked for.
+    # Patches of numbers, on which budgets are spent, have to be asked for.
     classifier = MaestroClassifier(
         d_model=32, patches=True, statistics=False, n_estimators=1, max_epochs=25, random_state=0
     ).fit(X[:450], y[:450])

@@ -48,9 +48,9 @@ _PARAMETERS = f"""d_model : int, default=64
         Tokens of a modality whose ``patch_length`` is not given.
     patches : bool or "auto", default="auto"
         Whether there are tokens learnt from patches of each modality, on which the attention
-        budget is spent. ``"auto"``: in the first of the networks from 1,500 training samples on,
-        or where ``attention_budget`` is given. The other networks, and all where samples are fewer
-        and patches would be learnt by heart, take fixed features alone.
+        budget is spent. ``"auto"``: in the first of the networks, where there are symbols in at
+        least 1,500 training samples, or where ``attention_budget`` is given. Everywhere else
+        networks take fixed features alone: patches of numbers showed no gain beside them.
     statistics : bool, default=True
         Whether one more token a modality carries statistics of its channels: level, spread,
         quantiles, spectrum, autocorrelation, correlations.
@@ -182,7 +182,9 @@ class _Maestro(PanelEstimator):
     def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Maestro:
         patches = self.patches
         if patches == "auto":
-            wanted = self.n_training_ >= MANY_SAMPLES or self.attention_budget != "learnt"
+            symbols = any(modality.vocabulary is not None for modality in schema)
+            wanted = symbols and self.n_training_ >= MANY_SAMPLES
+            wanted |= self.attention_budget != "learnt"
             patches = (wanted and member == 0) or not (self.statistics or self.convolutions)
         return Maestro(
             schema,
