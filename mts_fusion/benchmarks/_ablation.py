@@ -28,7 +28,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "no modality dropout": {"modality_dropout": 0.0},
     "no dropout of kinds": {"kind_dropout": 0.0},
     "no dropout of features": {"statistics_dropout": 0.0},
-    "no label smoothing": {"label_smoothing": 0.0},
+    "label smoothing": {"label_smoothing": 0.05},
     "no temperature": {"calibration": None},
 }
 
