@@ -100,7 +100,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "calibration": [StrOptions({"auto", "temperature"}), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "callbacks": [list, tuple, None],

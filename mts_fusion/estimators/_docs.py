@@ -27,9 +27,9 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         has one sample, none are.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. Regressors take None only.
-    label_smoothing : float, default=0.05 (0.0 for MAESTRO)
-        Share of each target spread over all classes. It helps a single network with thousands of
-        features; averaged ones are too modest with it. Regressors ignore it.
+    label_smoothing : float or "auto", default="auto" (0.0 for MAESTRO)
+        Share of each target spread over all classes. ``"auto"``: .05 from 500 samples on, where a
+        temperature repairs what that does to probabilities, and 0 below. Regressors ignore it.
     calibration : {"auto", "temperature"} or None, default="auto"
         ``"temperature"`` divides the logits by one number learnt from the held-out samples, with
         and without the missing sensors of the training, and fails without them; ``"auto"`` does so

@@ -98,7 +98,7 @@ class _Fusion(PanelEstimator):
         patience: int | None = None,
         validation_fraction: float | str = "auto",
         class_weight: Any = None,
-        label_smoothing: float = 0.05,
+        label_smoothing: float | str = "auto",
         calibration: str | None = "auto",
         n_estimators: int | str = "auto",
         callbacks: Sequence[Any] | None = None,

@@ -129,7 +129,7 @@ class _Maestro(PanelEstimator):
         patience: int | None = None,
         validation_fraction: float | str = "auto",
         class_weight: Any = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | str = 0.0,
         calibration: str | None = "auto",
         n_estimators: int | str = "auto",
         callbacks: Sequence[Any] | None = None,

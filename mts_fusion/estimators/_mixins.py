@@ -14,7 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.training import Multiclass, Multilabel, Regression, Task
 
+from ._base import ENOUGH_TO_VALIDATE
+
 __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
+
+# label_smoothing="auto", where a temperature repairs what it does to probabilities.
+_SMOOTHING = 0.05
 
 
 class PanelClassifierMixin(ClassifierMixin):
@@ -38,7 +43,10 @@ class PanelClassifierMixin(ClassifierMixin):
                 f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        return Multiclass(self.classes_, label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        if smoothing == "auto":
+            smoothing = _SMOOTHING if len(y) >= ENOUGH_TO_VALIDATE else 0.0
+        return Multiclass(self.classes_, label_smoothing=smoothing)
 
     @property
     def temperature_(self) -> float:

@@ -61,6 +61,13 @@ def test_samples_with_times_of_their_own_have_statistics_only(data, encoder):
     assert np.isfinite(clf.predict_proba(own)).all()
 
 
+@pytest.mark.parametrize(("n_samples", "smoothing"), [(499, 0.0), (500, 0.05)])
+def test_labels_are_smoothed_where_a_temperature_follows(n_samples, smoothing):
+    X, y = make_panel_classification(n_samples=n_samples, random_state=0)
+    clf = FusionClassifier(**SMALL | {"max_epochs": 1}).fit(X, y)
+    assert clf.nets_[0].task.label_smoothing == smoothing
+
+
 def test_a_sensor_that_few_samples_have_gets_biases_too():
     X, y = make_panel_classification(n_samples=300, random_state=0)
     m0 = X.values["m0"].copy()
