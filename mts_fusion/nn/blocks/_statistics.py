@@ -234,7 +234,8 @@ def channel_statistics(
     both = mask[..., 1:] * mask[..., :-1]
     step = ((x[..., 1:] - x[..., :-1]).abs() * both).sum(-1) / both.sum(-1).clamp(min=1)
     skew = (square * c).sum(-1) / n / scale**3
-    kurtosis = (square * square).sum(-1) / n / scale**4
+    # Squared twice: a fourth power has other last bits in a batch of another size.
+    kurtosis = (square * square).sum(-1) / n / scale.square().square()
     place = torch.arange(length, device=x.device)
     first = x.gather(-1, torch.where(seen, place, length - 1).amin(-1, keepdim=True)).squeeze(-1)
     last = x.gather(-1, torch.where(seen, place, 0).amax(-1, keepdim=True)).squeeze(-1)
