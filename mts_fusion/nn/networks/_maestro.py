@@ -204,11 +204,16 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        convolutions = convolutions and any(has_clock(modality) for modality in schema)
+        clockless = convolutions and not any(has_clock(modality) for modality in schema)
+        convolutions = convolutions and not clockless
         if not patches and not statistics and not convolutions:
-            raise ValueError(
-                "patches, statistics and convolutions are all off: no tokens are left."
-            )
+            off = "patches, statistics and convolutions are all off"
+            if clockless:
+                off = (
+                    "patches and statistics are off, and convolutions want a clock that none of "
+                    f"{list(schema.names)} has (each sample has its own times, or one timepoint)"
+                )
+            raise ValueError(f"{off}: no tokens are left. Set statistics=True or patches=True.")
         self.patches = patches
         n_intra_layers = n_intra_layers if patches else 0
         self.lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)

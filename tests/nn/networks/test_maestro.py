@@ -422,3 +422,10 @@ def test_networks_with_other_convolutions_do_not_share_their_features():
 def test_no_tokens_at_all_is_an_error():
     with pytest.raises(ValueError, match="patches, statistics and convolutions are all off"):
         make_net(patches=False, statistics=False)
+
+
+def test_convolutions_without_a_clock_are_no_tokens_and_the_error_says_why():
+    schema = Schema((Modality("lab", 2, 20, irregular=True), Modality("age", 1, 1)))
+    with pytest.raises(ValueError, match=r"want a clock that none of \['lab', 'age'\] has"):
+        Maestro(schema, 2, patches=False, statistics=False, convolutions=True)
+    assert Maestro(schema, 2, patches=False, convolutions=True).convolutions is None
