@@ -7,8 +7,8 @@ dead. Compared here on people whom none of the classifiers has seen: MAESTRO who
 learnt from held-out people (``groups`` given to ``fit``), MAESTRO without a temperature, and
 extremely randomised trees on summary statistics.
 
-Read both panels: one temperature has to serve all of them, and what mends the probabilities with
-all sensors may spoil them a little without some. The trees, which vote, are far too modest.
+Read both panels: with some sensors silent the network is too sure, with all of them it is about
+right, so the temperature depends on how many are silent. The trees, which vote, are far too modest.
 
 Run ``python examples/plot_calibration.py``.
 """

@@ -198,7 +198,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         else:
             nets = self.nets_
         trained: list[PanelNet] = []
-        logits = []  # of the held-out samples
+        logits, missing = [], np.zeros(0)  # of the held-out samples
         key: Hashable = None
         featured = dataset
         if not continues:
@@ -216,10 +216,11 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             net.train(featured.take(training), checked)
             if checked is not None:
                 logits.append(net.collect(checked))
+                missing = checked.missing
             trained.append(net)
             if net.interrupted:
                 break
-        self._calibrate(logits, target[validation])
+        self._calibrate(logits, target[validation], missing)
         self.nets_ = trained
         self.history_ = [net.losses() for net in self.nets_]
         self.n_iter_ = max(len(losses) for losses in self.history_)
@@ -324,10 +325,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         silenced[np.arange(len(available)), last] = False
         return np.concatenate([nothing, silenced])
 
-    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray) -> None:
+    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray, missing: np.ndarray) -> None:
         """Learn the temperature from the outputs of each network for held-out samples, if any.
 
-        Only classifiers have one.
+        ``missing (n,)`` is the share of modalities that they lack. Only classifiers have one.
         """
 
     # Checks
@@ -400,10 +401,14 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         """X as the networks read it, once for each completion that an answer is averaged over."""
         return [self._dataset(X)]
 
-    def _logits(self, X: Any) -> list[np.ndarray]:
-        """Outputs ``(n, n_outputs)``, completion after completion, of each network."""
+    def _logits(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
+        """Outputs ``(n, n_outputs)``, completion after completion, of each network.
+
+        And the share ``(n,)`` of the modalities that are silent.
+        """
         datasets = self._datasets(X)
-        return [x for d in datasets for x in self.nets_[0].collect_each(self.nets_, d)]
+        logits = [x for d in datasets for x in self.nets_[0].collect_each(self.nets_, d)]
+        return logits, datasets[0].missing
 
     def _passes(self, X: Any, n_samples: int) -> np.ndarray:
         """Answers of every completion and network, or draw by dropout: ``(I, S, n, K)``."""
@@ -415,7 +420,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                 logits = np.stack(self.nets_[0].collect_each(self.nets_, dataset))
             else:
                 logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
-            answers.append(np.stack([self._task.link(one) for one in logits]))
+            answers.append(np.stack([self._task.link(one, dataset.missing) for one in logits]))
         return np.stack(answers)
 
     def _dataset(self, X: Any) -> PanelDataset:
@@ -427,8 +432,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _answers(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over the networks."""
-        logits = self._logits(X)
-        return self._task.link(self._task.combine(logits))
+        logits, missing = self._logits(X)
+        return self._task.link(self._task.combine(logits), missing)
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
         """What the network saw in each sample.

@@ -34,7 +34,7 @@ class _OwnLoss:
     def loss(self, prediction: Any, y: Any, weight: Any) -> Any:
         return prediction.sum() * 0
 
-    def link(self, prediction: np.ndarray) -> np.ndarray:
+    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         return prediction
 
     def decode(self, p: np.ndarray) -> np.ndarray:

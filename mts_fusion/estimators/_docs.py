@@ -31,10 +31,11 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         Share of each target spread over all classes. ``"auto"``: .05 from 500 samples on, where a
         temperature repairs what that does to probabilities, and 0 below. Regressors ignore it.
     calibration : {"auto", "temperature"} or None, default="auto"
-        ``"temperature"`` divides the logits by one number learnt from the held-out samples, with
-        and without the missing sensors of the training, and fails without them; ``"auto"`` does so
-        where there are any, and sharpens only half as far (in logarithms) where no ``groups`` were
-        given; None leaves the probabilities alone. Regressors ignore it.
+        ``"temperature"`` divides the logits by a number learnt from the held-out samples, with and
+        without the missing sensors of the training: one for samples with every modality, one for
+        those with none, and in between for the others. It fails where nothing is held out;
+        ``"auto"`` then does nothing, and without ``groups`` it sharpens only half as far (in
+        logarithms). None leaves the probabilities alone. Regressors ignore it.
     n_estimators : int or "auto", default="auto"
         Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3 for
         Maestro, 1 for the other methods.
@@ -68,7 +69,8 @@ REGRESSOR_ATTRIBUTES = """schema_ : Schema
 
 CLASSIFIER_ATTRIBUTES = f"""classes_ : array of shape (n_classes,)
         The classes, sorted; for labels their positions.
-    temperature_ : float
-        By which the logits are divided: above 1 the networks were too sure, below 1 too modest. 1
-        without calibration.
+    temperature_ : array of shape (2,)
+        By which the logits are divided, with every modality and with none; in between it is
+        exponential in the share of silent modalities. Above 1 the networks were too sure, below 1
+        too modest. Ones without calibration.
     {REGRESSOR_ATTRIBUTES}"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -49,10 +48,10 @@ class PanelClassifierMixin(ClassifierMixin):
         return Multiclass(self.classes_, label_smoothing=smoothing)
 
     @property
-    def temperature_(self) -> float:
-        """By which the logits are divided; 1 without calibration."""
+    def temperature_(self) -> np.ndarray:
+        """By which logits are divided, with every modality and with none."""
         check_is_fitted(self)
-        return float(getattr(self._task, "temperature", 1.0))
+        return np.array(getattr(self._task, "temperature", np.ones(2)))
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each sample.
@@ -157,7 +156,7 @@ class PanelClassifierMixin(ClassifierMixin):
             return entr(p).sum(-1).mean(-1)
         return entr(p).sum(-1)
 
-    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray) -> None:
+    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray, missing: np.ndarray) -> None:
         demanded = self.calibration == "temperature"
         if self.calibration is None:
             return
@@ -177,12 +176,12 @@ class PanelClassifierMixin(ClassifierMixin):
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
         if logits:
-            self._task.calibrate(self._task.combine(logits), target)
+            self._task.calibrate(self._task.combine(logits), target, missing)
             if self.calibration == "auto" and not self._held_out_subjects:
                 # Held-out samples of subjects that were trained on look easier than new subjects
                 # are, and ask for more sharpening than these bear.
                 t = self._task.temperature
-                self._task.temperature = max(t, math.sqrt(t))
+                self._task.temperature = np.maximum(t, np.sqrt(t))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -296,8 +296,8 @@ class _Trace(PanelEstimator):
         ValueError
             If X has another schema than in ``fit``.
         """
-        logits = self._logits(X)
-        answers = np.stack([self._task.link(one) for one in logits])
+        logits, missing = self._logits(X)
+        answers = np.stack([self._task.link(one, missing) for one in logits])
         return answers.reshape(-1, len(self.nets_), *answers.shape[1:]).mean(1)
 
 

@@ -94,6 +94,7 @@ class PanelDataset(Dataset[Batch]):
         self.features: list[Tensor] | None = None
         self.rows = torch.arange(n)
         self.silenced: Tensor | None = None
+        self._silent = ~panel.available  # (n, M), of the samples taken
 
     def take(self, rows: np.ndarray, silenced: np.ndarray | None = None) -> PanelDataset:
         """Some of the samples, without a copy of their values.
@@ -113,6 +114,7 @@ class PanelDataset(Dataset[Batch]):
         new = copy(self)
         new.rows = self.rows[_tensor(rows)]
         new.silenced = None if silenced is None else _tensor(silenced)
+        new._silent = self._silent[rows] if silenced is None else self._silent[rows] | silenced
         return new
 
     def with_features(self, features: list[Tensor] | None) -> PanelDataset:
@@ -131,6 +133,11 @@ class PanelDataset(Dataset[Batch]):
         new = copy(self)
         new.features = features
         return new
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Share ``(n,)`` of the modalities of each sample that have nothing to say."""
+        return self._silent.mean(1)
 
     def __len__(self) -> int:
         return len(self.rows)

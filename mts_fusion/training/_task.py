@@ -33,8 +33,11 @@ class Task(Protocol):
     def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
         """Outputs ``(n, n_outputs)`` of several networks as those of one."""
 
-    def link(self, prediction: np.ndarray) -> np.ndarray:
-        """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y."""
+    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
+        """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y.
+
+        ``missing (n,)`` is the share of silent modalities.
+        """
 
     def decode(self, p: np.ndarray) -> np.ndarray:
         """What ``link`` gave as answers in the words of y."""
@@ -52,8 +55,9 @@ class Multiclass:
 
     Attributes
     ----------
-    temperature : float
-        Divides the logits before the softmax; 1 until calibrated.
+    temperature : array of shape (2,)
+        Divides the logits before the softmax: with every modality, and with none. Between them it
+        is exponential in the share of silent modalities. Ones until calibrated.
 
     Examples
     --------
@@ -68,7 +72,7 @@ class Multiclass:
         self.classes = classes
         self.n_outputs = len(classes)
         self.label_smoothing = label_smoothing
-        self.temperature = 1.0
+        self.temperature = np.ones(2)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Positions in ``classes``, int64 ``(n,)``."""
@@ -86,18 +90,23 @@ class Multiclass:
         logs = [log_softmax(one.astype(np.float64), axis=1) for one in predictions]
         return logs[0] if len(logs) == 1 else logsumexp(logs, axis=0) - np.log(len(logs))
 
-    def link(self, prediction: np.ndarray) -> np.ndarray:
+    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Probabilities ``(n, K)``."""
-        return softmax(prediction.astype(np.float64) / self.temperature, axis=1)
+        ends = _ends(np.broadcast_to(missing, len(prediction)))
+        temperature = np.exp(ends @ np.log(self.temperature))
+        return softmax(prediction.astype(np.float64) / temperature[:, None], axis=1)
 
     def decode(self, p: np.ndarray) -> np.ndarray:
         """The label of the largest probability."""
         return self.classes[p.argmax(axis=1)]
 
-    def calibrate(self, prediction: np.ndarray, y: np.ndarray) -> None:
+    def calibrate(
+        self, prediction: np.ndarray, y: np.ndarray, missing: np.ndarray | float = 0.0
+    ) -> None:
         """Set ``temperature`` to the one that minimises the log loss of held-out samples.
 
-        Temperature scaling, Sec. 4.2 of [1]_: one number, so the answers stay the same.
+        Temperature scaling, Sec. 4.2 of [1]_: a sample has one temperature for all classes, so its
+        answer stays the same.
 
         Parameters
         ----------
@@ -105,22 +114,38 @@ class Multiclass:
             Logits.
         y : array of shape (n,)
             Encoded targets.
+        missing : array of shape (n,) or float, default=0.0
+            Share of the modalities that are silent in each sample.
 
         References
         ----------
         .. [1] Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
            https://arxiv.org/abs/1706.04599
         """
-        from scipy.optimize import minimize_scalar
+        # NOTE[DIFF] from Guo et al.: two numbers, since networks that are too modest with every
+        # modality are too sure with few of them (docs/decisions/0004).
+        from scipy.optimize import minimize
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
+        ends = _ends(np.broadcast_to(missing, len(y)))
 
-        def loss(log_temperature: float) -> float:
-            scaled = logits / np.exp(log_temperature)
-            return float(-log_softmax(scaled, axis=1)[rows, y].mean())
+        def loss(log_ends: np.ndarray) -> tuple[float, np.ndarray]:
+            scaled = logits * np.exp(-ends @ log_ends)[:, None]
+            log_p = log_softmax(scaled, axis=1)
+            above = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
+            # The two ends are alike unless samples tell them apart: log(T1 / T0) ~ N(0, 1).
+            apart = (log_ends[1] - log_ends[0]) / len(y)
+            gradient = (above @ ends) / len(y) + apart * np.array([-1.0, 1.0])
+            return -log_p[rows, y].mean() + apart**2 * len(y) / 2, gradient
 
-        found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-        self.temperature = float(np.exp(found.x))
+        bounds = [(np.log(0.05), np.log(20.0))] * 2
+        found = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
+        self.temperature = np.exp(found.x)
+
+
+def _ends(missing: np.ndarray) -> np.ndarray:
+    """How near ``(n, 2)`` a sample is to having every modality, and to having none."""
+    return np.stack([1 - missing, missing], axis=1)
 
 
 class Multilabel:
@@ -153,7 +178,7 @@ class Multilabel:
         """The mean logit of each label."""
         return np.mean(predictions, axis=0)
 
-    def link(self, prediction: np.ndarray) -> np.ndarray:
+    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Probabilities ``(n, n_outputs)``, each label for itself."""
         return expit(prediction.astype(np.float64))
 
@@ -198,7 +223,7 @@ class Regression:
         """The mean."""
         return np.mean(predictions, axis=0)
 
-    def link(self, prediction: np.ndarray) -> np.ndarray:
+    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Predictions in the unit of y, ``(n, n_outputs)``."""
         return prediction.astype(np.float64) * self.scale + self.mean
 

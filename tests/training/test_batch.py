@@ -94,6 +94,16 @@ def test_silenced_modalities_are_not_observed(panel):
     assert not arguments["observed"][2][1].any()
 
 
+def test_missing_is_the_share_of_silent_modalities(panel):
+    dataset = PanelDataset(panel)  # acc is silent in sample 2, and sax tokens 0 are missing there
+    silenced = np.zeros((3, 3), dtype=bool)
+    silenced[:, 1] = True
+
+    assert_array_equal(dataset.missing, [0, 0, 2 / 3, 0])
+    assert_array_equal(dataset.take(np.array([3, 2, 2])).missing, [0, 2 / 3, 2 / 3])
+    assert_array_equal(dataset.take(np.array([3, 2, 2]), silenced).missing, [1 / 3, 1, 1])
+
+
 def test_features_go_with_their_samples(panel):
     features = [torch.arange(4.0)]
 

@@ -91,7 +91,31 @@ def test_temperature_undoes_exaggeration():
 
     task.calibrate(5.0 * logits, y)
 
-    assert task.temperature == pytest.approx(5.0, rel=0.1)
+    np.testing.assert_allclose(task.temperature, 5.0, rtol=0.1)
+
+
+def test_temperature_follows_what_is_missing():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8000, 3))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = (p.cumsum(1) < rng.random((8000, 1))).sum(1)
+    missing = rng.choice([0.0, 0.25, 0.5], size=8000)
+    true = 0.5 ** (1 - missing) * 4.0**missing  # too modest with everything, else too sure
+    task = Multiclass(np.arange(3))
+
+    task.calibrate(true[:, None] * logits, y, missing)
+
+    np.testing.assert_allclose(task.temperature, [0.5, 4.0], rtol=0.15)
+    np.testing.assert_allclose(task.link(true[:, None] * logits, missing), p, atol=0.03)
+
+
+def test_temperature_is_one_where_nothing_tells_its_ends_apart():
+    rng = np.random.default_rng(0)
+    task = Multiclass(np.arange(3))
+
+    task.calibrate(rng.normal(size=(50, 3)), rng.integers(3, size=50), np.full(50, 0.5))
+
+    assert task.temperature[0] == pytest.approx(task.temperature[1], rel=1e-3)
 
 
 def test_temperature_is_bounded_where_all_are_right():
@@ -99,5 +123,5 @@ def test_temperature_is_bounded_where_all_are_right():
 
     task.calibrate(10 * np.eye(2), np.arange(2))
 
-    assert 0.05 <= task.temperature <= 20.0
+    assert ((task.temperature >= 0.05) & (task.temperature <= 20.0)).all()
     assert np.isfinite(task.link(10 * np.eye(2))).all()
