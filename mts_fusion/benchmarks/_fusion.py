@@ -47,7 +47,8 @@ def _methods() -> dict[str, Method]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", choices=["dsads", "stress_predict"], default="dsads")
+    names = ["dsads", "dsads_small", "stress_predict"]
+    parser.add_argument("--dataset", choices=names, default="dsads", help="default: dsads")
 
 
 def _run(settings: Settings) -> str:
