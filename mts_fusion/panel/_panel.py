@@ -239,11 +239,6 @@ class Panel:
             fill = np.nan if modality.vocabulary is None else modality.vocabulary.missing
             values[name] = np.concatenate([_pad(p._values[name], length, fill) for p in parts])
             clocks = [clock for part in parts if (clock := part._times[name]) is not None]
-            if clocks and len(clocks) < len(parts):
-                raise ValueError(
-                    f"Modality {name!r} has times in one panel and none in another. "
-                    "Give both or neither."
-                )
             if clocks:
                 times[name] = np.concatenate([_pad(c, length, np.nan) for c in clocks])
             if any(part._carried[name] is not None for part in parts):
@@ -350,9 +345,14 @@ class Panel:
                 shape = (self._n, m.n_channels, m.n_timepoints)
                 values[m.name] = np.full(shape, m.vocabulary.missing, TOKEN_DTYPE)
         here = [self.schema[m.name] if m.name in self.schema else m for m in schema]  # noqa: SIM401
+        never = {
+            m.name: np.full((self._n, m.n_timepoints), np.nan)
+            for m in schema
+            if m.irregular and m.name not in self.schema
+        }
         return Panel(
             values,
-            times={k: v for k, v in self._times.items() if v is not None},
+            times={**{k: v for k, v in self._times.items() if v is not None}, **never},
             rates={m.name: m.rate for m in here},
             vocabularies={m.name: m.vocabulary for m in here},
             observed={k: v for k, v in self._carried.items() if v is not None},

@@ -222,7 +222,7 @@ class Schema:
         ------
         ValueError
             If a modality is absent, unknown or elsewhere in the order, or if its channels, rate
-            or vocabulary differ. The message names it.
+            or vocabulary differ, or only one of both has times of its own. The message names it.
         """
         absent = [name for name in self.names if name not in other]
         unknown = [name for name in other.names if name not in self]
@@ -260,6 +260,12 @@ class Schema:
                 raise ValueError(
                     f"Modality {wanted.name!r} has rate {_hertz(got.rate)}, but "
                     f"{_hertz(wanted.rate)} was seen in fit. Resample it, or give the same rate."
+                )
+            if wanted.irregular != got.irregular:
+                came, seen = ("with", "none") if got.irregular else ("without", "some")
+                raise ValueError(
+                    f"Modality {wanted.name!r} came {came} times of its own, but {seen} were seen "
+                    "in fit. Give times in both or in neither (NaN where nothing was measured)."
                 )
 
 

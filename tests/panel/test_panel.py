@@ -236,9 +236,18 @@ def test_concat_of_other_schemas_is_refused(panel):
 
 def test_concat_of_times_and_none_is_refused(panel):
     without = Panel(panel.values, rates={"acc": 25.0})
-    message = "Modality 'hr' has times in one panel and none in another. Give both or neither."
+    message = "Modality 'hr' came without times of its own, but some were seen in fit."
     with _raises(ValueError, message):
         panel.concat(without)
+    with _raises(ValueError, "Modality 'hr' came with times of its own, but none were seen in"):
+        without.concat(panel)
+
+
+def test_align_gives_times_to_a_silent_modality_that_had_some(panel):
+    aligned = panel.drop(["hr"]).align(panel.schema)
+
+    assert aligned.schema == panel.schema
+    assert np.isnan(aligned.times["hr"]).all()
 
 
 def test_replace_keeps_the_rest(panel):
