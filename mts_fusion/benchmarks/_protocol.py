@@ -181,10 +181,10 @@ def evaluate_classifier(
     -------
     list of dict
         One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; of ours also
-        ``temperature`` and ``ece_plain``, the error without it; with two classes ``auroc``,
-        ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``, milliseconds a sample;
-        ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``; ``parameters``; ``macs``,
-        multiply-accumulates a sample. The last two are None where the
+        ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
+        classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
+        milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
+        ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
         method has no network.
     """
     train, test = data.panel[fold.train], data.panel[fold.test]
@@ -207,7 +207,7 @@ def evaluate_classifier(
             rows.append(
                 {
                     "fraction": float(fraction),
-                    **_scores(y_test, answer, estimator.classes_, _temperature(estimator)),
+                    **_scores(y_test, answer, estimator.classes_, _temperature(estimator, hidden)),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
@@ -230,14 +230,21 @@ def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:
     return np.asarray(estimator.predict(panel))
 
 
-def _temperature(estimator: Any) -> float | None:
-    """That of an estimator of ours, also where it is the last step of a Pipeline."""
+def _temperature(estimator: Any, panel: Panel) -> NDArray[Any] | None:
+    """Of each sample, by an estimator of ours, also where it is the last step of a Pipeline."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    return getattr(last, "temperature_", None)
+    if not hasattr(last, "temperature_"):
+        return None
+    whole, none = last.temperature_
+    missing = 1 - panel.available.mean(axis=1)
+    return np.asarray(whole ** (1 - missing) * none**missing)
 
 
 def _scores(
-    y: NDArray[Any], answer: NDArray[Any], classes: NDArray[Any], temperature: float | None
+    y: NDArray[Any],
+    answer: NDArray[Any],
+    classes: NDArray[Any],
+    temperature: NDArray[Any] | None,
 ) -> dict[str, float]:
     """Scores of probabilities (n, K), or of classes (n,)."""
     predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
@@ -249,10 +256,10 @@ def _scores(
     if answer.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
         if temperature is not None:
-            plain = answer.astype(np.float64) ** temperature
+            plain = answer.astype(np.float64) ** temperature[:, None]
             plain = plain / plain.sum(axis=1, keepdims=True)
             error = expected_calibration_error(y, plain, labels=classes)
-            scores |= {"ece_plain": float(error), "temperature": temperature}
+            scores |= {"ece_plain": float(error), "temperature": float(temperature.mean())}
         scores["nll"] = float(negative_log_likelihood(y, answer, labels=classes))
         if len(classes) == 2 and len(np.unique(y)) == 2:
             is_second = y == classes[1]

@@ -14,11 +14,7 @@ from sklearn.base import (
     clone,
     is_classifier,
 )
-from sklearn.model_selection import (
-    ShuffleSplit,
-    StratifiedGroupKFold,
-    StratifiedShuffleSplit,
-)
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import Tags, check_array, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -288,8 +284,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             enough = demanded or len(y) >= ENOUGH_TO_VALIDATE
             fraction = VALIDATION_FRACTION if enough else 0.0
         n_validation = round(fraction * len(y))
-        classes = _strata(y) if is_classifier(self) else None
-        counts = np.bincount(classes) if classes is not None else np.array([len(y)])
+        strata = _strata(y, is_classifier(self))
+        counts = np.bincount(strata)
         if n_validation < max(MIN_VALIDATION, len(counts)) or counts.min() < 2:
             return every, none
         if groups is not None:
@@ -299,16 +295,16 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                     "The inner validation split keeps groups whole, but groups names only one. "
                     "Pass no groups, or set validation_fraction=0."
                 )
-            splitter: Any = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-            strata = classes if classes is not None else np.zeros(len(y), int)
-        elif classes is not None:
-            splitter = StratifiedShuffleSplit(1, test_size=n_validation, random_state=seed)
-            strata = classes
-        else:
-            splitter = ShuffleSplit(1, test_size=n_validation, random_state=seed)
-            strata = np.zeros(len(y), int)
-        training, validation = next(splitter.split(every, strata, groups))
-        return np.sort(training), np.sort(validation)
+            splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+            training, validation = next(splitter.split(every, strata, groups))
+            return np.sort(training), np.sort(validation)
+        # Neighbours are alike, of one recording or even of the same seconds: of each class a run of
+        # neighbours is held out, at the same place of all classes.
+        lengths = np.minimum(np.round(fraction * counts), counts - 1)
+        starts = np.round(np.random.default_rng(seed).random() * (counts - lengths))
+        place = _rank_in_class(strata) - starts[strata]
+        held_out = (place >= 0) & (place < lengths[strata])
+        return every[~held_out], every[held_out]
 
     def _as_in_training(self, available: np.ndarray, seed: int) -> np.ndarray:
         """What to silence in held-out samples: first nothing, then what training would hide.
@@ -494,9 +490,20 @@ def _check_continues(task: Task | None, y: np.ndarray) -> None:
         )
 
 
-def _strata(y: np.ndarray) -> np.ndarray:
-    """Class numbers to stratify by; samples with the same labels are of one class."""
+def _strata(y: np.ndarray, classes: bool) -> np.ndarray:
+    """Class numbers to stratify by: of equal labels, or of fifths of the first target."""
+    if not classes:
+        first = y.reshape(len(y), -1)[:, 0].astype(float)
+        y = np.searchsorted(np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8])), first)
     return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _rank_in_class(classes: np.ndarray) -> np.ndarray:
+    """How many samples of its class stand before each sample."""
+    order, counts = np.argsort(classes, kind="stable"), np.bincount(classes)
+    rank = np.empty(len(classes), dtype=int)
+    rank[order] = np.arange(len(classes)) - np.repeat(counts.cumsum() - counts, counts)
+    return rank
 
 
 def _some(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
@@ -13,6 +15,7 @@ from mts_fusion.benchmarks._protocol import (
     thin,
 )
 from mts_fusion.datasets import make_panel_classification
+from mts_fusion.estimators import FusionClassifier
 from mts_fusion.transforms import PanelSummarizer
 
 
@@ -104,6 +107,27 @@ def test_a_row_tells_scores_and_costs(data):
     assert rows[0]["macro_f1"] > 0.8 > rows[1]["ece"] >= 0
     assert rows[0]["fit_seconds"] > 0
     assert rows[0]["macs"] is rows[0]["parameters"] is None  # trees have no network
+
+
+def test_rows_of_ours_tell_what_the_temperature_does(data):
+    def make(seed, quick, calibration="temperature"):
+        return FusionClassifier(
+            encoder="hydra", n_groups=2, max_epochs=1, calibration=calibration, random_state=seed
+        )
+
+    fold = leave_groups_out(data.groups, 2)[0]
+    settings = {"seed": 0, "fractions": [0.0, 0.5]}
+    split = {"validation_fraction": 0.2}
+    rows = evaluate_classifier(
+        Method(lambda **k: make(**k).set_params(**split)), data, fold, **settings
+    )
+    plain = evaluate_classifier(
+        Method(lambda **k: make(calibration=None, **k).set_params(**split)), data, fold, **settings
+    )
+    for row, other in zip(json.loads(json.dumps(rows)), plain, strict=True):
+        assert row["ece_plain"] == pytest.approx(other["ece"], abs=1e-6)
+        assert row["macro_f1"] == other["macro_f1"]
+        assert row["temperature"] != 1
 
 
 def test_columns_that_no_training_sample_has_do_not_stop_the_trees(data):

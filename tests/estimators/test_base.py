@@ -220,6 +220,25 @@ def test_the_inner_split_is_stratified(X, y):
     assert not set(validation) & set(Seen.rows["training"])
 
 
+def test_the_inner_split_holds_out_runs_of_neighbours(X, y):
+    y = np.sort(y)  # 13, 13 and 14 samples
+    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
+
+    validation = np.unique(Seen.rows["validation"])
+    runs = [validation[y[validation] == label] for label in range(3)]
+    assert [np.ptp(run) for run in runs] == [3, 3, 3]
+    first = np.array([run[0] - np.flatnonzero(y == label)[0] for label, run in enumerate(runs)])
+    assert np.ptp(first) <= 1  # at the same place of each class
+
+
+def test_the_inner_split_of_a_sorted_target_has_all_of_its_range(X):
+    y = np.arange(40.0)
+    _reg(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
+
+    validation = np.unique(Seen.rows["validation"])
+    assert_array_equal(np.bincount(validation // 8), [2, 2, 2, 2, 2])
+
+
 def test_the_inner_split_keeps_groups_whole(data):
     X, y, groups = data
 
@@ -250,8 +269,8 @@ def test_one_group_cannot_be_split(X, y):
 # Calibration
 
 
-def test_without_groups_a_temperature_sharpens_half_as_far(X, y, monkeypatch):
-    learnt = np.array([0.25, 4.0])
+def test_without_groups_the_temperature_of_no_modality_sharpens_half_as_far(X, y, monkeypatch):
+    learnt = np.array([0.36, 0.25])
 
     def calibrate(self, prediction, target, missing):
         self.temperature = learnt
@@ -259,7 +278,7 @@ def test_without_groups_a_temperature_sharpens_half_as_far(X, y, monkeypatch):
     monkeypatch.setattr(Multiclass, "calibrate", calibrate)
     groups = np.arange(len(y)) // 4
     settings = {"validation_fraction": 0.3}
-    assert_allclose(_clf(**settings).fit(X, y).temperature_, [0.5, 4.0])
+    assert_allclose(_clf(**settings).fit(X, y).temperature_, [0.36, 0.5])
     assert_allclose(_clf(**settings).fit(X, y, groups=groups).temperature_, learnt)
     demanded = _clf(calibration="temperature", **settings)
     assert_allclose(demanded.fit(X, y).temperature_, learnt)
