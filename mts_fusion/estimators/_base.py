@@ -55,6 +55,10 @@ ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
 MIN_VALIDATION = 10
 """Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
 
+# Runs of neighbours that are held out of each class, fewer where they would be shorter.
+_N_RUNS = 3
+_RUN_LENGTH = 5
+
 # Samples from which fixed features learn what they need, such as the quantiles of responses.
 _N_PREPARED = 64
 
@@ -298,10 +302,14 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
             training, validation = next(splitter.split(every, strata, groups))
             return np.sort(training), np.sort(validation)
-        # Neighbours are alike, of one recording or even of the same seconds: of each class a run of
-        # neighbours is held out, at the same place of all classes.
+        # Neighbours are alike, of one recording or even of the same seconds: of each class a few
+        # runs of neighbours are held out, at the same places of all classes.
+        n_runs = int(np.clip(fraction * counts.min() / _RUN_LENGTH, 1, _N_RUNS))
+        strata = strata * n_runs + _rank_in_class(strata) * n_runs // counts[strata]
+        counts = np.bincount(strata)
         lengths = np.minimum(np.round(fraction * counts), counts - 1)
-        starts = np.round(np.random.default_rng(seed).random() * (counts - lengths))
+        places = np.tile(np.random.default_rng(seed).random(n_runs), len(counts) // n_runs)
+        starts = np.round(places * (counts - lengths))
         place = _rank_in_class(strata) - starts[strata]
         held_out = (place >= 0) & (place < lengths[strata])
         return every[~held_out], every[held_out]

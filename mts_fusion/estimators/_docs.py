@@ -20,12 +20,12 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         Epochs without a lower validation loss after which training stops; None never does. The
         weights of the best epoch are kept either way.
     validation_fraction : float or "auto", default="auto"
-        Share of the samples held out to choose the epoch and the temperature: of each class a run
-        of samples that follow one another, since neighbours (of one recording, or of overlapping
-        windows) are alike; where ``groups`` are given to ``fit``, whole groups. ``"auto"``: 0.1
-        from 500 samples on, and where ``calibration="temperature"`` demands it; else none, where
-        each sample is needed to learn from. Of a number, too: where fewer than 10 would be held
-        out, or a class has one sample, none are.
+        Share of the samples held out to choose the epoch and the temperature: of each class three
+        runs of samples that follow one another (one of a small class), since neighbours (of one
+        recording, or of overlapping windows) are alike; where ``groups`` are given to ``fit``,
+        whole groups. ``"auto"``: 0.1 from 500 samples on, and where ``calibration="temperature"``
+        demands it; else none, where each sample is needed to learn from. Of a number, too: where
+        fewer than 10 would be held out, or a class has one sample, none are.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. Regressors take None only.
     label_smoothing : float or "auto", default="auto" (0.0 for MAESTRO)
@@ -35,8 +35,8 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         ``"temperature"`` divides the logits by a number learnt from the held-out samples, with and
         without the missing sensors of the training: one for samples with every modality, one for
         those with none, and in between for the others. It fails where nothing is held out;
-        ``"auto"`` then does nothing, and without ``groups`` the one for no modality sharpens only
-        half as far (in logarithms). None leaves the probabilities alone. Regressors ignore it.
+        ``"auto"`` then does nothing, and without ``groups`` it is slower to sharpen. None leaves
+        the probabilities alone. Regressors ignore it.
     n_estimators : int or "auto", default="auto"
         Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3 for
         Maestro, 1 for the other methods.

@@ -20,6 +20,9 @@ __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
 # label_smoothing="auto", where a temperature repairs what it does to probabilities.
 _SMOOTHING = 0.05
 
+# calibration="auto" without groups: nats a sample that a temperature of 1 / e has to be worth.
+_SHARPENING_COST = 0.05
+
 
 class PanelClassifierMixin(ClassifierMixin):
     """Abstract: classes, or any number of labels, of each sample."""
@@ -176,13 +179,14 @@ class PanelClassifierMixin(ClassifierMixin):
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
         if logits:
-            self._task.calibrate(self._task.combine(logits), target, missing)
-            if self.calibration == "auto" and not self._held_out_subjects:
-                # What is held out is hardly ever without most modalities, and may be of subjects
-                # that were trained on: the end with none, which is a guess from afar, sharpens
-                # half as far as is asked for.
-                whole, none = self._task.temperature
-                self._task.temperature = np.array([whole, max(none, none**0.5)])
+            # Held-out samples of subjects that were trained on look easier than new subjects are.
+            known = self.calibration == "auto" and not self._held_out_subjects
+            self._task.calibrate(
+                self._task.combine(logits),
+                target,
+                missing,
+                sharpening_cost=_SHARPENING_COST if known else 0.0,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -101,7 +101,12 @@ class Multiclass:
         return self.classes[p.argmax(axis=1)]
 
     def calibrate(
-        self, prediction: np.ndarray, y: np.ndarray, missing: np.ndarray | float = 0.0
+        self,
+        prediction: np.ndarray,
+        y: np.ndarray,
+        missing: np.ndarray | float = 0.0,
+        *,
+        sharpening_cost: float = 0.0,
     ) -> None:
         """Set ``temperature`` to the one that minimises the log loss of held-out samples.
 
@@ -116,6 +121,8 @@ class Multiclass:
             Encoded targets.
         missing : array of shape (n,) or float, default=0.0
             Share of the modalities that are silent in each sample.
+        sharpening_cost : float, default=0.0
+            Nats a sample, times the squared logarithm, that a temperature below 1 has to be worth.
 
         References
         ----------
@@ -136,7 +143,9 @@ class Multiclass:
             # The two ends are alike unless samples tell them apart: log(T1 / T0) ~ N(0, 1).
             apart = (log_ends[1] - log_ends[0]) / len(y)
             gradient = (above @ ends) / len(y) + apart * np.array([-1.0, 1.0])
-            return -log_p[rows, y].mean() + apart**2 * len(y) / 2, gradient
+            below = np.minimum(log_ends, 0.0)
+            cost = apart**2 * len(y) / 2 + sharpening_cost * (below**2).sum()
+            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * below
 
         bounds = [(np.log(0.05), np.log(20.0))] * 2
         found = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")

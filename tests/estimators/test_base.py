@@ -220,15 +220,17 @@ def test_the_inner_split_is_stratified(X, y):
     assert not set(validation) & set(Seen.rows["training"])
 
 
-def test_the_inner_split_holds_out_runs_of_neighbours(X, y):
-    y = np.sort(y)  # 13, 13 and 14 samples
+@pytest.mark.parametrize(("n", "n_runs"), [(40, 1), (200, 3)])
+def test_the_inner_split_holds_out_runs_of_neighbours(n, n_runs):
+    X, y = np.zeros((n, 1, 4)), np.sort(np.arange(n) % 2)  # 6 or 30 of each class at .3
+    X[:, 0, 0] = np.arange(n)
     _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
 
     validation = np.unique(Seen.rows["validation"])
-    runs = [validation[y[validation] == label] for label in range(3)]
-    assert [np.ptp(run) for run in runs] == [3, 3, 3]
-    first = np.array([run[0] - np.flatnonzero(y == label)[0] for label, run in enumerate(runs)])
-    assert np.ptp(first) <= 1  # at the same place of each class
+    first, second = (validation[y[validation] == label] for label in range(2))
+    assert_array_equal(first, second - n // 2)  # at the same places of both classes
+    assert len(first) == 0.15 * n
+    assert (np.diff(first) > 1).sum() == n_runs - 1
 
 
 def test_the_inner_split_of_a_sorted_target_has_all_of_its_range(X):
@@ -269,19 +271,18 @@ def test_one_group_cannot_be_split(X, y):
 # Calibration
 
 
-def test_without_groups_the_temperature_of_no_modality_sharpens_half_as_far(X, y, monkeypatch):
-    learnt = np.array([0.36, 0.25])
+def test_without_groups_sharpening_has_a_cost(X, y, monkeypatch):
+    costs = []
 
-    def calibrate(self, prediction, target, missing):
-        self.temperature = learnt
+    def calibrate(self, prediction, target, missing, *, sharpening_cost):
+        costs.append(sharpening_cost)
 
     monkeypatch.setattr(Multiclass, "calibrate", calibrate)
-    groups = np.arange(len(y)) // 4
     settings = {"validation_fraction": 0.3}
-    assert_allclose(_clf(**settings).fit(X, y).temperature_, [0.36, 0.5])
-    assert_allclose(_clf(**settings).fit(X, y, groups=groups).temperature_, learnt)
-    demanded = _clf(calibration="temperature", **settings)
-    assert_allclose(demanded.fit(X, y).temperature_, learnt)
+    _clf(**settings).fit(X, y)
+    _clf(**settings).fit(X, y, groups=np.arange(len(y)) // 4)
+    _clf(calibration="temperature", **settings).fit(X, y)
+    assert costs == [0.05, 0.0, 0.0]
 
 
 def test_temperature_is_learnt_from_held_out_samples(X, y):

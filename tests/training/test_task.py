@@ -109,6 +109,23 @@ def test_temperature_follows_what_is_missing():
     np.testing.assert_allclose(task.link(true[:, None] * logits, missing), p, atol=0.03)
 
 
+def test_sharpening_has_to_be_worth_its_cost():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2000, 3))
+    y = logits.argmax(1)  # right on all: the sharper, the better
+    found = []
+    for cost in (0.0, 0.05, 1.0):
+        task = Multiclass(np.arange(3))
+        task.calibrate(logits, y, 0.3, sharpening_cost=cost)
+        found.append(task.temperature.max())
+    assert found[0] < found[1] < found[2] < 1
+
+    modest, dear = Multiclass(np.arange(3)), Multiclass(np.arange(3))
+    modest.calibrate(9 * logits, rng.integers(3, size=2000), 0.3)
+    dear.calibrate(9 * logits, rng.integers(3, size=2000), 0.3, sharpening_cost=1.0)
+    np.testing.assert_array_equal(modest.temperature, dear.temperature)
+
+
 def test_temperature_is_one_where_nothing_tells_its_ends_apart():
     rng = np.random.default_rng(0)
     task = Multiclass(np.arange(3))
