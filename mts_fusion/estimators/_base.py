@@ -90,6 +90,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     _MIN_EPOCHS: ClassVar[int] = 12
     _MIN_STEPS: ClassVar[int] = 600
     _N_ESTIMATORS: ClassVar[int] = 3
+    # Whether the weights of the end are kept, not of the best epoch, where a temperature follows.
+    _KEEPS_LAST: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
@@ -251,7 +253,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         n_steps = max_epochs * math.ceil(n_training / batch_size)
         curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
         callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
-        if has_validation:
+        # The loss of held-out samples rises as soon as a network is too sure, long before its
+        # answers are at their best; a temperature repairs the former.
+        is_repaired = isinstance(self._task, Multiclass) and self.calibration is not None
+        if has_validation and not (self._KEEPS_LAST and is_repaired and self.patience is None):
             callbacks.append(BestWeights(self.patience))
         callbacks.append(WeightAverage())
         if self.verbose:

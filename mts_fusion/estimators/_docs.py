@@ -18,7 +18,8 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         that these were fewer than 600 steps (300 for TRACE).
     patience : int or None, default=None
         Epochs without a lower validation loss after which training stops; None never does. The
-        weights of the best epoch are kept either way.
+        weights of the best epoch are kept; with None, ``MaestroClassifier`` keeps those of the end
+        where a temperature repairs how sure they are.
     validation_fraction : float or "auto", default="auto"
         Share of the samples held out to choose the epoch and the temperature: of each class three
         runs of samples that follow one another (one of a small class), since neighbours (of one

@@ -74,6 +74,8 @@ _PARAMETERS = f"""d_model : int, default=64
 class _Maestro(PanelEstimator):
     """Abstract: the parameters of MAESTRO, and its network."""
 
+    _KEEPS_LAST: ClassVar[bool] = True
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelEstimator._parameter_constraints,
         "d_model": [Interval(Integral, 1, None, closed="left")],

@@ -30,6 +30,7 @@ from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.inspection import attention_maps
 from mts_fusion.panel import Panel
+from mts_fusion.training import BestWeights
 from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
 
 TINY = {
@@ -193,6 +194,26 @@ def test_groups_are_routed_through_a_pipeline_into_fit(data):
         search.fit(X, y, groups=groups)
 
     assert search.best_estimator_[-1]._held_out_subjects
+
+
+@pytest.mark.parametrize(
+    ("settings", "best"),
+    [({}, False), ({"patience": 3}, True), ({"calibration": None}, True)],
+)
+def test_weights_of_the_end_are_kept_where_a_temperature_follows(settings, best, monkeypatch):
+    made = []
+
+    class Spy(BestWeights):
+        def __init__(self, patience):
+            made.append(patience)
+            super().__init__(patience)
+
+    monkeypatch.setattr("mts_fusion.estimators._base.BestWeights", Spy)
+    X, y = make_panel_classification(60, random_state=0)
+    MaestroClassifier(
+        convolutions=False, max_epochs=1, n_estimators=1, validation_fraction=0.3, **settings
+    ).fit(X, y)
+    assert len(made) == best
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "temperature"])
