@@ -81,6 +81,8 @@ def main():
 
     display = DegradationDisplay(curve, name="MaestroClassifier")
     display.plot()
+    display.ax_.set_ylim(0, 1.02)  # no score is above 1
+    display.ax_.legend(loc="lower left")
     display.figure_.savefig(options.figure, dpi=150, bbox_inches="tight")
     print(f"\nfigure: {options.figure}")
 
