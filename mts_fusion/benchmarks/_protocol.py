@@ -16,7 +16,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ..metrics import expected_calibration_error, negative_log_likelihood
+from ..metrics import (
+    chance_calibration_error,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 from ..panel import Panel
 from ..transforms import mask_panel
 from ._costs import count_macs, count_parameters, peak_memory
@@ -27,6 +31,8 @@ __all__ = ["Data", "Fold", "Method", "evaluate_classifier", "leave_groups_out", 
 _TEST_MASK_SEED = 1_000
 # Samples of which the multiply-accumulates are counted.
 _N_COUNTED = 4
+# Draws of the calibration error of right probabilities.
+_N_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,8 @@ def evaluate_classifier(
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; of ours also
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``, and
+        ``ece_chance``, the mean error if the probabilities were right; of ours also
         ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
         classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
         milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
@@ -255,6 +262,8 @@ def _scores(
     }
     if answer.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
+        chance = chance_calibration_error(answer, n_draws=_N_DRAWS, random_state=0)
+        scores["ece_chance"] = float(chance.mean())
         if temperature is not None:
             plain = answer.astype(np.float64) ** temperature[:, None]
             plain = plain / plain.sum(axis=1, keepdims=True)

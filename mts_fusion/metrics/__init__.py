@@ -8,6 +8,7 @@ from mts_fusion.metrics._calibration import (
     negative_log_likelihood,
     reliability_curve,
 )
+from mts_fusion.metrics._chance import chance_calibration_error
 from mts_fusion.metrics._imputation import (
     crps_from_quantiles,
     crps_from_samples,
@@ -25,6 +26,7 @@ from mts_fusion.metrics._scorers import (
 __all__ = [
     "ReliabilityCurve",
     "brier_score",
+    "chance_calibration_error",
     "crps_from_quantiles",
     "crps_from_samples",
     "expected_calibration_error",
