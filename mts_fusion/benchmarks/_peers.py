@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.metaestimators import available_if
 
 from ..panel import Panel
 
@@ -29,6 +30,9 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
     leave_nan : bool, default=False
         Whether silent channels stay NaN, for a classifier that takes them; the others then have
         mean 0 and deviation 1 in training.
+    probabilities : bool, default=False
+        Whether what the classifier calls probabilities are some. A ridge classifier of aeon answers
+        0 and 1, which have no calibration error worth printing.
 
     Attributes
     ----------
@@ -37,11 +41,17 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, classifier: Any, *, n_timepoints: int | None = None, leave_nan: bool = False
+        self,
+        classifier: Any,
+        *,
+        n_timepoints: int | None = None,
+        leave_nan: bool = False,
+        probabilities: bool = False,
     ) -> None:
         self.classifier = classifier
         self.n_timepoints = n_timepoints
         self.leave_nan = leave_nan
+        self.probabilities = probabilities
 
     def fit(self, X: Panel, y: Any) -> FilledClassifier:
         """Fit the classifier.
@@ -85,6 +95,22 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
             One each.
         """
         return np.asarray(self.classifier_.predict(self._fill(X)))
+
+    @available_if(lambda self: self.probabilities)
+    def predict_proba(self, X: Panel) -> NDArray[Any]:
+        """Probabilities, where the classifier has some.
+
+        Parameters
+        ----------
+        X : Panel
+            n samples.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Of the classes, in the order of ``classes_``.
+        """
+        return np.asarray(self.classifier_.predict_proba(self._fill(X)))
 
     def _fill(self, X: Panel) -> NDArray[np.float32]:
         """(n, C, L) of all channels."""
@@ -166,7 +192,8 @@ def inception_time(*, seed: int, quick: bool) -> Any:
     except ImportError:
         raise _requires("aeon and tensorflow", "InceptionTime") from None
     short: dict[str, Any] = {"n_epochs": 5, "n_classifiers": 1} if quick else {}
-    return FilledClassifier(InceptionTimeClassifier(random_state=seed, **short))
+    networks = InceptionTimeClassifier(random_state=seed, **short)
+    return FilledClassifier(networks, probabilities=True)
 
 
 class _GRUD(ClassifierMixin, BaseEstimator):
@@ -196,8 +223,10 @@ class _GRUD(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
-        found = self.model_.predict({"X": X.transpose(0, 2, 1)})
-        return np.asarray(self.classes_[found["classification"]])
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def predict_proba(self, X: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self.model_.predict_proba({"X": X.transpose(0, 2, 1)}))
 
 
 def gru_d(*, seed: int, quick: bool) -> Any:
@@ -219,4 +248,5 @@ def gru_d(*, seed: int, quick: bool) -> Any:
 
     if find_spec("pypots") is None:
         raise _requires("pypots", "GRU-D")
-    return FilledClassifier(_GRUD(epochs=2 if quick else 20, seed=seed), leave_nan=True)
+    network = _GRUD(epochs=2 if quick else 20, seed=seed)
+    return FilledClassifier(network, leave_nan=True, probabilities=True)

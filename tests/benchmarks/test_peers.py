@@ -33,6 +33,14 @@ def test_everything_is_on_one_clock_and_nothing_is_missing():
     assert all(np.isfinite(x).all() for x in Spy.seen)
 
 
+def test_only_real_probabilities_are_asked_for():
+    panel, y = make_panel_classification(30, random_state=0)
+    hard = FilledClassifier(DummyClassifier()).fit(panel[:20], y[:20])
+    assert not hasattr(hard, "predict_proba")
+    soft = FilledClassifier(DummyClassifier(), probabilities=True).fit(panel[:20], y[:20])
+    assert soft.predict_proba(panel[20:]).shape == (10, len(set(y[:20])))
+
+
 def test_a_silent_channel_gets_its_mean_in_training():
     panel, y = make_panel_classification(40, missing_modality_fraction=0.4, random_state=0)
     Spy.seen.clear()
