@@ -5,6 +5,7 @@ Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +19,9 @@ __all__ = ["Rocket"]
 
 # Biases are quantiles between these.
 _QUANTILES = (0.05, 0.95)
+
+# Responses of a kernel from which its quantile is learnt; of more, timepoints evenly apart.
+_N_RESPONSES = 16_384
 
 # Responses of a flat series differ by rounding, and by less than this.
 _FLAT = 1e-4
@@ -152,11 +156,13 @@ class Rocket(RandomConvolutions):
             Where a value was observed.
         """
         _, seen, sources = self._sources(values, observed)
+        step = math.ceil(values.shape[0] * values.shape[1] / _N_RESPONSES)
         for i in range(len(self.dilations)):
             for j, (x, covered) in enumerate(sources):
                 response = self._respond(x, covered, seen.any(1), i, j)
-                window = response.window.flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
-                ordered = torch.where(window, response.values.flatten(2), torch.inf).sort(-1).values
+                window = response.window[:, ::step].flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
+                responses = response.values[:, :, ::step].flatten(2)
+                ordered = torch.where(window, responses, torch.inf).sort(-1).values
                 n_windows = window.sum(-1)  # (G / 2, 1)
                 place = (self.quantile[i, j] * (n_windows - 1)).clamp(min=0).long()
                 place = torch.stack([place, torch.minimum(place + 1, (n_windows - 1).clamp(min=0))])

@@ -180,6 +180,17 @@ def test_biases_are_quantiles_of_the_responses_of_windows_that_count():
     torch.testing.assert_close(shares.nanmean(0), wanted, atol=0.03, rtol=0)
 
 
+def test_biases_of_long_series_are_learnt_from_some_of_their_responses(monkeypatch):
+    x, seen = make_batch(n=20, n_timepoints=400, n_channels=2)
+    every, some = Rocket(2, 400, n_groups=4), Rocket(2, 400, n_groups=4)
+    every.fit_biases(x, seen)
+    monkeypatch.setattr("mts_fusion.nn.blocks._rocket._N_RESPONSES", 20 * 400 // 7)
+    some.fit_biases(x, seen)
+    assert not torch.equal(every.bias, some.bias)
+    spread = every.bias.std(-1, keepdim=True).expand_as(every.bias)
+    assert float(((every.bias - some.bias) / spread).abs().median()) < 0.05
+
+
 def test_scaled_channels_add_up_in_their_own_units():
     x, _ = make_batch(n=20, n_timepoints=33)
     every_point = torch.ones_like(x, dtype=torch.bool)
