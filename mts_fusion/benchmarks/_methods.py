@@ -101,6 +101,9 @@ CLASSIFIERS: dict[str, Method] = {
     "GRU-D": Method(gru_d, copies=True, is_peer=True),
     "Transformer with modality dropout": Method(_plain_transformer, is_peer=True),
     "InceptionTime, filled": Method(inception_time, copies=True, is_peer=True),
+    "InceptionTime, filled, 100 epochs": Method(
+        partial(inception_time, n_epochs=100), copies=True, is_peer=True
+    ),
 }
 
 

@@ -172,7 +172,7 @@ def multirocket_hydra(*, seed: int, quick: bool) -> Any:
     return FilledClassifier(MultiRocketHydraClassifier(random_state=seed, n_jobs=-1, **few))
 
 
-def inception_time(*, seed: int, quick: bool) -> Any:
+def inception_time(*, seed: int, quick: bool, n_epochs: int = 1500) -> Any:
     """InceptionTime of aeon, an ensemble of five networks.
 
     Parameters
@@ -181,6 +181,8 @@ def inception_time(*, seed: int, quick: bool) -> Any:
         Of its networks.
     quick : bool
         Fewer epochs, and one network.
+    n_epochs : int, default=1500
+        Of each network. The default is aeon's, and takes hours on a processor.
 
     Returns
     -------
@@ -191,7 +193,9 @@ def inception_time(*, seed: int, quick: bool) -> Any:
         from aeon.classification.deep_learning import InceptionTimeClassifier
     except ImportError:
         raise _requires("aeon and tensorflow", "InceptionTime") from None
-    short: dict[str, Any] = {"n_epochs": 5, "n_classifiers": 1} if quick else {}
+    short: dict[str, Any] = {"n_epochs": n_epochs}
+    if quick:
+        short = {"n_epochs": 5, "n_classifiers": 1}
     networks = InceptionTimeClassifier(random_state=seed, **short)
     return FilledClassifier(networks, probabilities=True)
 
