@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,12 @@ _MARGIN = 0.01
 _MUST_ECE = {0.0: 0.03, 0.4: 0.05}
 
 
-def _make(strategy: str, encoder: str, *, seed: int, quick: bool) -> Any:
+def _make(strategy: str, encoder: str, *, seed: int, quick: bool, epochs: int | None = None) -> Any:
     from ..estimators import FusionClassifier
 
-    short: dict[str, Any] = {"max_epochs": 2, "n_groups": 8} if quick else {}
+    short: dict[str, Any] = {"max_epochs": epochs} if epochs else {}
+    if quick:
+        short = {"max_epochs": 2, "n_groups": 8}
     return FusionClassifier(
         strategy=strategy,
         encoder=encoder,
@@ -46,9 +49,14 @@ def _methods() -> dict[str, Method]:
     return {**found, _BASELINE: CLASSIFIERS[_BASELINE]}
 
 
+def _shortened(method: Method, epochs: int) -> Method:
+    return replace(method, make=partial(method.make, epochs=epochs))
+
+
 def _arguments(parser: argparse.ArgumentParser) -> None:
     names = ["dsads", "dsads_small", "stress_predict"]
     parser.add_argument("--dataset", choices=names, default="dsads", help="default: dsads")
+    parser.add_argument("--epochs", type=int, help="epochs of each fit, for a shortened run")
 
 
 def _run(settings: Settings) -> str:
@@ -61,6 +69,12 @@ def _run(settings: Settings) -> str:
         else [*methods]
     )
     chosen = choose(methods, settings.methods, default)
+    if epochs := settings.options["epochs"]:
+        chosen = {
+            f"{name}, {epochs} epochs": _shortened(method, epochs)
+            for name, method in chosen.items()
+            if name != _BASELINE
+        }
     rows = classify(f"fusion-{name}", data, folds, chosen, _FRACTIONS, settings)
     names = list(chosen)
     parts = [
@@ -68,6 +82,7 @@ def _run(settings: Settings) -> str:
         f"{list(settings.seeds)}: each modality hidden with probability p; mean (sd over folds, "
         "sd over seeds).",
         *notices(rows, settings),
+        *([f"SHORTENED (--epochs {epochs}): a fit has more."] if epochs else []),
     ]
     parts += [score_table(rows, names, column, _FRACTIONS) for column in ("macro_f1", "accuracy")]
     parts.append(score_table(rows, names, "ece", _FRACTIONS))

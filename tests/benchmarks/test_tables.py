@@ -60,6 +60,14 @@ def test_a_shortened_table_says_so(home, tiny_methods, capsys):
     assert "SHORTENED" in capsys.readouterr().out
 
 
+def test_a_fusion_table_of_few_epochs_says_so_in_every_row(home, capsys):
+    command = ["fusion", "--data-home", str(home), "--in-process", "--epochs", "1"]
+    assert main([*command, "--methods", "late, cnn"]) == 0
+    text = capsys.readouterr().out
+    assert "SHORTENED (--epochs 1)" in text
+    assert "| late, cnn, 1 epochs" in text
+
+
 def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
     def make(seed, quick):
         return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
