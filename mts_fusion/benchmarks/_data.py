@@ -13,6 +13,7 @@ from ..datasets import fetch_dsads, fetch_pamap2, fetch_physionet2012, fetch_str
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
 from ._protocol import Data, Fold, leave_groups_out, thin
+from ._shapes import as_actions, as_gestures, as_phone
 
 __all__ = ["DATA", "load_data"]
 
@@ -141,6 +142,9 @@ def _pad(panel: Panel, panels: list[Panel]) -> Panel:
 DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     "dsads": _dsads,
     "dsads_small": _dsads_small,
+    "dsads_phone": lambda data_home: as_phone(*_dsads(data_home)),
+    "dsads_actions": lambda data_home: as_actions(*_dsads(data_home)),
+    "dsads_gestures": lambda data_home: as_gestures(*_dsads(data_home)),
     "stress_predict": _stress_predict,
     "physionet2012": _physionet2012,
     "pamap2": _pamap2,
