@@ -27,9 +27,9 @@ _MUST_ECE = {0.0: 0.03, 0.4: 0.05}
 def _make(strategy: str, encoder: str, *, seed: int, quick: bool, epochs: int | None = None) -> Any:
     from ..estimators import FusionClassifier
 
-    short: dict[str, Any] = {"max_epochs": epochs} if epochs else {}
-    if quick:
-        short = {"max_epochs": 2, "n_groups": 8}
+    short: dict[str, Any] = {"max_epochs": 2, "n_groups": 8} if quick else {}
+    if epochs is not None:
+        short["max_epochs"] = epochs
     return FusionClassifier(
         strategy=strategy,
         encoder=encoder,
@@ -69,7 +69,7 @@ def _run(settings: Settings) -> str:
         else [*methods]
     )
     chosen = choose(methods, settings.methods, default)
-    if epochs := settings.options["epochs"]:
+    if (epochs := settings.options["epochs"]) is not None:
         chosen = {
             f"{name}, {epochs} epochs": _shortened(method, epochs)
             for name, method in chosen.items()
@@ -82,7 +82,7 @@ def _run(settings: Settings) -> str:
         f"{list(settings.seeds)}: each modality hidden with probability p; mean (sd over folds, "
         "sd over seeds).",
         *notices(rows, settings),
-        *([f"SHORTENED (--epochs {epochs}): a fit has more."] if epochs else []),
+        *([f"SHORTENED (--epochs {epochs}): a fit has more."] if epochs is not None else []),
     ]
     parts += [score_table(rows, names, column, _FRACTIONS) for column in ("macro_f1", "accuracy")]
     parts.append(score_table(rows, names, "ece", _FRACTIONS))

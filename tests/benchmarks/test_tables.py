@@ -68,6 +68,11 @@ def test_a_fusion_table_of_few_epochs_says_so_in_every_row(home, capsys):
     assert "| late, cnn, 1 epochs" in text
 
 
+def test_the_epochs_asked_for_are_those_of_a_quick_fit_too():
+    made = _fusion._make("late", "cnn", seed=0, quick=True, epochs=5)
+    assert made.max_epochs == 5
+
+
 def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
     def make(seed, quick):
         return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
