@@ -71,6 +71,8 @@ def chance_calibration_error(
         proba = np.stack([1 - proba, proba], axis=1)
     if proba.ndim != 2:
         raise ValueError(f"y_proba has shape {proba.shape}; give (n, n_classes), or (n,) for two.")
+    if missing := int(np.isnan(proba).any(axis=1).sum()):
+        raise ValueError(f"{missing} of {len(proba)} samples have NaN in y_proba. Leave them out.")
     if n_draws < 1:
         raise ValueError(f"n_draws is {n_draws}; at least 1 is needed.")
     rng = check_random_state(random_state)

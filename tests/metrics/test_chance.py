@@ -45,6 +45,7 @@ def test_one_dimension_is_the_second_of_two_classes():
     [
         (np.full((20, 2), 0.5), {"n_draws": 0}, "n_draws is 0"),
         (np.full((20, 2, 1), 0.5), {}, "has shape"),
+        (np.full((20, 2), np.nan), {}, "20 of 20 samples have NaN in y_proba. Leave them out"),
         (np.full((5, 2), 0.5), {}, "bins"),
         (np.full((20, 2), 0.9), {}, "sum"),
     ],
