@@ -20,18 +20,15 @@ __all__ = ["RandomConvolutions", "Response"]
 # Standardised features are cut here: one that was constant in training says nothing by its size.
 _FAR = 10.0
 
-# Of a long series, about as many windows of a long dilation are looked at, evenly apart.
-_N_WINDOWS = 128
-
 
 class Response(NamedTuple):
     """What the kernels of one dilation say of the series, or of its difference.
 
     Parameters
     ----------
-    values : Tensor of shape (G / 2, K, W, B)
-        Responses at W = L / stride timepoints.
-    window : Tensor of shape (G / 2, W, B)
+    values : Tensor of shape (G / 2, K, L, B)
+        Responses.
+    window : Tensor of shape (G / 2, L, B)
         Bool: where enough was observed for a response to count.
     n_windows : Tensor of shape (G / 2, B)
         How many count.
@@ -83,9 +80,6 @@ class RandomConvolutions(nn.Module):
     the group that have anything observed. A sample without a counting window at some dilation has
     zeros there after standardisation: such features say nothing about it. Between two
     observations a series runs straight, before the first and after the last it is zero.
-
-    Windows of long dilations begin a stride of timepoints apart where a series is long: what they
-    see moves slowly. A stride is odd, so that they see all timepoints of a dilation in turn.
     """
 
     # Statistics of each kernel.
@@ -116,7 +110,6 @@ class RandomConvolutions(nn.Module):
         self.n_kernels = n_kernels
         self.n_taps = min(9, n_timepoints - 1 + n_timepoints % 2)
         self.dilations = _dilations(n_timepoints, self.n_taps)
-        self.strides = tuple(_stride(dilation, n_timepoints) for dilation in self.dilations)
         shape = (len(self.dilations), 2, n_groups // 2)
         weight, mixing = self._draw(shape, torch.Generator().manual_seed(seed))
         self.register_buffer("weight", weight)
@@ -228,7 +221,7 @@ class RandomConvolutions(nn.Module):
         # NOTE[DIFF]: in the papers every window counts. Half of the taps is what the first and the
         # last window of a complete series have, and what no window around padding has.
         cover = (chosen @ covered.flatten(1)).view(-1, n_timepoints, n_covers)
-        first, *others = self._taps(cover, i)
+        first, *others = self._taps(cover, self.dilations[i])
         cover = first.clone()
         for tap in others:
             cover += tap
@@ -240,17 +233,17 @@ class RandomConvolutions(nn.Module):
         grown = torch.sqrt(strength.sum(-1).view(-1, 1, 1) / torch.where(heard > 0, heard, 1))
         mixed = (mixing @ series.flatten(1)).view(-1, n_timepoints, n_samples) * grown
         # A batched matrix product over the taps: faster than conv1d with groups.
-        taps = torch.stack(self._taps(mixed, i), 1)  # (G / 2, P, W, B)
+        taps = torch.stack(self._taps(mixed, self.dilations[i]), 1)  # (G / 2, P, L, B)
         values = torch.bmm(self.weight[i, j], taps.flatten(2)).unflatten(-1, taps.shape[2:])
         n_windows = window.sum(1).expand(-1, n_samples)
         return Response(values, window.expand(-1, -1, n_samples), n_windows)
 
-    def _taps(self, x: Tensor, i: int) -> list[Tensor]:
+    def _taps(self, x: Tensor, dilation: int) -> list[Tensor]:
         """What each tap of a kernel sees of ``(., L, B)``; zeros before the start and behind."""
-        dilation, stride = self.dilations[i], self.strides[i]
+        n_timepoints = x.shape[1]
         reach = (self.n_taps // 2) * dilation
         padded = F.pad(x, (0, 0, reach, reach))
-        return [padded[:, p * dilation :][:, : x.shape[1] : stride] for p in range(self.n_taps)]
+        return [padded[:, p * dilation :][:, :n_timepoints] for p in range(self.n_taps)]
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
@@ -312,12 +305,6 @@ def _dilations(n_timepoints: int, n_taps: int) -> tuple[int, ...]:
         return (1,)
     largest = (n_timepoints - 1) // (n_taps - 1)
     return tuple(2**i for i in range(largest.bit_length()))
-
-
-def _stride(dilation: int, n_timepoints: int) -> int:
-    """Timepoints from one window to the next; odd, below the dilation, 1 where series are short."""
-    stride = max(1, min(dilation - 1, n_timepoints // _N_WINDOWS))
-    return stride - 1 + stride % 2
 
 
 def _centers(vocabulary: Vocabulary) -> Tensor:

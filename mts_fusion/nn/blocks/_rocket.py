@@ -156,10 +156,10 @@ class Rocket(RandomConvolutions):
             Where a value was observed.
         """
         _, seen, sources = self._sources(values, observed)
+        step = math.ceil(values.shape[0] * values.shape[1] / _N_RESPONSES)
         for i in range(len(self.dilations)):
             for j, (x, covered) in enumerate(sources):
                 response = self._respond(x, covered, seen.any(1), i, j)
-                step = math.ceil(response.window[0].numel() / _N_RESPONSES)
                 window = response.window[:, ::step].flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
                 responses = response.values[:, :, ::step].flatten(2)
                 ordered = torch.where(window, responses, torch.inf).sort(-1).values
