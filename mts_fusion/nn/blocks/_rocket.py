@@ -14,6 +14,7 @@ from torch import Tensor
 from mts_fusion.panel._schema import Vocabulary
 
 from ._convolution import RandomConvolutions, Response
+from ._sorting import sort_values
 
 __all__ = ["Rocket"]
 
@@ -162,7 +163,7 @@ class Rocket(RandomConvolutions):
                 response = self._respond(x, covered, seen.any(1), i, j)
                 window = response.window[:, ::step].flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
                 responses = response.values[:, :, ::step].flatten(2)
-                ordered = torch.where(window, responses, torch.inf).sort(-1).values
+                ordered = sort_values(torch.where(window, responses, torch.inf))
                 n_windows = window.sum(-1)  # (G / 2, 1)
                 place = (self.quantile[i, j] * (n_windows - 1)).clamp(min=0).long()
                 place = torch.stack([place, torch.minimum(place + 1, (n_windows - 1).clamp(min=0))])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.blocks._linear import AlignedLinear
 from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.blocks._sorting import sort_values
 from mts_fusion.panel._schema import Modality, Schema
 
 __all__ = ["StatisticLogits", "StatisticTokens", "channel_statistics", "reveal"]
@@ -297,14 +298,14 @@ def reveal(scaled: Tensor, available: Tensor, dropout: nn.Module) -> Tensor:
 
 def _knots(raw: Tensor) -> Tensor:
     """Quantiles of each column over what is known, ``(F, Q)``; zeros where nothing is."""
-    ordered = raw.sort(0).values  # NaN last
-    n = (~raw.isnan()).sum(0)
-    place = torch.linspace(0, 1, _N_KNOTS, device=raw.device).unsqueeze(-1) * (n - 1).clamp(min=0)
+    ordered = sort_values(raw.T)  # (F, B), NaN last
+    last = ((~raw.isnan()).sum(0) - 1).clamp(min=0).unsqueeze(-1)
+    place = torch.linspace(0, 1, _N_KNOTS, device=raw.device) * last
     low = place.floor().long()
-    high = torch.minimum(low + 1, (n - 1).clamp(min=0))
-    below = ordered.gather(0, low)
-    knots = below + (ordered.gather(0, high) - below) * (place - low)
-    return knots.T.nan_to_num(0.0).contiguous()
+    high = torch.minimum(low + 1, last)
+    below = ordered.gather(1, low)
+    knots = below + (ordered.gather(1, high) - below) * (place - low)
+    return knots.nan_to_num(0.0)
 
 
 def _scores(raw: Tensor, knots: Tensor, scores: Tensor) -> Tensor:
@@ -318,7 +319,7 @@ def _scores(raw: Tensor, knots: Tensor, scores: Tensor) -> Tensor:
 
 def _quantiles(x: Tensor, seen: Tensor, n: Tensor) -> Tensor:
     """Quantiles of the observed values, ``(B, C, 7)``, interpolated."""
-    ordered = torch.where(seen, x, torch.inf).sort(-1).values
+    ordered = sort_values(torch.where(seen, x, torch.inf))
     place = torch.tensor(_QUANTILES, device=x.device, dtype=x.dtype) * (n.unsqueeze(-1) - 1)
     low = place.floor().long()
     high = torch.minimum(low + 1, (n.unsqueeze(-1) - 1).long())
