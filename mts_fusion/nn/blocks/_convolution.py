@@ -203,8 +203,8 @@ class RandomConvolutions(nn.Module):
             ended = torch.cat([whole[:, 1:], whole[:, :1] / 2], 1)
             return series, observed, [(series, whole), (changes, ended)]
         series, inside = _bridge(series, observed)
-        follows = F.pad(observed[:, 1:], (0, 0, 0, 1))
         covered = observed.to(series.dtype)
+        follows = F.pad(covered[:, 1:], (0, 0, 0, 1))
         steps = series.diff(dim=1) * (inside[:, 1:] & inside[:, :-1])
         changes = F.pad(steps, (0, 0, 0, 1))
         return series, observed, [(series, covered), (changes, (covered + follows) / 2)]
