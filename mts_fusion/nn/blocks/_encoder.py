@@ -19,6 +19,7 @@ from mts_fusion.nn.blocks._parts import (
     distil_in_parts,
     feed_forward_in_parts,
     split,
+    split_tokens,
     unpack,
     worth,
 )
@@ -314,7 +315,7 @@ class CrossModalLayer(nn.Module):
         in_parts = self.in_parts and modality is None and worth(x, self.qkv.weight)
         if budget is not None and in_parts:
             plan = self.attention.plan(available, budget)
-            parts = split(available.unsqueeze(0), skip=False)
+            parts = split_tokens(available)
             weights = self.qkv.weight.T.unsqueeze(0), self.out.weight.T.unsqueeze(0)
             mask, n_heads = self.dropout.mask(x), self.attention.n_heads
             x = attend_in_parts(x, *weights, available, plan, parts, mask, n_heads)

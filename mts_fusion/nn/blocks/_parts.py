@@ -28,6 +28,7 @@ __all__ = [
     "experts_in_parts",
     "feed_forward_in_parts",
     "split",
+    "split_tokens",
     "unpack",
     "worth",
 ]
@@ -70,11 +71,24 @@ class Part(NamedTuple):
         Which of the m B sequences.
     packed : slice
         Where they stand once the others are left out.
+    tokens : Tensor of shape (n, t) or None
+        Which of the N T tokens are computed, where not all are.
     """
 
     modalities: slice
     rows: slice | Tensor
     packed: slice
+    tokens: Tensor | None = None
+
+    @property
+    def source(self) -> slice | Tensor:
+        """What :func:`_take` takes of the input."""
+        return self.rows if self.tokens is None else self.tokens
+
+    @property
+    def target(self) -> slice | Tensor:
+        """Where the output goes."""
+        return self.packed if self.tokens is None else self.tokens
 
 
 def split(available: Tensor, *, skip: bool) -> list[Part]:
@@ -113,20 +127,54 @@ def split(available: Tensor, *, skip: bool) -> list[Part]:
     return parts
 
 
+def split_tokens(available: Tensor) -> list[Part]:
+    """Parts of samples with about as many available tokens, which alone are computed.
+
+    Parameters
+    ----------
+    available : Tensor of shape (B, T)
+        Bool.
+
+    Returns
+    -------
+    list of Part
+        All samples; in each part as many tokens as any sample of it has.
+    """
+    batch, n_tokens = available.shape
+    counts = available.sum(1)
+    available_first = torch.where(available, 0, 1).argsort(stable=True, dim=1)
+    available_first += n_tokens * torch.arange(batch).unsqueeze(1)
+    n_each = max(1, _N_TOKENS // max(1, int(counts.sum()) // max(1, batch)))
+    parts, first = [], 0
+    for rows in counts.argsort(stable=True).split(n_each):
+        n_most = max(1, int(counts[rows].max()))
+        last = first + len(rows)
+        parts.append(Part(slice(0, 1), rows, slice(first, last), available_first[rows, :n_most]))
+        first = last
+    return parts
+
+
 def _take(x: Tensor, rows: slice | Tensor) -> Tensor:
-    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+    """Some rows ``(n, ...)`` of x, or tokens ``(n, t, ...)`` of all its rows."""
+    if isinstance(rows, slice):
+        return x[rows]
+    if rows.dim() == 2:
+        return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return x.index_select(0, rows)
 
 
 def _put(out: Tensor, rows: slice | Tensor, y: Tensor) -> None:
     if isinstance(rows, slice):
         out[rows] = y
+    elif rows.dim() == 2:
+        out.view(-1, out.shape[-1]).index_copy_(0, rows.flatten(), y.flatten(0, 1))
     else:
         out.index_copy_(0, rows, y)
 
 
 def _blank(shape: torch.Size, like: Tensor, parts: list[Part]) -> Tensor:
-    """Memory for all sequences, which the parts fill; 0 if some are left out."""
-    if _n_packed(parts) == shape[0]:
+    """Memory for all sequences, which the parts fill; 0 if anything is left out."""
+    if _n_packed(parts) == shape[0] and all(part.tokens is None for part in parts):
         return like.new_empty(shape)
     return like.new_zeros(shape)
 
@@ -170,11 +218,13 @@ def _add(out: Tensor, x: Tensor, y: Tensor, mask: Mask | None, rows: slice | Ten
     if mask is None:
         torch.add(x, y, out=out)
     else:
-        torch.addcmul(x, y, mask.part(rows, y.dtype), out=out)
+        torch.addcmul(x, y, mask.kept(_take(mask.draws, rows), y.dtype), out=out)
 
 
 def _kept(gradient: Tensor, mask: Mask | None, rows: slice | Tensor) -> Tensor:
-    return gradient if mask is None else gradient * mask.part(rows, gradient.dtype)
+    return (
+        gradient if mask is None else gradient * mask.kept(_take(mask.draws, rows), gradient.dtype)
+    )
 
 
 def _columns(x: Tensor, w: Tensor) -> Tensor:
@@ -212,7 +262,6 @@ class _Core:
     """
 
     def __init__(self, heads: Tensor, observed: Tensor) -> None:
-        self.heads = heads
         self.q, self.k, self.v = heads.unbind(0)  # (n, H, d, T)
         self.scale = self.q.shape[2] ** -0.5
         self.observed = observed
@@ -288,46 +337,50 @@ class _Attention(torch.autograd.Function):
         n_heads: int,
     ) -> Tensor:
         w_scaled = w_out if mask is None else w_out * mask.scale
-        out = x.new_empty((_n_packed(parts), *x.shape[1:]))
-        mean, rstd = (x.new_empty((*out.shape[:2], 1)) for _ in range(2))
+        out = _blank(torch.Size((_n_packed(parts), *x.shape[1:])), x, parts)
         kept: list[Tensor] = []
         for part in parts:
-            ms, rows, packed = part
-            tokens, seen = _take(x, rows), _take(available, rows)
-            normal, mean[packed], rstd[packed] = _norm(tokens)
-            core = _Core(_heads(_columns(normal, w_qkv[ms]), n_heads), seen)
+            ms, rows = part.modalities, part.rows
+            tokens = _take(x, part.source)
+            normal, *moments = _norm(tokens)
+            heads = _heads(_columns(normal, w_qkv[ms]), n_heads)
+            core = _Core(heads, _take(available, part.source))
             # Queries for which no sample of the part has a budget are not computed.
             n_ranks = min(gate.shape[-1], int(_take(plan.n_queries, rows).max()) + 1)
             top = core.rank(n_ranks, _take(plan.position, rows), _take(plan.share, rows))
             core.pick(top, _take(gate, rows))
             attended = core.attend()
-            kept += [core.heads, top, *attended]
-            _add(out[packed], tokens, _rows(core.mix(*attended), w_scaled[ms]), mask, rows)
-        ctx.save_for_backward(x, gate, w_qkv, w_scaled, available, mean, rstd, *kept)
+            kept += [*moments, heads, top, *attended]
+            y = _rows(core.mix(*attended), w_scaled[ms])
+            if part.tokens is None:
+                _add(out[part.packed], tokens, y, mask, rows)
+            else:
+                _add(y, tokens, y, mask, part.tokens)
+                _put(out, part.tokens, y)
+        ctx.save_for_backward(x, gate, w_qkv, w_scaled, available, *kept)
         ctx.parts, ctx.mask, ctx.n_heads = parts, mask, n_heads
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, gate, w_qkv, w_out, available, mean, rstd, *kept = ctx.saved_tensors
+        x, gate, w_qkv, w_out, available, *kept = ctx.saved_tensors
         of_gate, of_qkv, of_out = (torch.zeros_like(y) for y in (gate, w_qkv, w_out))
         of_x = _blank(x.shape, x, ctx.parts)
         for i, part in enumerate(ctx.parts):
-            ms, rows, packed = part
-            tokens, seen, past = _take(x, rows), _take(available, rows), gradient[packed]
-            moments = mean[packed], rstd[packed]
-            heads, top, weight, attended = kept[4 * i : 4 * i + 4]
-            core = _Core(heads, seen)
+            ms, rows = part.modalities, part.rows
+            tokens, past = _take(x, part.source), _take(gradient, part.target)
+            mean, rstd, heads, top, *attended = kept[6 * i : 6 * i + 6]
+            core = _Core(heads, _take(available, part.source))
             core.pick(top, _take(gate, rows))
-            g = _kept(past, ctx.mask, rows)
-            _add_products(of_out[ms], core.mix(weight, attended), g)
+            g = _kept(past, ctx.mask, part.source)
+            _add_products(of_out[ms], core.mix(*attended), g)
             g, of_ranks = core.backward(_columns(g, w_out[ms].transpose(1, 2)))
             _put(of_gate, rows, F.pad(of_ranks, (0, gate.shape[1] - of_ranks.shape[1])))
-            normal = _normal(tokens, *moments)
+            normal = _normal(tokens, mean, rstd)
             _add_products(of_qkv[ms], normal.transpose(1, 2), g.transpose(1, 2))
             of_normal = _rows(g, w_qkv[ms].transpose(1, 2))
-            _put(of_x, rows, _norm_backward(of_normal, tokens, *moments).add_(past))
+            _put(of_x, part.source, _norm_backward(of_normal, tokens, mean, rstd).add_(past))
         if ctx.mask is not None:
             of_out.mul_(ctx.mask.scale)
         return of_x, of_gate, of_qkv, of_out, None, None, None, None, None
@@ -369,6 +422,9 @@ def attend_in_parts(
     """
     gate = plan.gate.to(x.dtype)
     known = Plan(*(part.detach() for part in plan))
+    if any(part.tokens is not None for part in parts):
+        nth = (available.cumsum(1) - 1).clamp(min=0)  # where a token stands among the available
+        known = known._replace(position=nth.gather(1, known.position))
     result: Tensor = _Attention.apply(
         x.contiguous(), gate, w_qkv, w_out, available, known, parts, mask, n_heads
     )
@@ -390,7 +446,7 @@ class _FeedForward(torch.autograd.Function):
         out = torch.empty_like(x)
         mean, rstd = (x.new_empty((*x.shape[:2], 1)) for _ in range(2))
         for part in parts:
-            ms, rows, packed = part
+            ms, rows, packed, _ = part
             tokens = x[packed]
             normal, mean[packed], rstd[packed] = _norm(tokens)
             normal = _of(part, normal, len(w_in))
@@ -407,7 +463,7 @@ class _FeedForward(torch.autograd.Function):
         of_x = torch.empty_like(x)
         of_in, of_bias, of_out = (torch.zeros_like(w) for w in (w_in, bias, w_out))
         for part in ctx.parts:
-            ms, rows, packed = part
+            ms, rows, packed, _ = part
             tokens, kept = x[packed], gradient[packed]
             moments = mean[packed], rstd[packed]
             normal = _of(part, _normal(tokens, *moments), len(w_in))
@@ -459,7 +515,7 @@ class _Distil(torch.autograd.Function):
         _, n_tokens, width = x.shape
         out = _blank(torch.Size((len(available), n_tokens // 2, width)), x, parts)
         for part in parts:
-            ms, rows, packed = part
+            ms, rows, packed, _ = part
             pairs, both = _visible(x[packed], _take(available, rows))
             normal = _of(part, _norm(pairs)[0].flatten(-2), len(weight))
             first, second = pairs.unbind(-2)
@@ -476,7 +532,7 @@ class _Distil(torch.autograd.Function):
         gradient = gradient.contiguous()
         of_x, of_weight = torch.empty_like(x), torch.zeros_like(weight)
         for part in ctx.parts:
-            ms, rows, packed = part
+            ms, rows, packed, _ = part
             g, seen = _take(gradient, rows), _take(available, rows)
             pairs, whole = _visible(x[packed], seen)
             normal, mean, rstd = _norm(pairs)

@@ -29,9 +29,8 @@ class Mask:
         self.n_kept = n_kept
         self.scale = 256 / n_kept
 
-    def part(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
-        """1 for what is kept, 0 elsewhere, of some rows of the input."""
-        draws = self.draws[rows] if isinstance(rows, slice) else self.draws.index_select(0, rows)
+    def kept(self, draws: Tensor, dtype: torch.dtype) -> Tensor:
+        """1 for what is kept, 0 elsewhere, of these draws."""
         # Written as numbers at once: with booleans in between it takes ten times as long.
         kept = torch.empty(draws.shape, dtype=dtype, device=draws.device)
         return torch.lt(draws, self.n_kept, out=kept)
@@ -81,14 +80,14 @@ class Dropout(nn.Module):
         mask = self.mask(x)
         if mask is None:
             return x
-        return (x * mask.part(slice(None), x.dtype)).mul_(mask.scale)
+        return (x * mask.kept(mask.draws, x.dtype)).mul_(mask.scale)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """``x + dropout(y)``."""
         mask = self.mask(y)
         if mask is None:
             return x + y
-        return torch.addcmul(x, y, mask.part(slice(None), y.dtype), value=mask.scale)
+        return torch.addcmul(x, y, mask.kept(mask.draws, y.dtype), value=mask.scale)
 
     def mask(self, x: Tensor) -> Mask | None:
         """What of ``x`` is kept, for who drops it himself; None outside of training."""
