@@ -20,11 +20,14 @@ _SCORES = ("macro_f1", "accuracy", "ece", "auroc")
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=list(DATA), default="dsads", help="default: dsads")
+    parser.add_argument("--folds", type=int, help="folds to compute, the first ones; default: all")
 
 
 def _run(settings: Settings) -> str:
     name = settings.options["dataset"]
     data, folds = load_data(name, settings.data_home)
+    n_all = len(folds)
+    folds = folds[: settings.options.get("folds")]
     methods = choose(CLASSIFIERS, settings.methods, list(CLASSIFIERS))
     rows = classify(f"field-{name}", data, folds, methods, _FRACTIONS, settings)
     names = list(methods)
@@ -32,6 +35,7 @@ def _run(settings: Settings) -> str:
         f"{name}, {len(data)} samples, folds {[fold.name for fold in folds]}, seeds "
         f"{list(settings.seeds)}: each of {len(data.panel.schema)} modalities hidden with "
         "probability p; mean (sd over folds, sd over seeds).",
+        *([f"SHORTENED: {len(folds)} of {n_all} folds."] if len(folds) < n_all else []),
         *notices(rows, settings),
     ]
     parts += [
