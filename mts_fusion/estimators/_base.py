@@ -273,7 +273,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             "device": pick_device(self.device),
             "callbacks": [*callbacks, *(self.callbacks or [])],
         }
-        others = {"gradient_clip": 1.0, "verbose": 0, **(self.net_params or {})}
+        # All parameters in one call: a fifth of the time for networks of many small ones.
+        fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
+        others = {"gradient_clip": 1.0, "verbose": 0, **fused, **(self.net_params or {})}
         if clash := sorted(own.keys() & others):
             raise ValueError(
                 f"net_params names {clash}, which {type(self).__name__} sets itself. Give them as "

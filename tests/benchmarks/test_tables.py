@@ -113,6 +113,12 @@ def test_the_field_table_and_its_figure(capsys, tmp_path):
     assert (tmp_path / "field-basic_motions.png").exists()
 
 
+def test_the_field_table_of_some_folds_says_so(home, capsys):
+    command = ["field", "--dataset", "dsads", "--data-home", str(home), "--quick", "--in-process"]
+    assert main([*command, "--folds", "1", "--methods", "ExtraTrees on summaries"]) == 0
+    assert "SHORTENED: 1 of 2 folds." in capsys.readouterr().out
+
+
 def test_the_ablation_changes_one_thing_a_row(home, capsys):
     for changes in _ablation._CHANGES.values():
         changed = _ablation._make(changes, seed=0, quick=True).get_params()

@@ -346,7 +346,8 @@ class _Attention(torch.autograd.Function):
             heads = _heads(_columns(normal, w_qkv[ms]), n_heads)
             core = _Core(heads, _take(available, part.source))
             # Queries for which no sample of the part has a budget are not computed.
-            n_ranks = min(gate.shape[-1], int(_take(plan.n_queries, rows).max()) + 1)
+            n_budgeted = int(_take(plan.n_queries, rows).max()) + 1
+            n_ranks = min(gate.shape[-1], n_budgeted, tokens.shape[1])
             top = core.rank(n_ranks, _take(plan.position, rows), _take(plan.share, rows))
             core.pick(top, _take(gate, rows))
             attended = core.attend()

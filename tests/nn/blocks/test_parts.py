@@ -68,9 +68,11 @@ def test_intra_modal_layer(training, budget, n_tokens, distil):
 
 
 @pytest.mark.parametrize("n_active_experts", [1, 2])
-@pytest.mark.parametrize("budget", [None, 2.0])
-def test_cross_modal_layer(budget, n_active_experts):
-    available = _available(4, 6, 20)[0]
+@pytest.mark.parametrize("budget", [None, 2.0, 5.0])
+@pytest.mark.parametrize("n_tokens", [4, 20])
+def test_cross_modal_layer(budget, n_active_experts, n_tokens):
+    available = _available(4, 6, n_tokens)[0]
+    available[2, 1:] = False
 
     def make(in_parts):
         return CrossModalLayer(
@@ -78,7 +80,7 @@ def test_cross_modal_layer(budget, n_active_experts):
         )
 
     def call(layer):
-        x = _tokens(6, 20, 8)
+        x = _tokens(6, n_tokens, 8)
         return layer(x, available).tokens * available.unsqueeze(-1), [x]
 
     for ours, plain in zip(*_both(make, call, training=True), strict=True):
