@@ -1,9 +1,10 @@
-"""Layers whose training takes less memory and time: in parts that fit the cache, computed twice.
+"""Layers whose training takes less memory and time: in parts that fit the cache.
 
 Each function gives the numbers of a few plain operations, named in its docstring, and saves for the
 backward pass little more than its input. Both passes go over the tokens in parts: what comes
 between input and output of a part stays in the cache, and the backward pass computes it again. On
-a CPU that costs less than writing it to memory and reading it back.
+a CPU that costs less than writing it to memory and reading it back; but for the heads and weights
+of the attention, which are kept.
 
 Sizes: m modalities, B batch, T tokens, D width, H heads, d width of a head, N = m B sequences,
 K queries that may attend, S sampled keys, F hidden width.
