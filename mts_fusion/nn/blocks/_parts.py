@@ -223,9 +223,9 @@ def _add(out: Tensor, x: Tensor, y: Tensor, mask: Mask | None, rows: slice | Ten
 
 
 def _kept(gradient: Tensor, mask: Mask | None, rows: slice | Tensor) -> Tensor:
-    return (
-        gradient if mask is None else gradient * mask.kept(_take(mask.draws, rows), gradient.dtype)
-    )
+    if mask is None:
+        return gradient
+    return gradient * mask.kept(_take(mask.draws, rows), gradient.dtype)
 
 
 def _columns(x: Tensor, w: Tensor) -> Tensor:
@@ -250,9 +250,8 @@ def _add_products(out: Tensor, x: Tensor, y: Tensor) -> None:
     if len(out) == 1:
         out[0].addbmm_(x, y)
     else:
-        x, y = x.transpose(1, 2), y
-        x, y = (z.reshape(len(out), -1, z.shape[-1]) for z in (x, y))
-        out.baddbmm_(x.transpose(1, 2), y)
+        x = x.transpose(1, 2).reshape(len(out), -1, x.shape[1])
+        out.baddbmm_(x.transpose(1, 2), y.reshape(len(out), -1, y.shape[2]))
 
 
 class _Core:
@@ -360,7 +359,7 @@ class _Attention(torch.autograd.Function):
                 _add(y, tokens, y, mask, part.tokens)
                 _put(out, part.tokens, y)
         ctx.save_for_backward(x, gate, w_qkv, w_scaled, available, *kept)
-        ctx.parts, ctx.mask, ctx.n_heads = parts, mask, n_heads
+        ctx.parts, ctx.mask = parts, mask
         return out
 
     @staticmethod
@@ -368,7 +367,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, gate, w_qkv, w_out, available, *kept = ctx.saved_tensors
         of_gate, of_qkv, of_out = (torch.zeros_like(y) for y in (gate, w_qkv, w_out))
-        of_x = _blank(x.shape, x, ctx.parts)
+        of_x, gradient = _blank(x.shape, x, ctx.parts), gradient.contiguous()
         for i, part in enumerate(ctx.parts):
             ms, rows = part.modalities, part.rows
             tokens, past = _take(x, part.source), _take(gradient, part.target)
