@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ._cells import run_cells
 from ._protocol import Data, Fold, Method, evaluate_classifier, thin
 from ._tables import Settings, failures, markdown, mean_and_spread, summarise
@@ -14,6 +16,7 @@ __all__ = [
     "cost_table",
     "difference_table",
     "notices",
+    "pooled_error_table",
     "score_table",
 ]
 
@@ -144,6 +147,46 @@ def score_table(
     ]
     lines += [[name, *figures] for name, figures in (published or {}).items()]
     return markdown([column, *(f"p = {f:g}" for f in fractions)], lines)
+
+
+def pooled_error_table(
+    rows: Sequence[dict[str, Any]], names: Sequence[str], fractions: Sequence[float]
+) -> str:
+    """Expected calibration error of all test samples at once, folds and seeds together.
+
+    Of few samples chance alone makes an error, which the mean over folds keeps.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of :func:`classify`.
+    names : sequence of str
+        The methods, in order.
+    fractions : sequence of float
+        The columns.
+
+    Returns
+    -------
+    str
+        Markdown; ``-`` where a method has no probabilities.
+    """
+    lines = []
+    for name in names:
+        line = [name]
+        for fraction in fractions:
+            sums = [
+                row["reliability"]
+                for row in rows
+                if (row["method"], row.get("fraction")) == (name, fraction) and "reliability" in row
+            ]
+            if not sums:
+                line.append("-")
+                continue
+            n_samples, stated, right = np.sum(sums, axis=0)
+            error = np.abs(stated - right).sum() / n_samples.sum()
+            line.append(f"{error:.3f}".removeprefix("0"))
+        lines.append(line)
+    return markdown(["ece, all at once", *(f"p = {f:g}" for f in fractions)], lines)
 
 
 def cost_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ._cells import run_information
-from ._classification import classify, cost_table, difference_table, notices, score_table
+from ._classification import (
+    classify,
+    cost_table,
+    difference_table,
+    notices,
+    pooled_error_table,
+    score_table,
+)
 from ._data import DATA, load_data
 from ._methods import CLASSIFIERS, choose
 from ._tables import Settings, Table, summarise
@@ -43,6 +50,8 @@ def _run(settings: Settings) -> str:
         for column in _SCORES
         if any(row.get(column) is not None for row in rows)
     ]
+    if any("reliability" in row for row in rows):
+        parts.append(pooled_error_table(rows, names, _FRACTIONS))
     best = _best_peer(rows, names)
     if best is not None and len(names) > 1:
         parts.append(f"Paired differences to the best peer ({best}, mean over p):")

@@ -17,9 +17,11 @@ from sklearn.metrics import (
 )
 
 from ..metrics import (
+    ReliabilityCurve,
     chance_calibration_error,
     expected_calibration_error,
     negative_log_likelihood,
+    reliability_curve,
 )
 from ..panel import Panel
 from ..transforms import mask_panel
@@ -186,8 +188,9 @@ def evaluate_classifier(
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``, and
-        ``ece_chance``, the mean error if the probabilities were right; of ours also
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``,
+        ``ece_chance``, the mean error if the probabilities were right, and ``reliability``, for
+        each bin of ``ece`` samples, sum of the confidence and samples that were right; of ours also
         ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
         classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
         milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
@@ -252,16 +255,17 @@ def _scores(
     answer: NDArray[Any],
     classes: NDArray[Any],
     temperature: NDArray[Any] | None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Scores of probabilities (n, K), or of classes (n,)."""
     predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
-    scores = {
+    scores: dict[str, Any] = {
         # Over the classes that occur in the test part: one that no test subject did has no recall.
         "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
         "accuracy": float(accuracy_score(y, predicted)),
     }
     if answer.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
+        scores["reliability"] = _sums(reliability_curve(y, answer, labels=classes))
         chance = chance_calibration_error(answer, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())
         if temperature is not None:
@@ -276,3 +280,10 @@ def _scores(
             scores["auprc"] = float(average_precision_score(is_second, answer[:, 1]))
             scores["f1"] = float(f1_score(is_second, predicted == classes[1]))
     return scores
+
+
+def _sums(curve: ReliabilityCurve) -> list[list[float]]:
+    """Samples, confidence and hits of each bin, which can be added up over folds."""
+    means = np.nan_to_num(np.stack([np.ones(len(curve.n_samples)), *curve[:2]]))
+    sums: list[list[float]] = (means * curve.n_samples).tolist()
+    return sums

@@ -5,17 +5,20 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
+from mts_fusion.benchmarks._classification import pooled_error_table
 from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
 from mts_fusion.benchmarks._protocol import (
     Data,
     Fold,
     Method,
+    _scores,
     evaluate_classifier,
     leave_groups_out,
     thin,
 )
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import FusionClassifier
+from mts_fusion.metrics import expected_calibration_error
 from mts_fusion.transforms import PanelSummarizer
 
 
@@ -155,3 +158,20 @@ def test_a_peer_without_probabilities_has_no_calibration(data):
     row = evaluate_classifier(Method(lambda **_: Classes()), data, fold, seed=0, fractions=[0.0])[0]
     assert row["accuracy"] == pytest.approx(1 / 3, abs=0.1)
     assert "ece" not in row
+
+
+def test_the_pooled_calibration_error_is_that_of_all_samples_together():
+    rng = np.random.default_rng(0)
+    classes, rows, parts = np.arange(3), [], []
+    for fold, n in (("a", 40), ("b", 70)):
+        y, proba = rng.integers(3, size=n), rng.dirichlet(np.ones(3), size=n)
+        rows.append({"method": "ours", "fold": fold, "fraction": 0.0})
+        rows[-1] |= _scores(y, proba, classes, None)
+        parts.append((y, proba))
+    rows.append({"method": "peer", "fold": "a", "fraction": 0.0, "macro_f1": 0.5})
+    y, proba = (np.concatenate(part) for part in zip(*parts, strict=True))
+    pooled = expected_calibration_error(y, proba)
+    assert pooled < np.mean([row["ece"] for row in rows[:2]])  # it is not their mean
+    ours, peer = pooled_error_table(rows, ["ours", "peer"], [0.0]).splitlines()[2:]
+    assert f"{pooled:.3f}"[1:] in ours
+    assert peer.split("|")[2].strip() == "-"

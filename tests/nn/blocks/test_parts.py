@@ -46,7 +46,9 @@ def _available(*shape):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("budget", [None, 0.0, 2.3, 5.0])
-@pytest.mark.parametrize(("n_tokens", "distil"), [(2, True), (3, False), (5, True), (16, True), (30, False)])
+@pytest.mark.parametrize(
+    ("n_tokens", "distil"), [(2, True), (3, False), (5, True), (16, True), (30, False)]
+)
 def test_intra_modal_layer(training, budget, n_tokens, distil):
     available = _available(3, 4, n_tokens)
 
