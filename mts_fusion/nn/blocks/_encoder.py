@@ -14,15 +14,9 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._attention import BudgetedAttention
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
-from mts_fusion.nn.blocks._parts import (
-    attend_in_parts,
-    distil_in_parts,
-    feed_forward_in_parts,
-    split,
-    split_tokens,
-    unpack,
-    worth,
-)
+from mts_fusion.nn.blocks._parts import split, split_tokens, unpack, worth
+from mts_fusion.nn.blocks._parts_attention import attend_in_parts
+from mts_fusion.nn.blocks._parts_layers import distil_in_parts, feed_forward_in_parts
 from mts_fusion.nn.blocks._random import Dropout
 
 __all__ = ["CrossModalLayer", "Distilling", "IntraModalLayer", "distilled_times"]

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._parts import experts_in_parts, worth
+from mts_fusion.nn.blocks._parts import worth
+from mts_fusion.nn.blocks._parts_layers import experts_in_parts
 
 __all__ = ["Routing", "SparseMoE"]
 
