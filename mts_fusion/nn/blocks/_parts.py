@@ -167,6 +167,7 @@ def take(x: Tensor, rows: slice | Tensor) -> Tensor:
 
 
 def put(out: Tensor, rows: slice | Tensor, y: Tensor) -> None:
+    """Write ``y`` where :func:`take` would take it from."""
     if isinstance(rows, slice):
         out[rows] = y
     elif rows.dim() == 2:
@@ -183,6 +184,7 @@ def blank(shape: torch.Size, like: Tensor, parts: list[Part]) -> Tensor:
 
 
 def n_packed(parts: list[Part]) -> int:
+    """Sequences that are in any part."""
     return parts[-1].packed.stop if parts else 0
 
 
@@ -203,6 +205,7 @@ def normal_again(x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
 
 
 def norm_backward(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """Gradient of the input of :func:`norm`."""
     only_x = [True, False, False]
     return torch.ops.aten.native_layer_norm_backward(
         gradient, x, x.shape[-1:], mean, rstd, None, None, only_x

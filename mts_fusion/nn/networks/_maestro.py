@@ -642,7 +642,8 @@ def _fixed_budgets(
     unknown = [name for name in attention_budget if name not in schema]
     if unknown:
         raise ValueError(
-            f"attention_budget names {unknown}, but the modalities are {list(schema.names)}."
+            f"attention_budget names {unknown}, but the modalities are {list(schema.names)}. "
+            "Give budgets by those names; modalities without one have theirs learnt."
         )
     for name, budget in attention_budget.items():
         if not 0 <= budget < math.inf:
