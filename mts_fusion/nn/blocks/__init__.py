@@ -23,7 +23,6 @@ from mts_fusion.nn.blocks._encoder import (
 )
 from mts_fusion.nn.blocks._filling import fill_between
 from mts_fusion.nn.blocks._hiding import HideObserved
-from mts_fusion.nn.blocks._hydra import Hydra
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities, curriculum_rate
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
@@ -31,7 +30,6 @@ from mts_fusion.nn.blocks._mtand import MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.blocks._noise import content_keys, keyed_normal
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout, set_generator
-from mts_fusion.nn.blocks._rocket import Rocket
 from mts_fusion.nn.blocks._router import ModalityMoE, routing_entropy_loss
 from mts_fusion.nn.blocks._sampler import SAMPLERS
 from mts_fusion.nn.blocks._schedule import NoiseSchedule
@@ -41,7 +39,6 @@ __all__ = [
     "ENCODERS",
     "Encoded",
     "Encoder",
-    "Hydra",
     "SAMPLERS",
     "BudgetGate",
     "BudgetedAttention",
@@ -61,7 +58,6 @@ __all__ = [
     "NoiseSchedule",
     "PatchEmbedding",
     "ResidualDenoiserLayer",
-    "Rocket",
     "Routing",
     "SparseMoE",
     "StepEmbedding",

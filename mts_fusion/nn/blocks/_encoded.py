@@ -39,64 +39,10 @@ class Encoder(nn.Module):
     Attributes
     ----------
     n_features : int
-        Width of the fixed features that ``featurize`` gives; 0 where there are none.
+        Width of the fixed features that ``forward`` takes; 0 where it takes none.
     """
 
     n_features = 0
-
-    def featurize(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
-        """Features that training does not change, computed once.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C)
-            Bool.
-        times : Tensor of shape (B, L) or None, default=None
-            Time of each timepoint; None: they are equally spaced.
-
-        Returns
-        -------
-        Tensor of shape (B, n_features)
-            Nothing, where all is trained.
-        """
-        return torch.empty(observed.shape[0], 0, device=observed.device)
-
-    def prepare(self, values: Tensor, observed: Tensor) -> None:
-        """Learn from some training samples what `featurize` needs.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C)
-            Bool.
-        """
-
-    def fit_features(self, features: Tensor) -> None:
-        """Keep the statistics of the features of the training samples.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n, n_features)
-            From `featurize`.
-        """
-
-    def scale_features(self, features: Tensor) -> Tensor:
-        """Features as ``forward`` takes them.
-
-        Parameters
-        ----------
-        features : Tensor of shape (B, n_features)
-            From `featurize`.
-
-        Returns
-        -------
-        Tensor of shape (B, n_features)
-            Of comparable scale, after `fit_features`.
-        """
-        return features
 
     def forward(
         self,
@@ -117,7 +63,7 @@ class Encoder(nn.Module):
         times : Tensor of shape (B, L) or None, default=None
             Time of each timepoint, in any unit; None: they are equally spaced.
         features : Tensor of shape (B, n_features) or None, default=None
-            From `scale_features`; None computes them.
+            Fixed features of the modality, NaN where nothing is known, if it is an encoder of them.
 
         Returns
         -------

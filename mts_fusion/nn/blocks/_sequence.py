@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn.blocks._attention import attend
+from mts_fusion.nn.blocks._convolution_encoders import ConvolutionEncoder
 from mts_fusion.nn.blocks._encoded import Encoded, Encoder
-from mts_fusion.nn.blocks._featured import HydraEncoder, RocketEncoder
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.nn.blocks._steps import Steps, Timepoints, compact, mean_seen, thinned
 from mts_fusion.panel._schema import Modality
@@ -269,8 +269,8 @@ class CNNEncoder(Encoder):
 
 
 ENCODERS: dict[str, type[Encoder]] = {
-    "multirocket": RocketEncoder,
-    "hydra": HydraEncoder,
+    "multirocket": ConvolutionEncoder,
+    "hydra": ConvolutionEncoder,
     "lstm": LSTMEncoder,
     "gru": GRUEncoder,
     "cnn": CNNEncoder,

@@ -5,20 +5,21 @@ Sizes: B batch, M modalities, L timepoints, C channels, D width, F features.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._encoded import Encoded, Encoder
+from mts_fusion.nn.blocks._convolution_encoders import ConvolutionEncoder
+from mts_fusion.nn.blocks._encoded import Encoded
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._sequence import ENCODERS
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
 
-__all__ = ["FusionNet"]
+__all__ = ["FusionNet", "encoder_names"]
 
 
 class FusionNet(nn.Module):
@@ -54,25 +55,18 @@ class FusionNet(nn.Module):
     kind_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality in training, where its features are fixed.
-    n_groups : int, default=32
-        Groups of random convolutions, even; there are ``16 * n_groups`` features a dilation.
-    pooled : bool, default=False
-        Whether ``"hydra"`` has the features of ``"multirocket"`` too: twice as many.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
-    scales : dict of str to sequence of C float or None, default=None
-        By modality, what the values of each channel have been divided by: the convolutions of
-        ``"multirocket"`` then add channels up in their own units.
-    seed : int or None, default=None
-        Seed of the random convolutions, other ones for each modality. None draws it, as the first
-        weights are drawn.
+    feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
+        By modality and kind, the widths of the parts of its fixed features, for the encoders
+        ``"multirocket"`` and ``"hydra"``; None where no modality has one of them.
 
     Raises
     ------
     ValueError
         If a strategy or an encoder is not known, ``encoder`` names an unknown modality, the input
-        has another number of modalities or channels, or the strategy gives another width than
-        ``n_outputs``.
+        has another number of modalities or channels, an encoder of fixed features has none
+        declared or given, or the strategy gives another width than ``n_outputs``.
 
     Notes
     -----
@@ -80,10 +74,8 @@ class FusionNet(nn.Module):
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None. Values
     behind ``observed=False`` are not read.
 
-    ``"multirocket"`` and ``"hydra"`` have fixed features. ``prepare`` learns from a few samples
-    what they need, ``featurize`` gives them, ``fit_features`` keeps their statistics over the
-    training samples, ``scale_features`` brings them to one scale, and ``forward`` takes them as
-    ``features``, so that they are computed once and not in every epoch.
+    ``"multirocket"`` and ``"hydra"`` read ``features[m] (B, F)`` in place of the values: fixed
+    features of the widths declared, which are computed once and not in every epoch.
 
     Record: ``available (B, M)``, and what the strategy records: ``weight (B, M)``,
     ``modality_logits (B, M, n_outputs)``, ``attention (B, M, M)``.
@@ -94,7 +86,7 @@ class FusionNet(nn.Module):
     >>> schema = Schema((Modality("acc", 3, 100, rate=25.0), Modality("temp", 1, 16, rate=4.0)))
     >>> values = [torch.randn(5, 100, 3), torch.randn(5, 16, 1)]
     >>> observed = [torch.ones(5, 100, 3, dtype=bool), torch.zeros(5, 16, 1, dtype=bool)]
-    >>> net = FusionNet(schema, 4, strategy="late", encoder={"temp": "gru"}).eval()
+    >>> net = FusionNet(schema, 4, strategy="late", encoder="gru").eval()
     >>> net(values, observed, record=True).record["weight"][0].tolist()
     [1.0, 0.0]
     """
@@ -112,11 +104,8 @@ class FusionNet(nn.Module):
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
         kind_dropout: float = 0.8,
-        n_groups: int = 32,
-        pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
-        scales: Mapping[str, Sequence[float]] | None = None,
-        seed: int | None = None,
+        feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
     ) -> None:
         super().__init__()
         self.schema = schema
@@ -124,17 +113,13 @@ class FusionNet(nn.Module):
         self.strategy = strategy
         self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
         self.encoders = nn.ModuleList()
-        if seed is None:
-            seed = int(torch.randint(2**31, ()))
-        self.seed = seed
-        for m, (modality, name) in enumerate(zip(schema, _names(schema, encoder), strict=True)):
+        for m, (modality, name) in enumerate(
+            zip(schema, encoder_names(schema, encoder), strict=True)
+        ):
             parameters: dict[str, Any] = {"dropout": dropout}
-            if name in ("hydra", "multirocket"):
-                parameters |= {"feature_dropout": feature_dropout, "n_groups": n_groups}
-                parameters |= {"kind_dropout": kind_dropout, "seed": seed + m}
-                parameters["scale"] = (scales or {}).get(modality.name)
-                if name == "hydra":
-                    parameters["pooled"] = pooled
+            if ENCODERS[name] is ConvolutionEncoder:
+                parameters |= {"feature_dropout": feature_dropout, "kind_dropout": kind_dropout}
+                parameters["widths"] = {} if feature_widths is None else feature_widths[m]
             elif name == "transformer":
                 parameters["n_heads"] = n_heads
             self.encoders.append(ENCODERS[name](modality, d_model, **parameters))
@@ -147,84 +132,6 @@ class FusionNet(nn.Module):
             dropout=dropout,
             **(strategy_params or {}),
         )
-
-    @property
-    def features_key(self) -> Hashable:
-        """What tells the fixed features from those of another network; None without any."""
-        has_any = any(cast(Encoder, encoder).n_features for encoder in self.encoders)
-        return self.seed if has_any else None
-
-    def prepare(self, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
-        """Learn from some training samples what `featurize` needs.
-
-        Parameters
-        ----------
-        values : list of M Tensors of shape (B, L, C)
-            Numbers, or int64 symbols; finite.
-        observed : list of M Tensors of shape (B, L, C)
-            Bool.
-        """
-        for encoder, x, seen in zip(self.encoders, values, observed, strict=True):
-            cast(Encoder, encoder).prepare(x, seen)
-
-    def featurize(
-        self,
-        values: Sequence[Tensor],
-        observed: Sequence[Tensor],
-        times: Sequence[Tensor | None] | None = None,
-    ) -> list[Tensor]:
-        """Features of each modality that training does not change.
-
-        Parameters
-        ----------
-        values : list of M Tensors of shape (B, L, C)
-            Numbers, or int64 symbols; finite.
-        observed : list of M Tensors of shape (B, L, C)
-            Bool.
-        times : list of M Tensors of shape (B, L) or None, or None, default=None
-            Seconds.
-
-        Returns
-        -------
-        list of M Tensors of shape (B, F)
-            Not standardised; NaN where a feature rests on no observation. ``F = 0`` where the
-            encoder is trained as a whole.
-        """
-        return [
-            cast(Encoder, encoder).featurize(
-                values[m], observed[m], None if times is None else times[m]
-            )
-            for m, encoder in enumerate(self.encoders)
-        ]
-
-    def fit_features(self, features: Sequence[Tensor]) -> None:
-        """Keep the statistics of the features, with which they are standardised from now on.
-
-        Parameters
-        ----------
-        features : list of M Tensors of shape (n, F)
-            Of the training samples, from `featurize`.
-        """
-        for encoder, part in zip(self.encoders, features, strict=True):
-            cast(Encoder, encoder).fit_features(part)
-
-    def scale_features(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Features as `forward` takes them.
-
-        Parameters
-        ----------
-        features : list of M Tensors of shape (B, F)
-            From `featurize`.
-
-        Returns
-        -------
-        list of M Tensors of shape (B, F)
-            Of comparable scale, after `fit_features`.
-        """
-        return [
-            cast(Encoder, encoder).scale_features(part)
-            for encoder, part in zip(self.encoders, features, strict=True)
-        ]
 
     def forward(
         self,
@@ -243,11 +150,11 @@ class FusionNet(nn.Module):
             Numbers, or int64 symbols where the modality has a vocabulary; finite.
         observed : list of M Tensors of shape (B, L, C)
             Bool. A modality of which nothing is observed is absent, also where ``features`` are
-            given that were computed when it was there.
+            given that were computed when it was available.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F) or None, default=None
-            From `scale_features`; None computes them.
+            Fixed features of the widths declared, NaN where nothing is known.
         record : bool, default=False
             Whether to return what the network saw.
 
@@ -294,13 +201,38 @@ class FusionNet(nn.Module):
                 )
 
 
-def _names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
-    """The name of the encoder of each modality."""
+def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
+    """The name of the encoder of each modality.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    encoder : str or dict of str to str
+        A name for all, or by modality; ``"multirocket"`` for those that a dict leaves out.
+
+    Returns
+    -------
+    list of M str
+        Keys of ``ENCODERS``.
+
+    Raises
+    ------
+    ValueError
+        If an encoder or a modality is not known.
+
+    Examples
+    --------
+    >>> from mts_fusion.panel._schema import Modality
+    >>> schema = Schema((Modality("acc", 3, 100), Modality("temp", 1, 16)))
+    >>> encoder_names(schema, {"temp": "gru"})
+    ['multirocket', 'gru']
+    """
     if isinstance(encoder, str):
         encoder = dict.fromkeys(schema.names, encoder)
-    strange = [name for name in encoder if name not in schema]
-    if strange:
-        raise ValueError(f"encoder names {strange}, but the modalities are {list(schema.names)}.")
+    unknown = [name for name in encoder if name not in schema]
+    if unknown:
+        raise ValueError(f"encoder names {unknown}, but the modalities are {list(schema.names)}.")
     for name, chosen in encoder.items():
         if chosen not in ENCODERS:
             raise ValueError(

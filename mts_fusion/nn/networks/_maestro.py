@@ -6,7 +6,7 @@ Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D w
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -23,11 +23,10 @@ from mts_fusion.nn.blocks._embedding import (
     token_times,
 )
 from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, distilled_times
-from mts_fusion.nn.blocks._featured import ConvolutionTokens, has_clock
+from mts_fusion.nn.blocks._feature_tokens import FeatureLogits, FeatureTokens
 from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
-from mts_fusion.nn.blocks._statistics import StatisticLogits, StatisticTokens
 from mts_fusion.panel._schema import Schema
 
 __all__ = ["Maestro"]
@@ -97,26 +96,15 @@ class Maestro(nn.Module):
     cross_budget : float or None, default=None
         Budget of the attention across modalities. None: all tokens attend up to 1024 tokens in
         the schema, and ``max_budget`` holds for more.
-    statistics : bool, default=True
-        Whether one more token a modality carries statistics of its channels
-        (:class:`StatisticTokens`), beside those learnt from its patches.
-    statistics_dropout : float, default=0.5
-        Share of the statistics hidden in training.
-    convolutions : bool, default=False
-        Whether one more token a modality carries shares and runs of random convolutions
-        (:class:`ConvolutionTokens`), where it has a clock. The network has to see some
-        training samples first (:meth:`prepare`).
-    n_groups : int, default=8
-        Groups of those convolutions, even.
-    scales : dict of str to sequence of C float or None, default=None
-        By modality, what the values of each channel have been divided by: those convolutions then
-        add channels up in their own units.
-    seed : int, default=0
-        Seed of those convolutions.
+    feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
+        By modality and kind, the widths of the parts of its fixed features. One more token a
+        modality is made of its ``"statistics"``, and one of all other kinds. None: no features.
+    feature_dropout : float, default=0.5
+        Share of those features hidden in training.
     patches : bool, default=True
         Whether there are tokens learnt from patches; without them only fixed features are left.
     linear : bool, default=False
-        Whether each modality also votes directly, linear in its statistics.
+        Whether logits of each modality that are linear in its statistics are added.
     kind_dropout : float, default=0.3
         Rate at which all tokens of one kind (patches, statistics, convolutions) are hidden from a
         sample in training, never all: no kind may lean on another.
@@ -125,7 +113,8 @@ class Maestro(nn.Module):
     ------
     ValueError
         If ``d_model`` is not a multiple of ``n_heads``, a budget or a patch length is out of range
-        or names an unknown modality, or the input has another number of modalities or channels.
+        or names an unknown modality, no tokens are left, the input has another number of modalities
+        or channels, or features are declared and not given.
 
     Notes
     -----
@@ -185,12 +174,8 @@ class Maestro(nn.Module):
         d_hidden: int | None = None,
         distil: bool = True,
         cross_budget: float | None = None,
-        statistics: bool = True,
-        statistics_dropout: float = 0.5,
-        convolutions: bool = False,
-        n_groups: int = 8,
-        scales: Mapping[str, Sequence[float]] | None = None,
-        seed: int = 0,
+        feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
+        feature_dropout: float = 0.5,
         patches: bool = True,
         kind_dropout: float = 0.3,
         linear: bool = False,
@@ -204,16 +189,14 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        clockless = convolutions and not any(has_clock(modality) for modality in schema)
-        convolutions = convolutions and not clockless
-        if not patches and not statistics and not convolutions:
-            off = "patches, statistics and convolutions are all off"
-            if clockless:
-                off = (
-                    "patches and statistics are off, and convolutions want a clock that none of "
-                    f"{list(schema.names)} has (each sample has its own times, or one timepoint)"
-                )
-            raise ValueError(f"{off}: no tokens are left. Set statistics=True or patches=True.")
+        self.widths = [] if feature_widths is None else _by_kind(feature_widths)
+        statistics = [sum(w for is_one, w in parts if is_one) for parts in self.widths]
+        convolutions = [sum(w for is_one, w in parts if not is_one) for parts in self.widths]
+        if not patches and not any(statistics) and not any(convolutions):
+            raise ValueError(
+                "patches=False and there are no fixed features: no tokens are left. Declare "
+                "feature_widths, or set patches=True."
+            )
         self.patches = patches
         n_intra_layers = n_intra_layers if patches else 0
         self.lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
@@ -262,24 +245,16 @@ class Maestro(nn.Module):
             )
             for _ in range(n_cross_layers)
         )
-        self.statistics: StatisticTokens | None = None
-        if statistics:
-            self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
-        self.convolutions: ConvolutionTokens | None = None
-        self.seed = seed
-        if convolutions:
-            self.convolutions = ConvolutionTokens(
-                schema,
-                d_model,
-                dropout=statistics_dropout,
-                n_groups=n_groups,
-                scales=scales,
-                seed=seed,
-            )
-        self.votes: StatisticLogits | None = None
+        self.statistics: FeatureTokens | None = None
+        if any(statistics):
+            self.statistics = FeatureTokens(statistics, d_model, dropout=feature_dropout)
+        self.convolutions: FeatureTokens | None = None
+        if any(convolutions):
+            self.convolutions = FeatureTokens(convolutions, d_model, dropout=feature_dropout)
+        self.linear_head: FeatureLogits | None = None
         if self.statistics is not None and linear:
-            self.votes = StatisticLogits(self.statistics.sizes, n_outputs)
-        self.statistics_drop = Dropout(dropout)
+            self.linear_head = FeatureLogits(statistics, n_outputs)
+        self.feature_token_dropout = Dropout(dropout)
         self.kind_dropout = ModalityDropout(kind_dropout)
         self.head = nn.Sequential(
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
@@ -324,8 +299,7 @@ class Maestro(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F), default=None
-            What :meth:`featurize` gives for this input, and then :meth:`scale_features`; computed
-            here if None.
+            Fixed features of the widths declared, NaN where nothing is known.
         record : bool, default=False
             Whether to return what the network saw.
 
@@ -340,13 +314,11 @@ class Maestro(nn.Module):
         budget = None
         if self.budget is not None:
             budget = self.budget(there)  # (B, M)
-        if features is None:
-            features = self.scale_features(self.featurize(values, observed, times))
         statistics, convolved = self._kinds(features)
         if self.statistics is not None:
-            statistics = self.statistics.reveal(statistics, there)
+            statistics = self.statistics.mask_and_drop(statistics, there)
         if self.convolutions is not None:
-            convolved = self.convolutions.reveal(convolved, there)
+            convolved = self.convolutions.mask_and_drop(convolved, there)
         patches = self._encode(values, observed, times, budget) if self.patches else None
         x, kinds, modality = self._tokens(patches, statistics, convolved, there)
         weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
@@ -369,8 +341,8 @@ class Maestro(nn.Module):
             balance = torch.stack([output.routing.balance for output in outputs])
             loss = self.balance_weight * balance.mean()
         prediction = self.head(pooled)
-        if self.votes is not None:
-            prediction = prediction + self.votes(statistics, there)
+        if self.linear_head is not None:
+            prediction = prediction + self.linear_head(statistics, there)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         seen: dict[str, Tensor] = {
@@ -395,64 +367,23 @@ class Maestro(nn.Module):
             seen["attention"] = rows.to(attention.dtype) @ attention
         return ModuleOutput(prediction, loss, seen)
 
-    @property
-    def features_key(self) -> Hashable:
-        """What tells the fixed features from those of another network; None without any."""
-        if self.statistics is None and self.convolutions is None:
-            return None
-        return self.statistics is not None, self.convolutions is not None and self.seed
-
-    def prepare(self, values: list[Tensor], observed: list[Tensor]) -> None:
-        """Learn from some training samples what `featurize` needs.
-
-        Parameters
-        ----------
-        values : list of M Tensors of shape (B, L, C)
-            Numbers, or int64 symbols; finite.
-        observed : list of M Tensors of shape (B, L, C)
-            Bool.
-        """
-        if self.convolutions is not None:
-            self.convolutions.prepare(values, observed)
-
-    def featurize(
-        self,
-        values: list[Tensor],
-        observed: list[Tensor],
-        times: list[Tensor | None] | None = None,
-    ) -> list[Tensor]:
-        """Fixed features of each modality, ``(B, F)`` each, which need no training."""
-        parts = [[x.new_empty(x.shape[0], 0, dtype=torch.float32)] for x in values]
-        if self.statistics is not None:
-            found = self.statistics.featurize(values, observed, times)
-            parts = [[*part, each] for part, each in zip(parts, found, strict=True)]
-        if self.convolutions is not None:
-            found = self.convolutions.featurize(values, observed)
-            parts = [[*part, each] for part, each in zip(parts, found, strict=True)]
-        return [torch.cat(part, 1) for part in parts]
-
-    def _kinds(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def _kinds(self, features: list[Tensor] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Statistics and convolutions of each modality, of no width where there are none."""
-        sizes = [0] * len(features) if self.statistics is None else self.statistics.sizes
-        both = [part.tensor_split([size], 1) for part, size in zip(features, sizes, strict=True)]
-        return [statistics for statistics, _ in both], [convolved for _, convolved in both]
-
-    def fit_features(self, features: list[Tensor]) -> None:
-        """Learn the spread of the features from those of the training set."""
-        statistics, convolved = self._kinds(features)
-        if self.statistics is not None:
-            self.statistics.fit_features(statistics)
-        if self.convolutions is not None:
-            self.convolutions.fit_features(convolved)
-
-    def scale_features(self, features: list[Tensor]) -> list[Tensor]:
-        """Features as :meth:`forward` takes them, of comparable scale."""
-        statistics, convolved = self._kinds(features)
-        if self.statistics is not None:
-            statistics = self.statistics.scale_features(statistics)
-        if self.convolutions is not None:
-            convolved = self.convolutions.scale_features(convolved)
-        return [torch.cat(both, 1) for both in zip(statistics, convolved, strict=True)]
+        if not self.widths:
+            return [], []
+        if features is None:
+            raise ValueError("The network has feature_widths, but no features were given.")
+        kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for parts, x in zip(self.widths, features, strict=True):
+            split = x.split([width for _, width in parts], 1) if parts else ()
+            for kind, of_statistics in zip(kinds, (True, False), strict=True):
+                chosen = [
+                    c
+                    for (is_one, _), c in zip(parts, split, strict=True)
+                    if is_one == of_statistics
+                ]
+                kind.append(torch.cat(chosen or [x[:, :0]], 1))
+        return kinds
 
     def _tokens(
         self,
@@ -469,9 +400,11 @@ class Maestro(nn.Module):
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         for block, features in ((self.statistics, statistics), (self.convolutions, convolved)):
             if block is not None:
-                tokens.append(self.statistics_drop(block(features)) + self.modality[block.places])
-                available.append(there[:, block.places])
-                modality = [*modality, *block.places]
+                tokens.append(
+                    self.feature_token_dropout(block(features)) + self.modality[block.indices]
+                )
+                available.append(there[:, block.indices])
+                modality = [*modality, *block.indices]
         if len(tokens) > 1:
             shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
             available = [part.squeeze(-1) for part in shown]
@@ -558,6 +491,15 @@ class _Tokens(NamedTuple):
     tokens: Tensor
     available: Tensor
     seconds: Tensor
+
+
+def _by_kind(
+    feature_widths: Sequence[Mapping[str, Sequence[int]]],
+) -> list[list[tuple[bool, int]]]:
+    """Whether it is of statistics, and the width, of each kind of features of each modality."""
+    return [
+        [(kind == "statistics", sum(w)) for kind, w in kinds.items()] for kinds in feature_widths
+    ]
 
 
 def _mean_weight(available: Tensor) -> Tensor:

@@ -6,18 +6,18 @@ time embedding, H heads, E experts, K chosen, N layers.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.blocks._feature_tokens import FeatureLogits, FeatureTokens
 from mts_fusion.nn.blocks._missing import ModalityDropout
 from mts_fusion.nn.blocks._mtand import MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.blocks._random import Dropout
 from mts_fusion.nn.blocks._router import ModalityMoE
-from mts_fusion.nn.blocks._statistics import StatisticLogits, StatisticTokens
 from mts_fusion.panel._schema import Schema
 
 __all__ = ["Trace"]
@@ -70,11 +70,12 @@ class Trace(nn.Module):
     imputed : bool, default=False
         False: only observed entries are read (FuseMoE). True: entries that an imputer filled are
         read too, accompanied by the indicator that they were not measured (TRACE).
-    statistics : bool, default=False
-        Whether fixed statistics of what was observed of each modality stand beside its series, as
-        one more token of it and as a vote that is linear in them. The papers have none.
-    statistics_dropout : float, default=0.5
-        Share of the statistics hidden in training.
+    feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
+        By modality and kind, the widths of the parts of its fixed features, such as statistics of
+        what was observed. They stand beside its series, as one more token of it and as logits that
+        are linear in them. None, as in the papers: there are none.
+    feature_dropout : float, default=0.5
+        Share of those features hidden in training.
     horizon_seconds : float or None, default=None
         Span of the reference times, from 0. None: the longest duration that the schema tells, and
         for modalities with irregular times from a sample's first to its last observed time.
@@ -140,8 +141,8 @@ class Trace(nn.Module):
         dropout: float = 0.1,
         modality_dropout: float = 0.0,
         imputed: bool = False,
-        statistics: bool = False,
-        statistics_dropout: float = 0.5,
+        feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
+        feature_dropout: float = 0.5,
         horizon_seconds: float | None = None,
     ) -> None:
         super().__init__()
@@ -170,11 +171,17 @@ class Trace(nn.Module):
                 if m.n_timepoints == 1
                 else MultiTimeAttention(n_channels, d_time, d_model, n_heads=n_heads)
             )
-        self.statistics: StatisticTokens | None = None
-        self.votes: StatisticLogits | None = None
-        if statistics:
-            self.statistics = StatisticTokens(schema, d_model, dropout=statistics_dropout)
-            self.votes = StatisticLogits(self.statistics.sizes, n_outputs)
+        self.feature_tokens: FeatureTokens | None = None
+        self.linear_head: FeatureLogits | None = None
+        if feature_widths is not None:
+            widths = [sum(map(sum, kinds.values())) for kinds in feature_widths]
+            if len(widths) != len(schema) or not all(widths):
+                raise ValueError(
+                    f"feature_widths declares features of each of the {len(schema)} modalities, or "
+                    f"is None; got the widths {widths}."
+                )
+            self.feature_tokens = FeatureTokens(widths, d_model, dropout=feature_dropout)
+            self.linear_head = FeatureLogits(widths, n_outputs)
         n_modalities = len(schema)
         self.absent = nn.Parameter(torch.randn(n_modalities, d_model) * 0.02)
         self.modality = nn.Parameter(torch.randn(n_modalities, d_model) * 0.02)
@@ -212,8 +219,8 @@ class Trace(nn.Module):
         observed: list[Tensor],
         times: Sequence[Tensor | None] | None = None,
         *,
-        record: bool = False,
         features: list[Tensor] | None = None,
+        record: bool = False,
     ) -> ModuleOutput:
         """Predict from a batch.
 
@@ -225,10 +232,10 @@ class Trace(nn.Module):
             What was measured.
         times : list of M Tensors of shape (B, L) or None, or None
             Seconds; None for a regular clock.
+        features : list of M Tensors of shape (B, F), default=None
+            Fixed features of the widths declared, NaN where nothing is known.
         record : bool, default=False
             Return the diagnostics.
-        features : list of M Tensors of shape (B, F), default=None
-            What :meth:`featurize` gives for this input; computed here if None.
 
         Returns
         -------
@@ -256,12 +263,12 @@ class Trace(nn.Module):
                 time_attention[f"time_attention_{modality.name}"] = weights / total
         x = torch.stack(series, dim=1)  # (B, M, Q, D)
         position = self.position(reference)
-        measured: list[Tensor] = []
-        if self.statistics is not None:
+        masked: list[Tensor] = []
+        if self.feature_tokens is not None:
             if features is None:
-                features = self.scale_features(self.featurize(values, observed, times))
-            measured = self.statistics.reveal(features, available)
-            x = torch.cat([x, self.statistics(measured)[:, :, None]], dim=2)  # (B, M, Q + 1, D)
+                raise ValueError("The network has feature_widths, but no features were given.")
+            masked = self.feature_tokens.mask_and_drop(features, available)
+            x = torch.cat([x, self.feature_tokens(masked)[:, :, None]], dim=2)  # (B, M, Q + 1, D)
             position = F.pad(position, (0, 0, 0, 1))
         x = torch.where(available[:, :, None, None], x, self.absent[:, None])
         representation = x[:, :, : self.n_reference]
@@ -276,43 +283,18 @@ class Trace(nn.Module):
         # over time loses nothing that came early.
         x = self.norm(x)
         fused = x[:, :, : self.n_reference].mean(2).flatten(1)  # (B, M, Q, D) -> (B, M * D)
-        if self.statistics is not None:
+        if self.feature_tokens is not None:
             fused = fused + x[:, :, -1].flatten(1)
         mixed = fused + self.mixed(self.dropout(F.relu(self.hidden(fused))))
         prediction = self.out(mixed)
-        if self.votes is not None:
-            prediction = prediction + self.votes(measured, available)
+        if self.linear_head is not None:
+            prediction = prediction + self.linear_head(masked, available)
         if not record:
             return ModuleOutput(prediction, loss, {})
         found = {"available": available, "representation": representation, "fused": fused}
         for key in seen_by_layer[0] if seen_by_layer else ():
             found[key] = torch.stack([seen[key] for seen in seen_by_layer], dim=1)
         return ModuleOutput(prediction, loss, {**found, **time_attention})
-
-    @property
-    def features_key(self) -> Hashable:
-        """What tells the fixed features from those of another network; None without any."""
-        return None if self.statistics is None else "statistics"
-
-    def featurize(
-        self,
-        values: list[Tensor],
-        observed: list[Tensor],
-        times: Sequence[Tensor | None] | None = None,
-    ) -> list[Tensor]:
-        """Fixed statistics of what was observed, ``(B, F)`` each, which need no training."""
-        assert self.statistics is not None
-        return self.statistics.featurize(values, observed, times)
-
-    def fit_features(self, features: list[Tensor]) -> None:
-        """Learn the spread of the statistics from those of the training set."""
-        assert self.statistics is not None
-        self.statistics.fit_features(features)
-
-    def scale_features(self, features: list[Tensor]) -> list[Tensor]:
-        """Statistics as :meth:`forward` takes them: normal scores of their ranks."""
-        assert self.statistics is not None
-        return self.statistics.scale_features(features)
 
     def _filled(self, values: list[Tensor], observed: list[Tensor]) -> list[Tensor]:
         """The entries to read: observed, and with ``imputed`` those that are not empty."""

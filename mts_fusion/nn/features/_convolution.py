@@ -1,4 +1,4 @@
-"""What blocks of fixed random convolutions share: kernels over the observed timepoints.
+"""What the kinds of fixed random convolutions share: kernels over the observed timepoints.
 
 Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F features.
 """
@@ -11,35 +11,58 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mts_fusion.panel._schema import Vocabulary
+from mts_fusion.panel._schema import Modality, Vocabulary
 
-__all__ = ["RandomConvolutions", "Response"]
+from ._base import FeatureBlock
 
-# Standardised features are cut here: one that was constant in training says nothing by its size.
-_FAR = 10.0
+__all__ = ["RandomConvolutions", "Response", "has_clock"]
+
+# Standardised features are clipped here: one that was constant in training has no scale.
+_LARGEST = 10.0
+
+
+def has_clock(modality: Modality) -> bool:
+    """Whether timepoints are as far apart in all samples, so that a kernel spans the same time.
+
+    Parameters
+    ----------
+    modality : Modality
+        A modality.
+
+    Returns
+    -------
+    bool
+        False where samples have their own times, or only one timepoint.
+
+    Examples
+    --------
+    >>> has_clock(Modality("laboratory", 6, 40, irregular=True))
+    False
+    """
+    return not modality.irregular and modality.n_timepoints > 1
 
 
 class Response(NamedTuple):
-    """What the kernels of one dilation say of the series, or of its difference.
+    """Responses of the kernels of one dilation to the series, or to its difference.
 
     Parameters
     ----------
     values : Tensor of shape (G / 2, K, L, B)
         Responses.
-    window : Tensor of shape (G / 2, L, B)
-        Bool: where enough was observed for a response to count.
-    n_windows : Tensor of shape (G / 2, B)
-        How many count.
+    valid : Tensor of shape (G / 2, L, B)
+        Bool: windows in which enough was observed for a response to count.
+    n_valid : Tensor of shape (G / 2, B)
+        Number of valid windows.
     """
 
     values: Tensor
-    window: Tensor
-    n_windows: Tensor
+    valid: Tensor
+    n_valid: Tensor
 
 
-class RandomConvolutions(nn.Module):
+class RandomConvolutions(FeatureBlock):
     """Abstract: features of one modality from random kernels, over its observed timepoints only.
 
     Half of the groups see the series, half its first difference, at several dilations. Nothing is
@@ -66,8 +89,8 @@ class RandomConvolutions(nn.Module):
     ----------
     n_features : int
         Number of features F.
-    block_sizes : list of int
-        Features of each dilation, then others.
+    block_widths : list of int
+        Features of each dilation.
 
     Raises
     ------
@@ -76,14 +99,20 @@ class RandomConvolutions(nn.Module):
 
     Notes
     -----
-    A window counts where at least half of its taps were observed, averaged over the channels of
-    the group that have anything observed. A sample without a counting window at some dilation has
-    zeros there after standardisation: such features say nothing about it. Between two
-    observations a series runs straight, before the first and after the last it is zero.
+    A window is valid where at least half of its taps were observed, averaged over the channels of
+    the group that have anything observed. A sample without a valid window at some dilation has NaN
+    there. Between two observations a series is interpolated linearly; before the first and after
+    the last it is zero.
     """
 
     # Statistics of each kernel.
-    _N_STATISTICS: ClassVar[int]
+    _STATISTICS: ClassVar[tuple[str, str]]
+
+    mean: Tensor
+    scale: Tensor
+    weight: Tensor
+    mixing: Tensor
+    centers: Tensor | None
 
     def __init__(
         self,
@@ -96,7 +125,7 @@ class RandomConvolutions(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._positive(
+        self._check_positive(
             n_channels=n_channels, n_timepoints=n_timepoints, n_groups=n_groups, n_kernels=n_kernels
         )
         if n_groups % 2:
@@ -114,20 +143,13 @@ class RandomConvolutions(nn.Module):
         weight, mixing = self._draw(shape, torch.Generator().manual_seed(seed))
         self.register_buffer("weight", weight)
         self.register_buffer("mixing", mixing)
-        self.block_sizes = [self._N_STATISTICS * n_groups * n_kernels] * len(self.dilations)
-        self.block_sizes += self._others()
-        self.n_features = sum(self.block_sizes)
+        self.block_widths = [len(self._STATISTICS) * n_groups * n_kernels] * len(self.dilations)
+        self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
         self.register_buffer("centers", None if vocabulary is None else _centers(vocabulary))
 
-    mean: Tensor
-    scale: Tensor
-    weight: Tensor
-    mixing: Tensor
-    centers: Tensor | None
-
-    def _positive(self, **sizes: int) -> None:
+    def _check_positive(self, **sizes: int) -> None:
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
@@ -142,54 +164,63 @@ class RandomConvolutions(nn.Module):
         """
 
     @abstractmethod
-    def _summarise(self, response: Response, i: int, j: int) -> list[Tensor]:
+    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
         """Statistics of each kernel at dilation i of the series or difference j, (G / 2, K, B)."""
 
-    def _others(self) -> list[int]:
-        """Numbers of features that are not of kernels."""
-        return []
-
-    def _see_others(
-        self, series: Tensor, observed: Tensor, changes: Tensor, covered: Tensor
-    ) -> list[Tensor]:
-        """Those features, each ``(B, F)``, NaN where nothing is known."""
-        return []
-
-    def featurize(self, values: Tensor, observed: Tensor) -> Tensor:
-        """Features before standardisation: fixed, so that they can be kept.
+    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Raw features; ``times`` are not read.
 
         Parameters
         ----------
         values : Tensor of shape (B, L, C)
             Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C), bool
-            Where a value was observed.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        times : Tensor of shape (B, L) or None, default=None
+            Ignored: a kernel counts timepoints.
 
         Returns
         -------
         Tensor of shape (B, F)
             The features, NaN where one rests on no observation.
         """
-        silent = ~observed.flatten(1).any(1)
-        observed = observed | silent[:, None, None]  # its features are NaN in the end
-        series, observed, sources = self._sources(values, observed)
+        absent = ~observed.flatten(1).any(1)
+        observed = observed | absent[:, None, None]  # its features are NaN in the end
+        observed, sources = self._series_and_difference(values, observed)
+        channel_observed = observed.any(1)
         blocks: list[Tensor] = []
-        seen = observed.any(1)
         for i in range(len(self.dilations)):
-            for j, (x, covered) in enumerate(sources):
-                response = self._respond(x, covered, seen, i, j)
-                block = torch.stack(self._summarise(response, i, j)).flatten(0, 2).T
-                known = (response.n_windows > 0).T.repeat_interleave(self.n_kernels, 1)
-                blocks.append(torch.where(known.repeat(1, self._N_STATISTICS), block, math.nan))
-        features = torch.cat(blocks + self._see_others(series, observed, *sources[1]), 1)
-        return features.masked_fill(silent[:, None], math.nan)
+            for j, (x, coverage) in enumerate(sources):
+                response = self._convolve(x, coverage, channel_observed, i, j)
+                block = torch.stack(self._pool(response, i, j)).flatten(0, 2).T
+                valid = (response.n_valid > 0).T.repeat_interleave(self.n_kernels, 1)
+                valid = valid.repeat(1, len(self._STATISTICS))
+                blocks.append(torch.where(valid, block, math.nan))
+        return torch.cat(blocks, 1).masked_fill(absent[:, None], math.nan)
 
-    def _sources(
+    def feature_names(self) -> list[str]:
+        """A name for each feature: dilation, source, statistic, group and kernel.
+
+        Returns
+        -------
+        list of str
+            Of length F.
+        """
+        return [
+            f"dilation{dilation}__{source}__{statistic}__group{g}_kernel{k}"
+            for dilation in self.dilations
+            for source in ("series", "difference")
+            for statistic in self._STATISTICS
+            for g in range(self.n_groups // 2)
+            for k in range(self.n_kernels)
+        ]
+
+    def _series_and_difference(
         self, values: Tensor, observed: Tensor
-    ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-        """Series and where it was observed, (C, L, B); it and its difference, with their cover.
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Where the series was observed, (C, L, B); it and its difference, with their coverage.
 
-        The cover is that of one sample, (C, L, 1), where all are complete.
+        The coverage is that of one sample, (C, L, 1), where all are complete.
         Samples come last: sums over time then run over all of them at once.
         """
         if self.centers is not None:
@@ -198,45 +229,48 @@ class RandomConvolutions(nn.Module):
         series = values.permute(2, 1, 0)
         # The usual case, with the same numbers for less; a graph has no branch on data.
         if not torch.compiler.is_compiling() and bool(observed.all()):
-            changes = F.pad(series.diff(dim=1), (0, 0, 0, 1))
-            whole = torch.ones_like(series[:, :, :1])
-            ended = torch.cat([whole[:, 1:], whole[:, :1] / 2], 1)
-            return series, observed, [(series, whole), (changes, ended)]
-        series, inside = _bridge(series, observed)
-        covered = observed.to(series.dtype)
-        follows = F.pad(covered[:, 1:], (0, 0, 0, 1))
+            difference = F.pad(series.diff(dim=1), (0, 0, 0, 1))
+            coverage = torch.ones_like(series[:, :, :1])
+            pair_coverage = torch.cat([coverage[:, 1:], coverage[:, :1] / 2], 1)
+            return observed, [(series, coverage), (difference, pair_coverage)]
+        series, inside = _interpolate(series, observed)
+        coverage = observed.to(series.dtype)
+        following = F.pad(coverage[:, 1:], (0, 0, 0, 1))
         steps = series.diff(dim=1) * (inside[:, 1:] & inside[:, :-1])
-        changes = F.pad(steps, (0, 0, 0, 1))
-        return series, observed, [(series, covered), (changes, (covered + follows) / 2)]
+        difference = F.pad(steps, (0, 0, 0, 1))
+        return observed, [(series, coverage), (difference, (coverage + following) / 2)]
 
-    def _respond(self, series: Tensor, covered: Tensor, seen: Tensor, i: int, j: int) -> Response:
-        """Responses of the kernels at one dilation, and which windows count."""
+    def _convolve(
+        self, series: Tensor, coverage: Tensor, channel_observed: Tensor, i: int, j: int
+    ) -> Response:
+        """Responses of the kernels at one dilation, and which windows are valid."""
         n_timepoints, n_samples = series.shape[1:]
-        n_covers = covered.shape[2]
-        seen = seen[:, :n_covers]
+        n_covers = coverage.shape[2]
+        channel_observed = channel_observed[:, :n_covers]
         mixing = self.mixing[i, j]  # (G / 2, C)
         chosen = (mixing != 0).to(series.dtype)
-        n_seen = (chosen @ seen.to(series.dtype)).unsqueeze(1)  # (G / 2, 1, B)
+        n_observed = (chosen @ channel_observed.to(series.dtype)).unsqueeze(1)  # (G / 2, 1, B)
 
         # NOTE[DIFF]: in the papers every window counts. Half of the taps is what the first and the
         # last window of a complete series have, and what no window around padding has.
-        cover = (chosen @ covered.flatten(1)).view(-1, n_timepoints, n_covers)
-        first, *others = self._taps(cover, self.dilations[i])
-        cover = first.clone()
+        mixed_coverage = (chosen @ coverage.flatten(1)).view(-1, n_timepoints, n_covers)
+        first, *others = self._taps(mixed_coverage, self.dilations[i])
+        window_coverage = first.clone()
         for tap in others:
-            cover += tap
-        window = cover >= ((self.n_taps + 1) // 2 - 0.01) * n_seen.clamp(min=1)
+            window_coverage += tap
+        valid = window_coverage >= ((self.n_taps + 1) // 2 - 0.01) * n_observed.clamp(min=1)
 
-        # A channel that is silent throughout adds nothing; the others are scaled up for it.
-        strength = mixing.square()
-        heard = (strength @ seen.to(series.dtype)).unsqueeze(1)
-        grown = torch.sqrt(strength.sum(-1).view(-1, 1, 1) / torch.where(heard > 0, heard, 1))
-        mixed = (mixing @ series.flatten(1)).view(-1, n_timepoints, n_samples) * grown
+        # A channel that is never observed adds nothing; the others are scaled up for it.
+        power = mixing.square()
+        observed_power = (power @ channel_observed.to(series.dtype)).unsqueeze(1)
+        observed_power = torch.where(observed_power > 0, observed_power, 1)
+        missing_rescale = torch.sqrt(power.sum(-1).view(-1, 1, 1) / observed_power)
+        mixed = (mixing @ series.flatten(1)).view(-1, n_timepoints, n_samples) * missing_rescale
         # A batched matrix product over the taps: faster than conv1d with groups.
         taps = torch.stack(self._taps(mixed, self.dilations[i]), 1)  # (G / 2, P, L, B)
         values = torch.bmm(self.weight[i, j], taps.flatten(2)).unflatten(-1, taps.shape[2:])
-        n_windows = window.sum(1).expand(-1, n_samples)
-        return Response(values, window.expand(-1, -1, n_samples), n_windows)
+        n_valid = valid.sum(1).expand(-1, n_samples)
+        return Response(values, valid.expand(-1, -1, n_samples), n_valid)
 
     def _taps(self, x: Tensor, dilation: int) -> list[Tensor]:
         """What each tap of a kernel sees of ``(., L, B)``; zeros before the start and behind."""
@@ -252,17 +286,17 @@ class RandomConvolutions(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (n, F)
-            From `featurize`.
+            From `compute`.
         """
         for first in range(0, self.n_features, 512):  # a copy of some columns at a time
             columns = slice(first, first + 512)
             part = features[:, columns].to(self.mean.device)
-            known = ~part.isnan()
-            n_known = known.sum(0).clamp(min=1)
-            mean = part.nansum(0) / n_known
-            deviation = ((part - mean).square().nansum(0) / n_known).sqrt()
+            valid = ~part.isnan()
+            n_valid = valid.sum(0).clamp(min=1)
+            mean = part.nansum(0) / n_valid
+            deviation = ((part - mean).square().nansum(0) / n_valid).sqrt()
             # A count that is nearly always zero would grow huge in the few samples where it is not.
-            rare = ((part == 0).sum(0) / n_known) ** 4
+            rare = ((part == 0).sum(0) / n_valid) ** 4
             self.mean[columns] = mean
             self.scale[columns] = 1 / (deviation + rare + 1e-6)
 
@@ -272,31 +306,14 @@ class RandomConvolutions(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (B, F)
-            From `featurize`.
+            From `compute`.
 
         Returns
         -------
         Tensor of shape (B, F)
             NaN where nothing is known.
         """
-        return ((features - self.mean) * self.scale).clamp(-_FAR, _FAR)
-
-    def forward(self, values: Tensor, observed: Tensor) -> Tensor:
-        """Features, standardised once `fit` has seen those of the training samples.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C), bool
-            Where a value was observed.
-
-        Returns
-        -------
-        Tensor of shape (B, F)
-            Finite; 0 where nothing is known.
-        """
-        return self.standardize(self.featurize(values, observed)).nan_to_num(0.0)
+        return ((features - self.mean) * self.scale).clamp(-_LARGEST, _LARGEST)
 
 
 def _dilations(n_timepoints: int, n_taps: int) -> tuple[int, ...]:
@@ -319,10 +336,11 @@ def _centers(vocabulary: Vocabulary) -> Tensor:
     return table
 
 
-def _bridge(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """Straight lines over the gaps of ``(C, L, B)``, zeros outside, and what is not outside.
+def _interpolate(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """``(C, L, B)`` linear over the gaps, zero outside the observations, and where it is inside.
 
-    No window counts on the strength of a bridge: it keeps a gap from looking like a jump to zero.
+    No window is valid because of interpolated values: they keep a gap from looking like a jump to
+    zero.
     """
     n_timepoints = series.shape[1]
     t = torch.arange(n_timepoints, device=series.device).view(1, -1, 1).expand_as(series)
@@ -330,7 +348,7 @@ def _bridge(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     after = torch.where(observed, t, n_timepoints).flip(1).cummin(1).values.flip(1)
     left = series.gather(1, before.clamp(min=0))
     right = series.gather(1, after.clamp(max=n_timepoints - 1))
-    share = (t - before) / (after - before).clamp(min=1)
-    bridge = torch.where(observed, series, torch.lerp(left, right, share.to(series.dtype)))
+    fraction = (t - before) / (after - before).clamp(min=1)
+    line = torch.where(observed, series, torch.lerp(left, right, fraction.to(series.dtype)))
     inside = (before >= 0) & (after < n_timepoints)
-    return torch.where(inside, bridge, 0.0), inside
+    return torch.where(inside, line, 0.0), inside

@@ -1,4 +1,4 @@
-"""Features of one modality from fixed random convolutions whose kernels compete in groups.
+"""Fixed features after Hydra: random convolutions whose kernels compete in groups.
 
 Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F features.
 """
@@ -14,15 +14,14 @@ from mts_fusion.panel._schema import Vocabulary
 
 from ._convolution import RandomConvolutions, Response
 
-__all__ = ["Hydra"]
+__all__ = ["HydraFeatures"]
 
 # Responses this near to zero, or to each other, are rounding noise: no kernel wins there.
 _FLAT = 1e-4
-_N_LEVELS = 5
 
 
-class Hydra(RandomConvolutions):
-    """Random-convolution features of one modality, over its observed timepoints only.
+class HydraFeatures(RandomConvolutions):
+    """Random-convolution features of one modality after Hydra, over observed timepoints only.
 
     In each group of kernels the kernels compete at every window [1]_: the one with the largest
     response gets that response added to its count, the one with the smallest gets a one. Counts
@@ -42,9 +41,6 @@ class Hydra(RandomConvolutions):
         Kernels K that compete in a group. With 1 there is no competition.
     max_channels : int, default=8
         Most channels that a group adds up. Each group draws its own channels and signs.
-    levels : bool, default=True
-        Whether to add five statistics of every channel (mean, standard deviation, minimum,
-        maximum, mean absolute difference).
     vocabulary : Vocabulary or None, default=None
         The symbols of the values. Symbols become their centers, or equally spaced numbers in
         [-1, 1] where the vocabulary has none.
@@ -55,8 +51,8 @@ class Hydra(RandomConvolutions):
     ----------
     n_features : int
         Number of features F.
-    block_sizes : list of int
-        Features of each dilation, then those of the levels.
+    block_widths : list of int
+        Features of each dilation.
 
     Raises
     ------
@@ -67,7 +63,7 @@ class Hydra(RandomConvolutions):
     -----
     Input: ``values (B, L, C)`` numbers (any finite number where not observed) or integer tokens,
     ``observed (B, L, C)`` bool. Output: ``(B, F)``. Channels should be of comparable scale. Which
-    windows count is said in :class:`RandomConvolutions`.
+    windows are valid is described in :class:`RandomConvolutions`.
 
     References
     ----------
@@ -77,12 +73,12 @@ class Hydra(RandomConvolutions):
 
     Examples
     --------
-    >>> hydra = Hydra(n_channels=3, n_timepoints=50)
-    >>> hydra(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).shape
-    torch.Size([2, 3087])
+    >>> block = HydraFeatures(n_channels=3, n_timepoints=50)
+    >>> block(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).shape
+    torch.Size([2, 3072])
     """
 
-    _N_STATISTICS = 2
+    _STATISTICS = ("soft_maximum", "hard_minimum")
 
     def __init__(
         self,
@@ -92,13 +88,11 @@ class Hydra(RandomConvolutions):
         n_groups: int = 64,
         n_kernels: int = 8,
         max_channels: int = 8,
-        levels: bool = True,
         vocabulary: Vocabulary | None = None,
         seed: int = 0,
     ) -> None:
-        self._positive(n_channels=n_channels, max_channels=max_channels)
+        self._check_positive(n_channels=n_channels, max_channels=max_channels)
         self.n_mixed = min(max(n_channels // 2, 2), max_channels, n_channels)
-        self.levels = levels
         super().__init__(
             n_channels,
             n_timepoints,
@@ -126,42 +120,17 @@ class Hydra(RandomConvolutions):
         # without replacement and with random signs, so that differences of channels occur too.
         return weight, (order < self.n_mixed) * signs.float()
 
-    def _summarise(self, response: Response, i: int, j: int) -> list[Tensor]:
+    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
         """Soft count of the largest response, hard count of the smallest."""
-        values, window, n_windows = response
+        values, valid, n_valid = response
         largest, smallest = values.amax(1, keepdim=True), values.amin(1, keepdim=True)
-        window = window.unsqueeze(1)
-        gain = torch.where(window & (largest > _FLAT), largest, math.inf)
-        loss = torch.where(window & (largest - smallest > _FLAT), smallest, -math.inf)
+        valid = valid.unsqueeze(1)
+        gain = torch.where(valid & (largest > _FLAT), largest, math.inf)
+        loss = torch.where(valid & (largest - smallest > _FLAT), smallest, -math.inf)
         # In place and in floats: a third of the time of a comparison that gives booleans.
         soft = values.clone().eq_(gain).mul_(largest).sum(2)  # (G / 2, K, B)
         hard = values.eq_(loss).sum(2)
         # NOTE[DIFF]: the paper counts; we count per window, times L, so that a gap or a shorter
         # sample does not read as fewer wins.
-        per_window = (self.n_timepoints / n_windows.clamp(min=1)).unsqueeze(1)
+        per_window = (self.n_timepoints / n_valid.clamp(min=1)).unsqueeze(1)
         return [(soft * per_window).sqrt(), (hard * per_window).sqrt()]
-
-    def _others(self) -> list[int]:
-        return [_N_LEVELS * self.n_channels] if self.levels else []
-
-    def _see_others(
-        self, series: Tensor, observed: Tensor, changes: Tensor, covered: Tensor
-    ) -> list[Tensor]:
-        if not self.levels:
-            return []
-        found = _levels(series, observed, changes, covered)
-        known = observed.any(1).T.repeat(1, _N_LEVELS)
-        return [torch.where(known, found, math.nan)]
-
-
-def _levels(series: Tensor, observed: Tensor, changes: Tensor, covered: Tensor) -> Tensor:
-    """Statistics of each channel over its observed timepoints, (B, 5 C)."""
-    n = observed.sum(1).clamp(min=1)
-    mean = (series * observed).sum(1) / n
-    variance = ((series - mean.unsqueeze(1)).square() * observed).sum(1) / n
-    smallest = torch.where(observed, series, math.inf).amin(1)
-    largest = torch.where(observed, series, -math.inf).amax(1)
-    pairs = covered == 1
-    change = (changes.abs() * pairs).sum(1) / pairs.sum(1).clamp(min=1)
-    statistics = torch.stack([mean, variance.sqrt(), smallest, largest, change])  # (5, C, B)
-    return torch.where(observed.any(1), statistics, 0.0).flatten(0, 1).T

@@ -1,4 +1,4 @@
-"""Features of one modality from random convolutions: how much of a sample lies above a bias.
+"""Fixed features after MultiRocket: how often and how long responses of kernels exceed a bias.
 
 Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F features.
 """
@@ -16,7 +16,7 @@ from mts_fusion.panel._schema import Vocabulary
 from ._convolution import RandomConvolutions, Response
 from ._sorting import sort_values
 
-__all__ = ["Rocket"]
+__all__ = ["MultiRocketFeatures"]
 
 # Biases are quantiles between these.
 _QUANTILES = (0.05, 0.95)
@@ -31,13 +31,14 @@ _FLAT = 1e-4
 _SPREAD = 1.5
 
 
-class Rocket(RandomConvolutions):
-    """Shares and runs of random convolutions of one modality, over its observed timepoints only.
+class MultiRocketFeatures(RandomConvolutions):
+    """Random-convolution features of one modality after MultiRocket, over observed timepoints only.
 
-    Of each kernel: the share of windows whose response is above a bias [1]_, and how long the
-    others last, after the longest run of [2]_. The biases are quantiles of the responses in
-    training (:meth:`fit_biases`). Both say where and how long, not how much, so that a subject
-    who moves harder than all others is no stranger.
+    Of each kernel: the proportion of positive values (PPV), that is the share of windows whose
+    response is above a bias [1]_, and the run length of those below, after the longest run of
+    [2]_. The biases are quantiles of the responses in training (:meth:`fit_biases`). Both statistics
+    depend on where and how long, not on how much, and so carry over to subjects whose signals are
+    larger than any in training.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Rocket(RandomConvolutions):
         [-1, 1] where the vocabulary has none.
     scale : sequence of C float or None, default=None
         What the values of each channel have been divided by. Channels then add up as they were
-        before, each as loud as its unit makes it. None draws how loud each is in each group.
+        before, each with the weight of its unit. None draws the weight of each channel in each group.
     seed : int, default=0
         Seed of kernels and quantiles. The same seed and sizes give the same.
 
@@ -63,7 +64,7 @@ class Rocket(RandomConvolutions):
     ----------
     n_features : int
         Number of features F.
-    block_sizes : list of int
+    block_widths : list of int
         Features of each dilation.
 
     Raises
@@ -74,7 +75,7 @@ class Rocket(RandomConvolutions):
     Notes
     -----
     Input: ``values (B, L, C)`` numbers (any finite number where not observed) or integer tokens,
-    ``observed (B, L, C)`` bool. Output: ``(B, F)``. Which windows count is said in
+    ``observed (B, L, C)`` bool. Output: ``(B, F)``. Which windows are valid is described in
     :class:`RandomConvolutions`.
 
     References
@@ -87,14 +88,14 @@ class Rocket(RandomConvolutions):
 
     Examples
     --------
-    >>> rocket = Rocket(n_channels=3, n_timepoints=50)
-    >>> x, seen = torch.randn(8, 50, 3), torch.ones(8, 50, 3, dtype=torch.bool)
-    >>> rocket.fit_biases(x, seen)
-    >>> rocket(x, seen).shape
+    >>> block = MultiRocketFeatures(n_channels=3, n_timepoints=50)
+    >>> x, observed = torch.randn(8, 50, 3), torch.ones(8, 50, 3, dtype=torch.bool)
+    >>> block.fit_biases(x, observed)
+    >>> block(x, observed).shape
     torch.Size([8, 1536])
     """
 
-    _N_STATISTICS = 2
+    _STATISTICS = ("ppv", "run_length")
 
     bias: Tensor
     quantile: Tensor
@@ -119,7 +120,7 @@ class Rocket(RandomConvolutions):
             seed=seed,
         )
         if scale is not None:
-            mixing = (self.mixing != 0) * _checked(scale, n_channels)
+            mixing = (self.mixing != 0) * _checked_scale(scale, n_channels)
             self.mixing.copy_(mixing / mixing.amax(-1, keepdim=True))
         generator = torch.Generator().manual_seed(seed + 1)
         low, high = _QUANTILES
@@ -140,14 +141,14 @@ class Rocket(RandomConvolutions):
         exponent = torch.rand(shape, generator=generator)
         n_mixed = ((self.n_channels + 1) ** exponent).long().clamp(1, self.n_channels)
         chosen = torch.rand(*shape, self.n_channels, generator=generator).argsort(-1).argsort(-1)
-        # NOTE[DIFF]: MultiRocket adds channels up as they come. Where they have been scaled and
-        # nobody knows by how much, we draw weights: any of them may be the loud one.
-        loudness = (torch.randn(*shape, self.n_channels, generator=generator) * _SPREAD).exp()
-        return weight, (chosen < n_mixed.unsqueeze(-1)) * loudness
+        # NOTE[DIFF]: MultiRocket adds channels up as they come. Where they have been scaled
+        # by unknown numbers, we draw weights: any of them may be the largest one.
+        channel_weight = (torch.randn(*shape, self.n_channels, generator=generator) * _SPREAD).exp()
+        return weight, (chosen < n_mixed.unsqueeze(-1)) * channel_weight
 
     @torch.no_grad()
     def fit_biases(self, values: Tensor, observed: Tensor) -> None:
-        """Learn the biases, quantiles of the responses where a window counts.
+        """Learn the biases, quantiles of the responses over the valid windows.
 
         Parameters
         ----------
@@ -156,57 +157,58 @@ class Rocket(RandomConvolutions):
         observed : Tensor of shape (B, L, C), bool
             Where a value was observed.
         """
-        _, seen, sources = self._sources(values, observed)
+        observed, sources = self._series_and_difference(values, observed)
         step = math.ceil(values.shape[0] * values.shape[1] / _N_RESPONSES)
         for i in range(len(self.dilations)):
-            for j, (x, covered) in enumerate(sources):
-                response = self._respond(x, covered, seen.any(1), i, j)
-                window = response.window[:, ::step].flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
+            for j, (x, coverage) in enumerate(sources):
+                response = self._convolve(x, coverage, observed.any(1), i, j)
+                valid = response.valid[:, ::step].flatten(1).unsqueeze(1)  # (G / 2, 1, B L)
                 responses = response.values[:, :, ::step].flatten(2)
-                ordered = sort_values(torch.where(window, responses, torch.inf))
-                n_windows = window.sum(-1)  # (G / 2, 1)
-                place = (self.quantile[i, j] * (n_windows - 1)).clamp(min=0).long()
-                place = torch.stack([place, torch.minimum(place + 1, (n_windows - 1).clamp(min=0))])
+                ordered = sort_values(torch.where(valid, responses, torch.inf))
+                n_valid = valid.sum(-1)  # (G / 2, 1)
+                low = (self.quantile[i, j] * (n_valid - 1)).clamp(min=0).long()
+                index = torch.stack([low, torch.minimum(low + 1, (n_valid - 1).clamp(min=0))])
                 # Between two responses and off a flat stretch: rounding decides nothing.
-                found = ordered.gather(-1, place.permute(1, 2, 0)).mean(-1) + _FLAT
-                self.bias[i, j] = torch.where(n_windows > 0, found, 0.0)
+                bias = ordered.gather(-1, index.permute(1, 2, 0)).mean(-1) + _FLAT
+                self.bias[i, j] = torch.where(n_valid > 0, bias, 0.0)
 
-    def _summarise(self, response: Response, i: int, j: int) -> list[Tensor]:
-        """Share of windows above the bias, and how long the others last."""
-        values, window, n_windows = response
-        n = n_windows.clamp(min=1).unsqueeze(1)
-        window = window.unsqueeze(1).to(torch.uint8)
-        above = values.gt(self.bias[i, j, :, :, None, None]).view(torch.uint8) & window
-        share = _sum(above, 1) / n
+    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
+        """Proportion of positive values, and the run length of the others."""
+        values, valid, n_valid = response
+        n = n_valid.clamp(min=1).unsqueeze(1)
+        valid = valid.unsqueeze(1).to(torch.uint8)
+        positive = values.gt(self.bias[i, j, :, :, None, None]).view(torch.uint8) & valid
+        ppv = _sum(positive, 1) / n
         # NOTE[DIFF]: MultiRocket has the longest run, which needs a scan over time and took most of
         # the time, and two statistics of the size of responses, which did worse on unseen people.
-        return [share, _lasting(window ^ above) / n]
+        return [ppv, _log_run_length(valid ^ positive) / n]
 
 
-def _checked(scale: Sequence[float], n_channels: int) -> Tensor:
+def _checked_scale(scale: Sequence[float], n_channels: int) -> Tensor:
     """The scales, (C,)."""
     checked = torch.as_tensor(scale, dtype=torch.float64)
     if checked.shape != (n_channels,) or not bool((checked > 0).all()):
         raise ValueError(
-            f"scale of Rocket is one number above 0 for each of {n_channels} channels, got "
+            f"scale of MultiRocketFeatures is one number above 0 for each of {n_channels} channels, got "
             f"{list(scale)}."
         )
     return checked
 
 
-def _lasting(below: Tensor) -> Tensor:
+def _log_run_length(below: Tensor) -> Tensor:
     """Runs of ones along L of ``(G / 2, K, L, B)``, uint8: how many are as long as 2, 4, 8, ...
 
-    Counted at each place where a run of that length begins, and summed over the lengths: about the
-    logarithm of how long a run lasts, without a scan over time.
+    Counted at each timepoint where a run of that length begins, and summed over the lengths: about
+    the logarithm of the run length, without a scan over time.
     """
-    longest = torch.zeros_like(below)  # at each place; adding bytes up costs less than summing
+    # At each timepoint; adding bytes up costs less than summing.
+    n_runs = torch.zeros_like(below)
     length, n_timepoints = 1, below.shape[2]
     while 2 * length <= n_timepoints:
         below = below[:, :, :-length] & below[:, :, length:]
         length *= 2
-        longest[:, :, : below.shape[2]] += below
-    return _sum(longest, max(1, n_timepoints.bit_length() - 1))
+        n_runs[:, :, : below.shape[2]] += below
+    return _sum(n_runs, max(1, n_timepoints.bit_length() - 1))
 
 
 def _sum(x: Tensor, largest: int) -> Tensor:

@@ -1,0 +1,19 @@
+"""Fixed features of modalities, which training of a network does not change: torch only."""
+
+from mts_fusion.nn.features._all import FEATURE_KINDS, SchemaFeatures
+from mts_fusion.nn.features._base import FeatureBlock
+from mts_fusion.nn.features._convolution import has_clock
+from mts_fusion.nn.features._hydra import HydraFeatures
+from mts_fusion.nn.features._multirocket import MultiRocketFeatures
+from mts_fusion.nn.features._statistics import StatisticFeatures, channel_statistics
+
+__all__ = [
+    "FEATURE_KINDS",
+    "FeatureBlock",
+    "HydraFeatures",
+    "MultiRocketFeatures",
+    "SchemaFeatures",
+    "StatisticFeatures",
+    "channel_statistics",
+    "has_clock",
+]

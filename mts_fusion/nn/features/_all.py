@@ -1,0 +1,252 @@
+"""Fixed features of all modalities of a schema, of one kind or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mts_fusion.panel._schema import Modality, Schema
+
+from ._base import FeatureBlock
+from ._convolution import has_clock
+from ._hydra import HydraFeatures
+from ._multirocket import MultiRocketFeatures
+from ._statistics import StatisticFeatures
+
+__all__ = ["FEATURE_KINDS", "SchemaFeatures"]
+
+FEATURE_KINDS = ("multirocket", "hydra", "statistics")
+"""Names of the kinds of fixed features."""
+
+
+class SchemaFeatures(nn.Module):
+    """Fixed features of each modality of a schema, one kind beside the other.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    kinds : sequence of str, or dict of str to sequence of str
+        Kinds out of ``FEATURE_KINDS``, for all modalities or by name; none for a modality that a
+        dict leaves out. A modality without a regular clock (:func:`has_clock`) has no convolutions.
+    n_groups : int, default=32
+        Groups of random convolutions, even.
+    scales : dict of str to sequence of C float or None, default=None
+        By modality, what the values of each channel have been divided by: the convolutions of
+        ``"multirocket"`` then add channels up in their own units.
+    seed : int, default=0
+        Seed of the convolutions, other ones for each modality.
+
+    Attributes
+    ----------
+    kinds : list of M tuples of str
+        Kinds of each modality.
+    widths : list of M dicts of str to list of int
+        By kind, the widths of its parts: one for each dilation of convolutions, one of statistics.
+    n_features : list of M int
+        Features F of each modality.
+
+    Raises
+    ------
+    ValueError
+        If a kind or a modality is not known, or a kind is named twice.
+
+    Notes
+    -----
+    Used as a :class:`FeatureBlock` is, with a list of Tensors in the order of the schema in place of
+    each. ``forward`` gives features of comparable scale, NaN where nothing is known.
+
+    Examples
+    --------
+    >>> schema = Schema((Modality("acc", 3, 50), Modality("age", 1, 1)))
+    >>> block = SchemaFeatures(schema, ("multirocket", "statistics"), n_groups=2)
+    >>> block.widths[0]["multirocket"], list(block.widths[1])
+    ([32, 32, 32], ['statistics'])
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        kinds: Sequence[str] | Mapping[str, Sequence[str]],
+        *,
+        n_groups: int = 32,
+        scales: Mapping[str, Sequence[float]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.schema = schema
+        self.kinds = _resolve_kinds(schema, kinds)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    kind: _make_block(
+                        kind,
+                        modality,
+                        n_groups=n_groups,
+                        scale=(scales or {}).get(modality.name),
+                        seed=seed + m,
+                    )
+                    for kind in self.kinds[m]
+                }
+            )
+            for m, modality in enumerate(schema)
+        )
+        self.widths = [
+            {kind: list(block.block_widths) for kind, block in self._blocks(m).items()}
+            for m in range(len(schema))
+        ]
+        self.n_features = [sum(map(sum, widths.values())) for widths in self.widths]
+
+    def _blocks(self, m: int) -> dict[str, FeatureBlock]:
+        return cast(dict[str, FeatureBlock], dict(cast(nn.ModuleDict, self.blocks[m]).items()))
+
+    def fit_biases(self, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
+        """Learn what `compute` needs from some training samples.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool.
+        """
+        for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
+            for block in self._blocks(m).values():
+                block.fit_biases(x, seen)
+
+    def compute(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Raw features.
+
+        Parameters
+        ----------
+        values : list of M Tensors of shape (B, L, C)
+            Numbers, or int64 symbols; finite.
+        observed : list of M Tensors of shape (B, L, C)
+            Bool.
+        times : list of M Tensors of shape (B, L) or None, or None, default=None
+            Seconds; None for a regular clock.
+
+        Returns
+        -------
+        list of M Tensors of shape (B, F)
+            NaN where a feature rests on no observation.
+        """
+        clocks = [None] * len(values) if times is None else times
+        features = []
+        for m, (x, seen, clock) in enumerate(zip(values, observed, clocks, strict=True)):
+            parts = [block.compute(x, seen, clock) for block in self._blocks(m).values()]
+            empty = torch.empty(len(seen), 0, device=seen.device)
+            features.append(torch.cat(parts or [empty], 1))
+        return features
+
+    def fit(self, features: Sequence[Tensor]) -> None:
+        """Learn the distribution of the features.
+
+        Parameters
+        ----------
+        features : list of M Tensors of shape (n, F)
+            Of the training samples, from `compute`.
+        """
+        for m, part in enumerate(features):
+            for block, columns in self._columns(m, part):
+                block.fit(columns)
+
+    def standardize(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features of comparable scale.
+
+        Parameters
+        ----------
+        features : list of M Tensors of shape (B, F)
+            From `compute`.
+
+        Returns
+        -------
+        list of M Tensors of shape (B, F)
+            NaN where they were.
+        """
+        return [
+            torch.cat([block.standardize(x) for block, x in self._columns(m, part)] or [part], 1)
+            for m, part in enumerate(features)
+        ]
+
+    def _columns(self, m: int, features: Tensor) -> list[tuple[FeatureBlock, Tensor]]:
+        """Each block of a modality with its features."""
+        blocks = list(self._blocks(m).values())
+        parts = features.split([block.n_features for block in blocks], 1) if blocks else []
+        return list(zip(blocks, parts, strict=True))
+
+    def forward(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Features of comparable scale, NaN where nothing is known: `compute`, `standardize`."""
+        return self.standardize(self.compute(values, observed, times))
+
+    def feature_names(self, m: int) -> list[str]:
+        """Names of the features of a modality: kind, and what the kind calls them.
+
+        Parameters
+        ----------
+        m : int
+            Index of the modality in the schema.
+
+        Returns
+        -------
+        list of str
+            Of length F.
+        """
+        return [
+            f"{kind}__{name}"
+            for kind, block in self._blocks(m).items()
+            for name in block.feature_names()
+        ]
+
+
+def _resolve_kinds(
+    schema: Schema, kinds: Sequence[str] | Mapping[str, Sequence[str]]
+) -> list[tuple[str, ...]]:
+    """Kinds of each modality, without convolutions where there is no clock."""
+    if not isinstance(kinds, Mapping):
+        kinds = dict.fromkeys(schema.names, kinds)
+    unknown = [name for name in kinds if name not in schema]
+    if unknown:
+        raise ValueError(f"kinds names {unknown}, but the modalities are {list(schema.names)}.")
+    for name, chosen in kinds.items():
+        wrong = [kind for kind in chosen if kind not in FEATURE_KINDS]
+        if isinstance(chosen, str) or wrong or len(set(chosen)) < len(chosen):
+            raise ValueError(
+                f"kinds of modality {name!r} is {chosen!r}; a sequence is wanted that names each "
+                f"of {list(FEATURE_KINDS)} at most once."
+            )
+    return [
+        tuple(
+            kind
+            for kind in kinds.get(modality.name, ())
+            if kind == "statistics" or has_clock(modality)
+        )
+        for modality in schema
+    ]
+
+
+def _make_block(
+    kind: str, modality: Modality, *, n_groups: int, scale: Sequence[float] | None, seed: int
+) -> FeatureBlock:
+    sizes = (modality.n_channels, modality.n_timepoints)
+    vocabulary = modality.vocabulary
+    if kind == "statistics":
+        return StatisticFeatures(modality)
+    if kind == "hydra":
+        return HydraFeatures(*sizes, n_groups=n_groups, vocabulary=vocabulary, seed=seed)
+    return MultiRocketFeatures(
+        *sizes, n_groups=n_groups, vocabulary=vocabulary, scale=scale, seed=seed
+    )

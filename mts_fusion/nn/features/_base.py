@@ -1,0 +1,112 @@
+"""What the fixed features of one modality have in common, whatever their kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+__all__ = ["FeatureBlock"]
+
+
+class FeatureBlock(nn.Module):
+    """Abstract: features of one modality that training of a network does not change.
+
+    In this order: :meth:`fit_biases` sees some training samples, :meth:`compute` gives raw
+    features, :meth:`fit` learns their distribution over all training samples, and
+    :meth:`standardize` brings them to one scale.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of features F.
+    block_widths : list of int
+        Their number by part, such as a dilation. The sum is F.
+    """
+
+    n_features: int
+    block_widths: list[int]
+
+    def fit_biases(self, values: Tensor, observed: Tensor) -> None:
+        """Learn what `compute` needs; nothing, unless a kind says otherwise.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Some training samples: finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        """
+
+    @abstractmethod
+    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Raw features, the same for a sample in any batch.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        times : Tensor of shape (B, L) or None, default=None
+            Seconds; None for a regular clock.
+
+        Returns
+        -------
+        Tensor of shape (B, F)
+            NaN where a feature rests on no observation.
+        """
+
+    @abstractmethod
+    def fit(self, features: Tensor) -> None:
+        """Learn the distribution of the features.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n, F)
+            Of the training samples, from `compute`.
+        """
+
+    @abstractmethod
+    def standardize(self, features: Tensor) -> Tensor:
+        """Features of comparable scale.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, F)
+            From `compute`.
+
+        Returns
+        -------
+        Tensor of shape (B, F)
+            NaN where they were.
+        """
+
+    @abstractmethod
+    def feature_names(self) -> list[str]:
+        """A name for each feature.
+
+        Returns
+        -------
+        list of str
+            Of length F.
+        """
+
+    def forward(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Features of comparable scale, 0 where nothing is known.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        times : Tensor of shape (B, L) or None, default=None
+            Seconds; None for a regular clock.
+
+        Returns
+        -------
+        Tensor of shape (B, F)
+            Finite.
+        """
+        return self.standardize(self.compute(values, observed, times)).nan_to_num(0.0)
