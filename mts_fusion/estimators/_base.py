@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ from mts_fusion.training import (
     BestWeights,
     CosineSchedule,
     EpochProgress,
+    FixedFeatures,
     ModalityCurriculum,
     Multiclass,
     PanelDataset,
@@ -59,11 +60,8 @@ MIN_VALIDATION = 10
 _N_RUNS = 3
 _RUN_LENGTH = 5
 
-# Samples from which fixed features learn what they need, such as the quantiles of responses.
-_N_PREPARED = 64
-
-# So many more of those that have a modality, where fewer of the former do.
-_N_PREPARED_EACH = 16
+# Samples whose features are computed at a time to predict: a multiple of a batch.
+_ROWS_AT_ONCE = 1024
 
 
 class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -77,6 +75,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         The modalities seen in ``fit``.
     nets_ : list of PanelNet
         One trained network each for ``n_estimators``.
+    features_ : FixedFeatures or None
+        What gives the fixed features that the networks take; None where they take none.
     history_ : list of list of dict
         Losses, by network and epoch.
     n_features_in_ : int
@@ -84,6 +84,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     """
 
     nets_: list[PanelNet]
+    features_: FixedFeatures | None
     _task: Any
 
     # "auto": at least so many epochs and steps; so many networks.
@@ -127,6 +128,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _make_front(self, schema: Schema) -> Any:
         """What X passes before the network: a transformer of panels, or None."""
         return PanelScaler()
+
+    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+        """Fixed features that its network takes beside the values, not fitted; none by default."""
+        return None
 
     def _scales(self) -> dict[str, list[float]]:
         """What the numbers of each channel have been divided by on their way to the network."""
@@ -182,7 +187,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if self.front_ is not None:
             panel = self.front_.transform(panel)
         self._held_out_subjects = groups is not None
-        self._features_seed = int(seeds[-1])  # one for all networks: their features are the same
         training, validation = self._split(y, groups, int(seeds[-1]))
         target = self._task.encode(y)
         dataset = PanelDataset(panel, target, weight)
@@ -190,32 +194,26 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if len(validation):
             held_out = self._as_in_training(panel.available[validation], int(seeds[-1]))
             validation = np.tile(validation, len(held_out) // len(validation))
+        nets = self.nets_
         if not continues:
-            has_validation = held_out is not None
             self.n_training_ = len(training)
+            self._features_seed = int(seeds[-1])
+            self.features_ = self._make_features(panel.schema)
             nets = [
-                self._make_net(panel.schema, member, int(seed), len(training), has_validation)
-                for member, seed in enumerate(seeds[:-1])
+                self._make_net(panel.schema, i, int(seed), len(training), held_out is not None)
+                for i, seed in enumerate(seeds[:-1])
             ]
-        else:
-            nets = self.nets_
+        if self.features_ is not None:  # of all samples once, for all networks
+            features = self.features_
+            given = (
+                features.transform(panel) if continues else features.fit_transform(panel, training)
+            )
+            dataset = dataset.with_features(given)
+        checked = None if held_out is None else dataset.take(validation, held_out)
         trained: list[PanelNet] = []
         logits, missing = [], np.zeros(0)  # of the held-out samples
-        key: Hashable = None
-        featured = dataset
-        if not continues:
-            for net in nets:
-                net.prepare(dataset.take(_some(training, panel.available, int(seeds[-1]))))
-        for i, net in enumerate(nets):
-            if net.features_key is None or net.features_key != key:
-                featured, key = net.featurize(dataset), net.features_key
-                if not continues:
-                    for other in nets[i:]:  # one key, one set of features: all learn from it
-                        if other.features_key == key:
-                            other.fit_features(featured.take(training))
-                featured = net.scale_features(featured)
-            checked = None if held_out is None else featured.take(validation, held_out)
-            net.train(featured.take(training), checked)
+        for net in nets:
+            net.train(dataset.take(training), checked)
             if checked is not None:
                 logits.append(net.collect(checked))
                 missing = checked.missing
@@ -408,38 +406,43 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # Predicting
 
-    def _datasets(self, X: Any) -> list[PanelDataset]:
+    def _panels(self, X: Any) -> list[Panel]:
         """X as the networks read it, once for each completion that an answer is averaged over."""
-        return [self._dataset(X)]
+        check_is_fitted(self)
+        panel = self._check_X(X, reset=False)
+        return [panel if self.front_ is None else self.front_.transform(panel)]
+
+    def _parts(self, panel: Panel) -> Iterator[PanelDataset]:
+        """The samples in order, with their features: some at a time, so that memory is bounded."""
+        if self.features_ is None:
+            yield PanelDataset(panel)
+            return
+        for start in range(0, len(panel), _ROWS_AT_ONCE):
+            part = panel[start : start + _ROWS_AT_ONCE]
+            yield PanelDataset(part).with_features(self.features_.transform(part))
 
     def _logits(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
         """Outputs ``(n, n_outputs)``, completion after completion, of each network.
 
         And the share ``(n,)`` of the modalities that are silent.
         """
-        datasets = self._datasets(X)
-        logits = [x for d in datasets for x in self.nets_[0].collect_each(self.nets_, d)]
-        return logits, datasets[0].missing
+        panels, net = self._panels(X), self.nets_[0]
+        logits = [x for panel in panels for x in net.collect_each(self.nets_, self._parts(panel))]
+        return logits, _missing(panels[0])
 
     def _passes(self, X: Any, n_samples: int) -> np.ndarray:
         """Answers of every completion and network, or draw by dropout: ``(I, S, n, K)``."""
         if n_samples < 2:
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
         answers = []
-        for dataset in self._datasets(X):
+        for panel in self._panels(X):
+            net, parts = self.nets_[0], self._parts(panel)
             if len(self.nets_) > 1:
-                logits = np.stack(self.nets_[0].collect_each(self.nets_, dataset))
+                logits = np.stack(net.collect_each(self.nets_, parts))
             else:
-                logits = self.nets_[0].collect_dropout(dataset, n_samples, seed=0)
-            answers.append(np.stack([self._task.link(one, dataset.missing) for one in logits]))
+                logits = net.collect_dropout(parts, n_samples, seed=0)
+            answers.append(np.stack([self._task.link(one, _missing(panel)) for one in logits]))
         return np.stack(answers)
-
-    def _dataset(self, X: Any) -> PanelDataset:
-        check_is_fitted(self)
-        panel = self._check_X(X, reset=False)
-        if self.front_ is not None:
-            panel = self.front_.transform(panel)
-        return PanelDataset(panel)
 
     def _answers(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over the networks."""
@@ -464,8 +467,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         ValueError
             If X has another schema than in ``fit``.
         """
-        dataset = self._dataset(X)
-        return self.nets_[0].collect_record(dataset)
+        return self.nets_[0].collect_record(self._parts(self._panels(X)[0]))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -521,11 +523,6 @@ def _rank_in_class(classes: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _some(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:
-    """A few of the rows, in their order, with some of every modality that any of them has."""
-    drawn = np.random.default_rng(seed).permutation(rows)
-    chosen = np.arange(len(drawn)) < _N_PREPARED
-    has = available[drawn]  # (n, M)
-    rare = has[chosen].sum(0) < _N_PREPARED_EACH
-    chosen |= (has & (has.cumsum(0) <= _N_PREPARED_EACH))[:, rare].any(1)
-    return np.sort(drawn[chosen])
+def _missing(panel: Panel) -> np.ndarray:
+    """Share ``(n,)`` of the modalities of each sample of which nothing is observed."""
+    return (~panel.available).mean(1)

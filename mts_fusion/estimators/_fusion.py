@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval
 
 from mts_fusion.nn import FusionNet
+from mts_fusion.nn.networks import encoder_names
 from mts_fusion.panel import Schema
-from mts_fusion.training import Multiclass
+from mts_fusion.training import FixedFeatures, Multiclass, pick_device
 
 from ._base import PanelEstimator
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
@@ -139,6 +140,20 @@ class _Fusion(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+        hydra = ("hydra", "multirocket") if self.pooled else ("hydra",)
+        kinds = {"multirocket": ("multirocket", "statistics"), "hydra": (*hydra, "statistics")}
+        names = encoder_names(schema, self.encoder)
+        features = FixedFeatures(
+            schema,
+            {m: kinds.get(name, ()) for m, name in zip(schema.names, names, strict=True)},
+            n_groups=self.n_groups,
+            scales=self._scales(),
+            random_state=self._features_seed,
+            device=pick_device(self.device),
+        )
+        return features if any(features.n_features) else None
+
     def _make_module(self, schema: Schema, n_outputs: int, member: int) -> FusionNet:
         strategy_params = dict(self.strategy_params or {})
         if self.strategy == "uncertainty" and not isinstance(self._task, Multiclass):
@@ -155,11 +170,8 @@ class _Fusion(PanelEstimator):
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
             kind_dropout=self.kind_dropout,
-            n_groups=self.n_groups,
-            pooled=self.pooled,
             strategy_params=strategy_params,
-            scales=self._scales(),
-            seed=self._features_seed,
+            feature_widths=None if self.features_ is None else self.features_.widths,
         )
 
 

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
 from mts_fusion.panel import Schema
+from mts_fusion.training import FixedFeatures, pick_device
 
 from ._base import MANY_SAMPLES, PanelEstimator
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
@@ -181,13 +182,26 @@ class _Maestro(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+        kinds = ("statistics",) * bool(self.statistics)
+        kinds += ("multirocket",) * bool(self.convolutions)
+        features = FixedFeatures(
+            schema,
+            kinds,
+            n_groups=self.n_groups,
+            scales=self._scales(),
+            random_state=self._features_seed,
+            device=pick_device(self.device),
+        )
+        return features if any(features.n_features) else None
+
     def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Maestro:
         patches = self.patches
         if patches == "auto":
             symbols = any(modality.vocabulary is not None for modality in schema)
             wanted = symbols and self.n_training_ >= MANY_SAMPLES
             wanted |= self.attention_budget != "learnt"
-            patches = (wanted and member == 0) or not (self.statistics or self.convolutions)
+            patches = (wanted and member == 0) or self.features_ is None
         return Maestro(
             schema,
             n_outputs,
@@ -203,12 +217,8 @@ class _Maestro(PanelEstimator):
             dropout=self.dropout,
             balance_weight=self.balance_weight,
             patch_length=self.patch_length,
-            statistics=self.statistics,
-            statistics_dropout=self.statistics_dropout,
-            convolutions=self.convolutions,
-            n_groups=self.n_groups,
-            scales=self._scales(),
-            seed=self._features_seed,
+            feature_widths=None if self.features_ is None else self.features_.widths,
+            feature_dropout=self.statistics_dropout,
             patches=bool(patches),
             linear=self.linear,
             kind_dropout=self.kind_dropout,

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
 from mts_fusion.panel import Panel, Schema, as_panel
-from mts_fusion.training import PanelDataset
+from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelImputer, PanelScaler
 
 from ._base import PanelEstimator
@@ -240,9 +240,12 @@ class _Trace(PanelEstimator):
             )
         return _Completion(imputer, self.n_imputations)
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Trace:
+    def _make_features(self, schema: Schema) -> FixedFeatures | None:
         averages = self.n_imputations > 1
         statistics = not averages if self.statistics == "auto" else bool(self.statistics)
+        return FixedFeatures(schema, ("statistics",)) if statistics else None
+
+    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Trace:
         return Trace(
             schema,
             n_outputs,
@@ -260,7 +263,7 @@ class _Trace(PanelEstimator):
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
             imputed=self.imputer is not None,
-            statistics=statistics,
+            feature_widths=None if self.features_ is None else self.features_.widths,
             horizon_seconds=self.horizon_seconds,
         )
 
@@ -269,12 +272,11 @@ class _Trace(PanelEstimator):
         """The fitted imputer; None without one."""
         return self.front_.imputer_
 
-    def _datasets(self, X: Any) -> list[PanelDataset]:
+    def _panels(self, X: Any) -> list[Panel]:
         if self.n_imputations == 1:
-            return super()._datasets(X)
+            return super()._panels(X)
         check_is_fitted(self)
-        panel = self._check_X(X, reset=False)
-        return [PanelDataset(drawn) for drawn in self.front_.draws(panel, self.n_imputations)]
+        return self.front_.draws(self._check_X(X, reset=False), self.n_imputations)
 
     def predict_draws(self, X: Any) -> np.ndarray:
         """The answer to each completion of X, of which ``predict`` takes the mean.

@@ -9,7 +9,9 @@ from ._callbacks import (
     StopOnNaN,
     WeightAverage,
 )
-from ._net import OPTIMIZERS, PRECISIONS, PanelNet, pick_device, seeded
+from ._features import FixedFeatures
+from ._net import OPTIMIZERS, PRECISIONS, PanelNet
+from ._runtime import pick_device, seeded
 from ._task import Multiclass, Multilabel, Regression, Task
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "BestWeights",
     "CosineSchedule",
     "EpochProgress",
+    "FixedFeatures",
     "Inputs",
     "ModalityCurriculum",
     "Multiclass",

@@ -7,7 +7,7 @@ panel becomes ``(B, L, C)`` of the networks.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 
 import numpy as np
@@ -17,7 +17,10 @@ from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel
 
-__all__ = ["Inputs", "PanelDataset", "collate"]
+__all__ = ["ROWS", "Inputs", "PanelDataset", "collate", "filled_rows"]
+
+ROWS = 16
+"""Rows of which a batch outside training is a multiple, so that a row has the same bits in any."""
 
 
 class Inputs:
@@ -117,12 +120,12 @@ class PanelDataset(Dataset[Batch]):
         new._silent = self._silent[rows] if silenced is None else self._silent[rows] | silenced
         return new
 
-    def with_features(self, features: list[Tensor] | None) -> PanelDataset:
-        """The same samples with features that a module has computed for all of the panel.
+    def with_features(self, features: Sequence[np.ndarray] | None) -> PanelDataset:
+        """The same samples with fixed features of all of the panel.
 
         Parameters
         ----------
-        features : list of Tensor of shape (n, ...), or None
+        features : list of array of shape (n, F), or None
             First axis: the samples of the panel, not only those taken.
 
         Returns
@@ -131,7 +134,7 @@ class PanelDataset(Dataset[Batch]):
             As many samples as this.
         """
         new = copy(self)
-        new.features = features
+        new.features = None if features is None else [_tensor(part) for part in features]
         return new
 
     @property
@@ -180,6 +183,31 @@ def collate(batch: Batch) -> Batch:
         The same.
     """
     return batch
+
+
+def filled_rows(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows 0 to n - 1, some at a time, the last of them repeated to a multiple of 16.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    size : int
+        Rows at a time, a multiple of 16.
+
+    Yields
+    ------
+    tuple of array and int
+        Rows, and how many of them are not repeated.
+
+    Examples
+    --------
+    >>> [(len(rows), n) for rows, n in filled_rows(70, 32)]
+    [(32, 32), (32, 32), (16, 6)]
+    """
+    for start in range(0, n, size):
+        rows = np.arange(start, min(start + size, n))
+        yield np.pad(rows, (0, -len(rows) % ROWS), mode="edge"), len(rows)
 
 
 def _since_start(times: Sequence[np.ndarray | None]) -> list[Tensor | None]:

@@ -56,8 +56,8 @@ class SchemaFeatures(nn.Module):
 
     Notes
     -----
-    Used as a :class:`FeatureBlock` is, with a list of Tensors in the order of the schema in place of
-    each. ``forward`` gives features of comparable scale, NaN where nothing is known.
+    Used as a :class:`FeatureBlock` is, with a list of Tensors in the order of the schema in place
+    of each. ``forward`` gives features of comparable scale, NaN where nothing is known.
 
     Examples
     --------

@@ -36,9 +36,9 @@ class MultiRocketFeatures(RandomConvolutions):
 
     Of each kernel: the proportion of positive values (PPV), that is the share of windows whose
     response is above a bias [1]_, and the run length of those below, after the longest run of
-    [2]_. The biases are quantiles of the responses in training (:meth:`fit_biases`). Both statistics
-    depend on where and how long, not on how much, and so carry over to subjects whose signals are
-    larger than any in training.
+    [2]_. The biases are quantiles of the responses in training (:meth:`fit_biases`). Both
+    statistics depend on where and how long, not on how much, and so carry over to subjects whose
+    signals are larger than any in training.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ class MultiRocketFeatures(RandomConvolutions):
         [-1, 1] where the vocabulary has none.
     scale : sequence of C float or None, default=None
         What the values of each channel have been divided by. Channels then add up as they were
-        before, each with the weight of its unit. None draws the weight of each channel in each group.
+        before, each with the weight of its unit. None draws the weight of each channel in each
+        group.
     seed : int, default=0
         Seed of kernels and quantiles. The same seed and sizes give the same.
 
@@ -189,8 +190,8 @@ def _checked_scale(scale: Sequence[float], n_channels: int) -> Tensor:
     checked = torch.as_tensor(scale, dtype=torch.float64)
     if checked.shape != (n_channels,) or not bool((checked > 0).all()):
         raise ValueError(
-            f"scale of MultiRocketFeatures is one number above 0 for each of {n_channels} channels, got "
-            f"{list(scale)}."
+            f"scale of MultiRocketFeatures is one number above 0 for each of {n_channels} channels, "
+            f"got {list(scale)}."
         )
     return checked
 

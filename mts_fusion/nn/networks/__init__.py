@@ -1,8 +1,15 @@
 """Networks: one paper, one file."""
 
 from mts_fusion.nn.networks._diffusion import ConditionalDiffusion, DiffusionSampler
-from mts_fusion.nn.networks._fusion import FusionNet
+from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._trace import Trace
 
-__all__ = ["ConditionalDiffusion", "DiffusionSampler", "FusionNet", "Maestro", "Trace"]
+__all__ = [
+    "ConditionalDiffusion",
+    "DiffusionSampler",
+    "FusionNet",
+    "Maestro",
+    "Trace",
+    "encoder_names",
+]

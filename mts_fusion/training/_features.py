@@ -1,0 +1,274 @@
+"""FixedFeatures: panels in, features of each modality out, learnt once and before any network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import NotFittedError
+from torch import Tensor
+
+from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.panel import Panel, Schema
+
+from ._batch import ROWS, PanelDataset, filled_rows
+from ._runtime import threads
+
+__all__ = ["FixedFeatures"]
+
+# Features are computed of so many timepoints together, in 16 to 64 rows: intermediate results then
+# fit into the cache of a CPU. Measured at 125 and 1,920 timepoints: half the time of 128 rows.
+_CACHED_TIMEPOINTS = 8192
+
+# Rows at a time on an accelerator, and rows that are brought to one scale at a time.
+_ROWS_ON_ACCELERATOR, _ROWS_TO_SCALE = 128, 512
+
+# Samples from which the biases of convolutions are learnt, quantiles of their responses.
+_N_BIAS_ROWS = 64
+
+# So many more of those that have a modality, where fewer of the former do.
+_N_BIAS_ROWS_EACH = 16
+
+
+class FixedFeatures:
+    """Features of each modality that need no training: random convolutions and statistics.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    kinds : sequence of str, or dict of str to sequence of str, \
+default=("multirocket", "statistics")
+        Kinds of features, for all modalities or by name, out of ``"multirocket"``, ``"hydra"`` and
+        ``"statistics"``; the columns of a modality have this order. A modality that a dict leaves
+        out has no features, and one without a regular clock no convolutions.
+    n_groups : int, default=32
+        Groups of random convolutions, even: ``16 * n_groups`` features a dilation. Time and memory
+        grow linearly.
+    scales : dict of str to sequence of C float or None, default=None
+        By modality, what the values of each channel have been divided by: the convolutions of
+        ``"multirocket"`` then add channels up in their own units.
+    random_state : int, default=0
+        Seed of the convolutions, and of the rows from which their biases are learnt.
+    device : str, default="cpu"
+        Device of torch that computes them.
+
+    Attributes
+    ----------
+    widths : list of M dicts of str to list of int
+        By kind, the widths of its parts: one for each dilation of convolutions, one of statistics.
+        Known before ``fit``, so that a network can be built from them.
+    n_features : list of M int
+        Features F of each modality, 0 where there are none.
+
+    Raises
+    ------
+    ValueError
+        If a kind or a modality is not known, or a size is out of range.
+
+    Notes
+    -----
+    Features of a sample are the same in any company, and on the CPU the same bits. They are
+    computed in one thread, a few rows at a time. Pickled, they lie on the CPU.
+
+    References
+    ----------
+    .. [1] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+    .. [2] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> panel = Panel({"acc": np.random.default_rng(0).normal(size=(20, 3, 50))})
+    >>> features = FixedFeatures(panel.schema, ("statistics", "multirocket"), n_groups=2)
+    >>> features.widths[0]["multirocket"]
+    [32, 32, 32]
+    >>> features.fit(panel).transform(panel[:4])[0].shape
+    (4, 216)
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        kinds: Sequence[str] | Mapping[str, Sequence[str]] = ("multirocket", "statistics"),
+        *,
+        n_groups: int = 32,
+        scales: Mapping[str, Sequence[float]] | None = None,
+        random_state: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.schema = schema
+        self.random_state = random_state
+        self.device = device
+        self.module = SchemaFeatures(
+            schema, kinds, n_groups=n_groups, scales=scales, seed=random_state
+        )
+        self.widths = self.module.widths
+        self.n_features = self.module.n_features
+        self._is_fitted = False
+
+    def fit(self, panel: Panel, rows: np.ndarray | None = None) -> FixedFeatures:
+        """Learn biases from some samples, and the distribution of the features from all.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples.
+        rows : int array of shape (k,), default=None
+            Samples to learn from, such as those that are trained on; None for all.
+
+        Returns
+        -------
+        FixedFeatures
+            Itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If the panel has another schema.
+        """
+        self.fit_transform(panel if rows is None else panel[rows])
+        return self
+
+    def fit_transform(self, panel: Panel, rows: np.ndarray | None = None) -> list[np.ndarray]:
+        """Learn from some samples, and give the features of all, each computed once.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples.
+        rows : int array of shape (k,), default=None
+            Samples to learn from; None for all.
+
+        Returns
+        -------
+        list of M arrays of shape (n, F)
+            As :meth:`transform` gives them.
+
+        Raises
+        ------
+        ValueError
+            If the panel has another schema.
+        """
+        dataset = self._dataset(panel)
+        chosen = np.arange(len(panel)) if rows is None else np.asarray(rows)
+        some = _bias_rows(chosen, panel.available, self.random_state)
+        with torch.inference_mode(), threads(1):
+            inputs = dataset.take(some).__getitems__(np.arange(len(some)))[0].to(self._place())
+            self.module.fit_biases(inputs.arguments["values"], inputs.arguments["observed"])
+            raw = self._compute(dataset, standardize=False)
+            index = torch.from_numpy(chosen)
+            self.module.fit([part[index].to(self.device) for part in raw])
+            for start in range(0, len(panel), _ROWS_TO_SCALE):
+                few = [part[start : start + _ROWS_TO_SCALE] for part in raw]
+                scaled = self.module.standardize([part.to(self.device) for part in few])
+                for target, part in zip(few, scaled, strict=True):
+                    target.copy_(part)
+        self._is_fitted = True
+        return [part.numpy() for part in raw]
+
+    def transform(self, panel: Panel) -> list[np.ndarray]:
+        """Features of comparable scale.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples; the number of timepoints may differ from that in ``fit``.
+
+        Returns
+        -------
+        list of M arrays of shape (n, F)
+            float32, in the order of the schema; NaN where a feature rests on no observation.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the panel has another schema.
+        """
+        if not self._is_fitted:
+            raise NotFittedError("FixedFeatures is not fitted yet. Call fit(panel) first.")
+        dataset = self._dataset(panel)
+        self._place()
+        with torch.inference_mode(), threads(1):
+            return [part.numpy() for part in self._compute(dataset, standardize=True)]
+
+    def feature_names(self, name: str) -> list[str]:
+        """Names of the features of a modality: the kind, and what the kind calls it.
+
+        Parameters
+        ----------
+        name : str
+            Of the modality.
+
+        Returns
+        -------
+        list of str
+            Of length F.
+        """
+        return self.module.feature_names(self.schema.names.index(name))
+
+    def names(self) -> list[str]:
+        """Names of the features of all modalities, those of one after those of another.
+
+        Returns
+        -------
+        list of str
+            Each begins with the name of the modality.
+        """
+        return [f"{m}__{feature}" for m in self.schema.names for feature in self.feature_names(m)]
+
+    def _dataset(self, panel: Panel) -> PanelDataset:
+        self.schema.check_matches(panel.schema, owner="FixedFeatures")
+        return PanelDataset(panel)
+
+    def _place(self) -> str:
+        """The device, where the module is now; the CPU, where there is no such device any more."""
+        if self.device != "cpu" and not torch.cuda.is_available():
+            self.device = "cpu"
+        self.module.to(self.device)
+        return self.device
+
+    def _compute(self, dataset: PanelDataset, *, standardize: bool) -> list[Tensor]:
+        """Features of all samples, on the CPU, computed a few rows at a time."""
+        features = [torch.empty(len(dataset), width) for width in self.n_features]
+        n_rows, start = self._n_rows(dataset), 0
+        for rows, n in filled_rows(len(dataset), n_rows):
+            inputs = dataset.__getitems__(rows)[0].to(self.device)
+            parts = self.module.compute(**inputs.arguments)
+            if standardize:
+                parts = self.module.standardize(parts)
+            for target, part in zip(features, parts, strict=True):
+                target[start : start + n] = part[:n]
+            start += n
+        return features
+
+    def _n_rows(self, dataset: PanelDataset) -> int:
+        if self.device != "cpu":
+            return _ROWS_ON_ACCELERATOR
+        longest = max(x.shape[2] for x in dataset.observed)
+        return min(max(_CACHED_TIMEPOINTS // longest // ROWS, 1), 4) * ROWS
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if self.device != "cpu":
+            state["module"] = deepcopy(self.module).cpu()
+        return state
+
+
+def _bias_rows(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:
+    """A few of the rows, in their order, with some of every modality that any of them has."""
+    drawn = np.random.default_rng(seed).permutation(rows)
+    chosen = np.arange(len(drawn)) < _N_BIAS_ROWS
+    has = available[drawn]  # (n, M)
+    rare = has[chosen].sum(0) < _N_BIAS_ROWS_EACH
+    chosen |= (has & (has.cumsum(0) <= _N_BIAS_ROWS_EACH))[:, rare].any(1)
+    return np.sort(drawn[chosen])
