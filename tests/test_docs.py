@@ -19,6 +19,7 @@ PACKAGES = (
     "metrics",
     "nn",
     "nn.blocks",
+    "nn.features",
     "nn.networks",
     "nn.strategies",
     "training",

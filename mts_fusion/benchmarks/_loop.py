@@ -42,8 +42,8 @@ class LoopMaestro(nn.Module):
 
     def __init__(self, net: Maestro) -> None:
         super().__init__()
-        if not net.patches or net.statistics is not None or net.budget is None:
-            raise ValueError("Maestro is built with patches, a budget, and statistics=False.")
+        if not net.patches or net.widths or net.budget is None:
+            raise ValueError("Maestro is built with patches, a budget, and no fixed features.")
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
         d_model = net.modality.shape[1]

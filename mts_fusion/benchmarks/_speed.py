@@ -37,10 +37,8 @@ def _network(channels: tuple[int, ...], n_tokens: int, name: str) -> Any:
 
     modalities = (Modality(f"m{i}", c, n_tokens, rate=1.0) for i, c in enumerate(channels))
     torch.manual_seed(0)
-    # One token a timepoint, budgets inside and across, no statistics: what the paper describes.
-    net = Maestro(
-        Schema(tuple(modalities)), 2, patch_length=1, statistics=False, cross_budget=_BUDGET
-    )
+    # One token a timepoint, budgets inside and across, no fixed features: what the paper describes.
+    net = Maestro(Schema(tuple(modalities)), 2, patch_length=1, cross_budget=_BUDGET)
     return net if name == _OURS else LoopMaestro(net)
 
 

@@ -1,7 +1,14 @@
 """Networks and the blocks of which they are built: torch only."""
 
 from mts_fusion.nn.blocks import ModuleOutput, set_generator
-from mts_fusion.nn.networks import ConditionalDiffusion, DiffusionSampler, FusionNet, Maestro, Trace
+from mts_fusion.nn.networks import (
+    ConditionalDiffusion,
+    DiffusionSampler,
+    FusionNet,
+    Maestro,
+    Trace,
+    WithFeatures,
+)
 from mts_fusion.nn.strategies import STRATEGIES, Fusion, FusionOutput, Tokens, register_strategy
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "ModuleOutput",
     "Tokens",
     "Trace",
+    "WithFeatures",
     "register_strategy",
     "set_generator",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -162,9 +162,10 @@ default=("multirocket", "statistics")
         some = _bias_rows(chosen, panel.available, self.random_state)
         with torch.inference_mode(), threads(1):
             inputs = dataset.take(some).__getitems__(np.arange(len(some)))[0].to(self._place())
-            self.module.fit_biases(inputs.arguments["values"], inputs.arguments["observed"])
+            given = cast(Any, inputs.arguments)
+            self.module.fit_biases(given["values"], given["observed"])
             raw = self._compute(dataset, standardize=False)
-            index = torch.from_numpy(chosen)
+            index = torch.as_tensor(chosen)
             self.module.fit([part[index].to(self.device) for part in raw])
             for start in range(0, len(panel), _ROWS_TO_SCALE):
                 few = [part[start : start + _ROWS_TO_SCALE] for part in raw]
@@ -243,7 +244,7 @@ default=("multirocket", "statistics")
         n_rows, start = self._n_rows(dataset), 0
         for rows, n in filled_rows(len(dataset), n_rows):
             inputs = dataset.__getitems__(rows)[0].to(self.device)
-            parts = self.module.compute(**inputs.arguments)
+            parts = self.module.compute(**cast(Any, inputs.arguments))
             if standardize:
                 parts = self.module.standardize(parts)
             for target, part in zip(features, parts, strict=True):

@@ -11,7 +11,7 @@ from mts_fusion.panel import Modality, Schema
 
 def test_the_loops_give_the_outputs_of_the_network():
     schema = Schema((Modality("a", 2, 16), Modality("b", 1, 16), Modality("c", 1, 11)))
-    net = Maestro(schema, 3, d_model=16, patch_length=1, statistics=False, cross_budget=5.0)
+    net = Maestro(schema, 3, d_model=16, patch_length=1, cross_budget=5.0)
     loop = LoopMaestro(net).double().eval()
     net = net.double().eval()
     values = [torch.randn(4, m.n_timepoints, m.n_channels).double() for m in schema]
@@ -22,8 +22,12 @@ def test_the_loops_give_the_outputs_of_the_network():
 
 
 def test_loops_of_a_network_with_statistics_are_refused():
-    with pytest.raises(ValueError, match="statistics=False"):
-        LoopMaestro(Maestro(Schema((Modality("a", 2, 16),)), 3, d_model=16))
+    with pytest.raises(ValueError, match="no fixed features"):
+        LoopMaestro(
+            Maestro(
+                Schema((Modality("a", 2, 16),)), 3, d_model=16, feature_widths=[{"statistics": [9]}]
+            )
+        )
 
 
 def test_the_exponent_of_a_power_is_found():

@@ -413,7 +413,8 @@ def test_a_sample_has_the_same_bits_in_any_company(fitted, X):
 def test_answers_of_several_networks_are_averaged(X, y):
     clf = _clf(n_estimators=2).fit(X, y)
 
-    each = [clf._task.link(net.collect(clf._dataset(X))) for net in clf.nets_]
+    (panel,) = clf._panels(X)
+    each = [clf._task.link(net.collect(clf._parts(panel))) for net in clf.nets_]
 
     assert len(clf.history_) == 2
     assert not np.array_equal(*each)

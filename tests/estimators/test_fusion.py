@@ -8,7 +8,7 @@ from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import FusionClassifier, FusionRegressor
 from mts_fusion.metrics import expected_calibration_error
 from mts_fusion.nn import STRATEGIES
-from mts_fusion.nn.blocks import Rocket
+from mts_fusion.nn.features import MultiRocketFeatures
 from mts_fusion.transforms import SAXTokenizer, mask_panel
 
 SMALL = {"d_model": 8, "n_heads": 2, "n_groups": 4, "max_epochs": 2, "random_state": 0}
@@ -42,13 +42,17 @@ def test_convolutions_add_channels_up_in_their_own_units(data):
     X, y = data
     loud = X.replace(values={"m0": X.values["m0"] * np.array([[1.0], [10.0], [100.0]])})
     clf = FusionClassifier(**SMALL).fit(loud, y)
-    mixing = clf.nets_[0].module_.encoders[0].blocks[0].mixing.flatten(0, -2)
+    mixing = _multirocket(clf).mixing.flatten(0, -2)
     both = mixing[(mixing[:, 0] > 0) & (mixing[:, 2] > 0)]
     scale = clf.front_.scale_["m0"]
     np.testing.assert_allclose(both[:, 2] / both[:, 0], scale[2] / scale[0], rtol=1e-5)
     tokens = SAXTokenizer(alphabet_size=5).fit_transform(loud)
-    mixing = FusionClassifier(**SMALL).fit(tokens, y).nets_[0].module_.encoders[0].blocks[0].mixing
+    mixing = _multirocket(FusionClassifier(**SMALL).fit(tokens, y)).mixing
     assert len(np.unique(mixing[mixing > 0])) > 3  # nobody knows their units: drawn
+
+
+def _multirocket(clf):
+    return clf.features_.module.blocks[0]["multirocket"]
 
 
 @pytest.mark.parametrize("encoder", ["multirocket", "hydra"])
@@ -57,7 +61,11 @@ def test_samples_with_times_of_their_own_have_statistics_only(data, encoder):
     times = {name: np.sort(np.random.default_rng(0).random((len(X), 32))) for name in ["m0"]}
     own = X.replace(times=times, rates={"m0": None})
     clf = FusionClassifier(encoder=encoder, **SMALL).fit(own, y)
-    assert [len(one.blocks) for one in clf.nets_[0].module_.encoders] == [0, 1, 1]
+    assert [list(kinds) for kinds in clf.features_.widths] == [
+        ["statistics"],
+        [encoder, "statistics"],
+        [encoder, "statistics"],
+    ]
     assert np.isfinite(clf.predict_proba(own)).all()
 
 
@@ -73,7 +81,7 @@ def test_a_sensor_that_few_samples_have_gets_biases_too():
     m0 = X.values["m0"].copy()
     m0[:-3] = np.nan
     clf = FusionClassifier(**SMALL | {"max_epochs": 1}).fit(X.replace(values={"m0": m0}), y)
-    assert (clf.nets_[0].module_.encoders[0].blocks[0].bias != 0).all()
+    assert (_multirocket(clf).bias != 0).all()
 
 
 def test_symbols_go_in_as_values_do(data):
@@ -106,8 +114,8 @@ def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
 ):
     X, y = data
     seen = []
-    featurize = Rocket.featurize
-    monkeypatch.setattr(Rocket, "featurize", lambda *a: seen.append(len(a[1])) or featurize(*a))
+    block, compute = MultiRocketFeatures, MultiRocketFeatures.compute
+    monkeypatch.setattr(block, "compute", lambda *a: seen.append(len(a[1])) or compute(*a))
     clf = FusionClassifier(**{**SMALL, "max_epochs": 5}, n_estimators=n_estimators)
     clf.set_params(validation_fraction=0.3).fit(X, y)
     of_fit = sum(seen)
@@ -117,12 +125,29 @@ def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
     assert sum(seen) == 2 * of_fit
 
 
-def test_networks_of_one_fit_share_their_kernels_and_nothing_else(data):
+def test_networks_of_one_fit_share_their_features_and_nothing_else(data):
     clf = FusionClassifier(n_estimators=2, **SMALL).fit(*data)
     first, second = (net.module_.encoders[0] for net in clf.nets_)
-    assert torch.equal(first.blocks[0].weight, second.blocks[0].weight)
-    assert torch.equal(first.blocks[0].bias, second.blocks[0].bias)
+    assert not list(first.buffers())
     assert not torch.equal(first.project.weight, second.project.weight)
+
+
+def test_encoders_that_are_trained_need_no_features(data):
+    X, y = data
+    clf = FusionClassifier(encoder="gru", **SMALL).fit(X, y)
+    assert clf.features_ is None
+    mixed = FusionClassifier(encoder={"m0": "gru"}, **SMALL).fit(X, y)
+    assert [bool(n) for n in mixed.features_.n_features] == [False, True, True]
+
+
+def test_long_panels_are_predicted_in_parts_with_the_same_bits(data, monkeypatch):
+    X, y = data
+    clf = FusionClassifier(n_estimators=2, **SMALL).fit(X, y)
+    whole, record = clf.predict_proba(X), clf.explain(X)
+    monkeypatch.setattr("mts_fusion.estimators._base._ROWS_AT_ONCE", 16)
+    np.testing.assert_array_equal(clf.predict_proba(X), whole)
+    for key, value in clf.explain(X).items():
+        np.testing.assert_array_equal(value, record[key])
 
 
 def test_unknown_names_list_the_known_ones(data):

@@ -164,9 +164,9 @@ def test_statistics_stand_beside_the_series_unless_they_are_left_out():
     alone = TraceClassifier(**SMALL, statistics=False).fit(X, y)
     averaged = TraceClassifier(**SMALL, imputer=NoisyImputer(), n_imputations=2).fit(X, y)
 
-    assert beside.nets_[0].module_.features_key == "statistics"
-    assert alone.nets_[0].module_.features_key is None
-    assert averaged.nets_[0].module_.features_key is None
+    assert all(list(kinds) == ["statistics"] for kinds in beside.features_.widths)
+    assert alone.features_ is None
+    assert averaged.features_ is None
     assert beside.explain(X)["representation"].shape == alone.explain(X)["representation"].shape
 
 

@@ -105,7 +105,7 @@ def test_missing_is_the_share_of_silent_modalities(panel):
 
 
 def test_features_go_with_their_samples(panel):
-    features = [torch.arange(4.0)]
+    features = [np.arange(4, dtype=np.float32)]
 
     arguments, _ = _cut(PanelDataset(panel).with_features(features).take(np.array([3, 0])), [0, 1])
 

@@ -24,7 +24,7 @@ from mts_fusion.training import (
     pick_device,
     seeded,
 )
-from mts_fusion.training._net import threads
+from mts_fusion.training._runtime import threads
 
 
 class Line(nn.Module):

@@ -131,7 +131,8 @@ class ConvolutionEncoder(Encoder):
     def _split(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
         """The parts of the convolutions, and the statistics."""
         parts = features.split([width for _, width in self.widths], 1)
-        convolved, statistics = [], []
+        convolved: list[Tensor] = []
+        statistics: list[Tensor] = []
         for (kind, _), part in zip(self.widths, parts, strict=True):
             (statistics if kind == _STATISTICS else convolved).append(part)
         return convolved, statistics[0] if len(statistics) == 1 else torch.cat(statistics, 1)

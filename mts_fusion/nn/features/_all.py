@@ -143,7 +143,7 @@ class SchemaFeatures(nn.Module):
         features = []
         for m, (x, seen, clock) in enumerate(zip(values, observed, clocks, strict=True)):
             parts = [block.compute(x, seen, clock) for block in self._blocks(m).values()]
-            empty = torch.empty(len(seen), 0, device=seen.device)
+            empty = torch.empty(seen.shape[0], 0, device=seen.device)
             features.append(torch.cat(parts or [empty], 1))
         return features
 

@@ -190,8 +190,8 @@ def _checked_scale(scale: Sequence[float], n_channels: int) -> Tensor:
     checked = torch.as_tensor(scale, dtype=torch.float64)
     if checked.shape != (n_channels,) or not bool((checked > 0).all()):
         raise ValueError(
-            f"scale of MultiRocketFeatures is one number above 0 for each of {n_channels} channels, "
-            f"got {list(scale)}."
+            f"scale of MultiRocketFeatures is one number above 0 for each of {n_channels} "
+            f"channels, got {list(scale)}."
         )
     return checked
 

@@ -4,6 +4,7 @@ from mts_fusion.nn.networks._diffusion import ConditionalDiffusion, DiffusionSam
 from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._trace import Trace
+from mts_fusion.nn.networks._with_features import WithFeatures
 
 __all__ = [
     "ConditionalDiffusion",
@@ -11,5 +12,6 @@ __all__ = [
     "FusionNet",
     "Maestro",
     "Trace",
+    "WithFeatures",
     "encoder_names",
 ]

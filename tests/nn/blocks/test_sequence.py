@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks._encoded import Encoder
-from mts_fusion.nn.blocks._featured import HydraEncoder
+from mts_fusion.nn.blocks._convolution_encoders import ConvolutionEncoder
+from mts_fusion.nn.blocks._encoded import Encoded
 from mts_fusion.nn.blocks._sequence import ENCODERS
 from mts_fusion.nn.blocks._steps import compact, thinned
-from mts_fusion.panel._schema import Modality, Vocabulary
+from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 MODALITIES = [
     Modality("acc", 3, 30),
@@ -33,10 +34,26 @@ def make_batch(modality: Modality, n: int = 5) -> tuple[Tensor, Tensor]:
     return torch.randint(1, 6, shape, generator=generator), seen
 
 
-def make_encoder(name: str, modality: Modality) -> Encoder:
+class Computed(torch.nn.Module):
+    """An encoder of fixed features, and what computes them."""
+
+    def __init__(self, kind: str, modality: Modality, **parameters) -> None:
+        super().__init__()
+        self.features = SchemaFeatures(Schema((modality,)), (kind, "statistics"))
+        self.encoder = ENCODERS[kind](
+            modality, 8, widths=self.features.widths[0], dropout=0.0, **parameters
+        )
+
+    def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Encoded:
+        features = self.features([x], [seen], [times])[0]
+        return self.encoder(x, seen, times, features=features)
+
+
+def make_encoder(name: str, modality: Modality) -> torch.nn.Module:
     torch.manual_seed(0)
-    parameters = {"feature_dropout": 0.0} if name in ("hydra", "multirocket") else {}
-    return ENCODERS[name](modality, 8, dropout=0.0, **parameters).eval()
+    if name in ("hydra", "multirocket"):
+        return Computed(name, modality, feature_dropout=0.0).eval()
+    return ENCODERS[name](modality, 8, dropout=0.0).eval()
 
 
 every = pytest.mark.parametrize("name", sorted(ENCODERS))
@@ -141,24 +158,39 @@ def test_states_are_those_of_packed_sequences(kind):
     torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["hydra", "multirocket"])
-def test_features_given_are_used_in_place_of_values(name):
-    encoder = make_encoder(name, MODALITIES[0])
+def test_an_encoder_of_fixed_features_reads_nothing_else():
+    encoder = make_encoder("hydra", MODALITIES[0])
     x, seen = make_batch(MODALITIES[0])
-    encoder.prepare(x, seen)
-    features = encoder.featurize(x, seen)
-    encoder.fit_features(features)
-    computed = encoder(x, seen).embedding
-    scaled = encoder.scale_features(features)
-    given = encoder(torch.zeros_like(x), seen, features=scaled).embedding
-    assert torch.equal(computed, given)
+    features = encoder.features([x], [seen])[0]
+    given = encoder.encoder(torch.zeros_like(x), seen, features=features).embedding
+    assert torch.equal(encoder(x, seen).embedding, given)
+
+
+def test_an_encoder_of_fixed_features_needs_statistics_among_them():
+    with pytest.raises(ValueError, match=r"'acc' takes fixed features with statistics among them"):
+        ConvolutionEncoder(MODALITIES[0], 8, widths={"hydra": [64, 64]})
+
+
+def test_kinds_may_come_in_any_order():
+    generator = torch.Generator().manual_seed(0)
+    convolved = torch.randn(3, 64, generator=generator)
+    statistics = torch.randn(3, 40, generator=generator)
+    both = {"hydra": [32, 32], "statistics": [40]}
+    encoded = []
+    for order in (["hydra", "statistics"], ["statistics", "hydra"]):
+        torch.manual_seed(0)
+        encoder = ConvolutionEncoder(MODALITIES[0], 8, widths={kind: both[kind] for kind in order})
+        parts = {"hydra": convolved, "statistics": statistics}
+        features = torch.cat([parts[kind] for kind in order], 1)
+        encoded.append(encoder.eval()(*make_batch(MODALITIES[0], 3), features=features))
+    assert torch.equal(encoded[0].embedding, encoded[1].embedding)
 
 
 @pytest.mark.parametrize("name", ["hydra", "multirocket"])
 def test_tokens_of_fixed_features_add_up_to_the_embedding(name):
     encoder = make_encoder(name, MODALITIES[0])
     encoded = encoder(*make_batch(MODALITIES[0]))
-    total = encoded.tokens.sum(1) + encoder.project.bias
+    total = encoded.tokens.sum(1) + encoder.encoder.project.bias
     torch.testing.assert_close(encoded.embedding, total)
 
 
@@ -181,13 +213,17 @@ def test_thinned_steps_are_means_of_equal_parts():
 
 def test_one_kind_of_features_is_hidden_in_training_and_never_both():
     torch.manual_seed(0)
-    encoder = HydraEncoder(Modality("acc", 3, 50), 8, n_groups=4, feature_dropout=0.0).train()
-    x = torch.randn(400, 50, 3)
-    tokens = encoder(x, torch.ones(400, 50, 3, dtype=torch.bool)).tokens
+    widths = {"hydra": [64, 64], "statistics": [40]}
+    encoder = ConvolutionEncoder(
+        Modality("acc", 3, 50), 8, widths=widths, feature_dropout=0.0
+    ).train()
+    x, observed = torch.randn(400, 50, 3), torch.ones(400, 50, 3, dtype=torch.bool)
+    features = torch.randn(400, 168)
+    tokens = encoder(x, observed, features=features).tokens
     convolved, statistics = tokens[:, :-1].any(-1).any(-1), tokens[:, -1].any(-1)
     assert (convolved | statistics).all()
     assert 0.65 < (~convolved).float().mean() < 0.79  # 0.8 * 0.9
     assert 0.04 < (~statistics).float().mean() < 0.13  # 0.8 * 0.1
     encoder.eval()
-    tokens = encoder(x[:2], torch.ones(2, 50, 3, dtype=torch.bool)).tokens
+    tokens = encoder(x[:2], observed[:2], features=features[:2]).tokens
     assert tokens.any(-1).all()

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mts_fusion.nn.blocks import set_generator
-from mts_fusion.nn.networks._fusion import FusionNet
+from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.nn.networks import FusionNet, WithFeatures, encoder_names
 from mts_fusion.nn.strategies import STRATEGIES, Fusion, FusionOutput
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
@@ -41,10 +42,16 @@ def make_batch(n: int = 6, *, seed: int = 0) -> tuple[list[Tensor], list[Tensor]
     return values, observed
 
 
-def make_net(**parameters) -> FusionNet:
+def make_net(**parameters) -> WithFeatures:
     torch.manual_seed(0)
     settings = {"d_model": 8, "n_heads": 2, "encoder": ALL, **parameters}
-    return FusionNet(MIXED, 3, **settings)
+    kinds = {
+        modality.name: (encoder, "statistics")
+        for modality, encoder in zip(MIXED, encoder_names(MIXED, settings["encoder"]), strict=True)
+        if encoder in ("hydra", "multirocket")
+    }
+    features = SchemaFeatures(MIXED, kinds, n_groups=32)
+    return WithFeatures(features, FusionNet(MIXED, 3, feature_widths=features.widths, **settings))
 
 
 def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
@@ -123,43 +130,50 @@ def test_a_gradient_reaches_every_parameter(strategy, encoder):
     net = make_net(strategy=strategy, encoder=encoder, **nothing_hidden).train()
     values, observed = make_batch()
     net(values, observed).prediction.square().sum().backward()
-    left = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    left = [key for key, p in net.network.named_parameters() if p.grad is None or not p.grad.any()]
     # The scores of a softmax share a bias, which therefore does nothing.
     assert [key for key in left if not key.endswith(("gate.bias", "main.bias", "score.bias"))] == []
-
-
-def test_features_given_change_nothing_but_the_time():
-    net = make_net(encoder="hydra").eval()
-    values, observed = make_batch()
-    features = net.featurize(values, observed)
-    net.fit_features(features)
-    features = net.scale_features(features)
-    given = net(values, observed, features=features).prediction
-    assert torch.equal(given, net(values, observed).prediction)
 
 
 def test_features_of_a_modality_that_is_hidden_now_change_no_bit():
     net = make_net(encoder="hydra").eval()
     values, observed = make_batch()
-    features = net.featurize(values, observed)
-    net.fit_features(features)
-    features = net.scale_features(features)
+    features = net.features(values, observed)
     hidden = silence(observed, 1)
     other = [part if m != 1 else part + 7 for m, part in enumerate(features)]
-    before = net(values, hidden, features=features).prediction
-    assert torch.equal(before, net(values, hidden, features=other).prediction)
+    before = net.network(values, hidden, features=features).prediction
+    assert torch.equal(before, net.network(values, hidden, features=other).prediction)
     torch.testing.assert_close(before, net(values, hidden).prediction)
 
 
-def test_trained_encoders_have_no_features():
-    net = make_net(encoder="gru")
-    assert [part.shape for part in net.featurize(*make_batch())] == [(6, 0)] * 4
+def test_values_are_not_read_where_features_are():
+    net = make_net(encoder="hydra").eval()
+    values, observed = make_batch()
+    features = net.features(values, observed)
+    zeros = [torch.zeros_like(x) for x in values]
+    given = net.network(zeros, observed, features=features).prediction
+    assert torch.equal(given, net(values, observed).prediction)
+
+
+def test_trained_encoders_take_no_features():
+    net = make_net(encoder="gru").eval()
+    values, observed = make_batch()
+    assert net.features.n_features == [0] * 4
+    net.network(values, observed)
+
+
+def test_features_that_are_not_declared_or_not_given_name_the_modality():
+    with pytest.raises(ValueError, match="encoder of modality 'wrist' takes fixed features"):
+        FusionNet(MIXED, 3, d_model=8)
+    with pytest.raises(ValueError, match="encoder of modality 'wrist' takes features"):
+        make_net(encoder="hydra").network(*make_batch())
 
 
 def test_encoders_by_name_and_the_default_for_the_rest():
     net = make_net(encoder={"acc": "gru"})
-    kinds = [type(encoder).__name__ for encoder in net.encoders]
-    assert kinds == ["RocketEncoder", "GRUEncoder", "RocketEncoder", "RocketEncoder"]
+    kinds = [type(encoder).__name__ for encoder in net.network.encoders]
+    fixed = "ConvolutionEncoder"
+    assert kinds == [fixed, "GRUEncoder", fixed, fixed]
 
 
 def test_unknown_encoder_lists_the_known_ones():
@@ -209,8 +223,9 @@ def test_one_generator_draws_everything():
 def test_deepcopy_and_state_dict_give_the_same_prediction():
     net = make_net().eval()
     values, observed = make_batch()
-    net.fit_features(net.featurize(values, observed))
-    other = make_net(seed=9)
+    net.features.fit(net.features.compute(values, observed))
+    other = make_net()
+    torch.nn.init.ones_(other.network.encoders[0].recurrent.leave.weight)
     other.load_state_dict(net.state_dict())
     for twin in (copy.deepcopy(net), other.eval()):
         assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mts_fusion.nn.blocks import set_generator
-from mts_fusion.nn.networks import Maestro
+from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.nn.networks import Maestro, WithFeatures
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 MIXED = Schema(
@@ -42,10 +43,11 @@ def make_batch(
     return values, observed
 
 
-def make_net(schema: Schema = MIXED, **parameters) -> Maestro:
+def make_net(schema: Schema = MIXED, *, kinds=("statistics",), **parameters) -> WithFeatures:
     torch.manual_seed(0)
     settings = {"d_model": 16, "n_heads": 2, "max_tokens": 10, **parameters}
-    return Maestro(schema, 3, **settings)
+    features = SchemaFeatures(schema, kinds, n_groups=4)
+    return WithFeatures(features, Maestro(schema, 3, feature_widths=features.widths, **settings))
 
 
 def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
@@ -265,7 +267,7 @@ def test_wrong_budgets_name_the_modality():
 
 
 def test_wrong_channels_name_the_modality():
-    net = make_net()
+    net = make_net().network
     values, observed = make_batch()
     values[1] = values[1][..., :2]
     with pytest.raises(ValueError, match=r"Modality 'acc' has values of shape \(B, L, 3\), got"):
@@ -396,36 +398,46 @@ def test_compile_gives_the_same_prediction():
 
 @pytest.mark.parametrize("patches", [True, False])
 def test_convolutions_are_tokens_that_silent_sensors_do_not_reach(patches):
-    net = make_net(convolutions=True, n_groups=4, patches=patches).eval()
+    net = make_net(kinds=("statistics", "multirocket"), patches=patches).eval()
     values, observed = make_batch()
-    net.prepare(values, observed)
-    net.fit_features(net.featurize(values, observed))
     hidden = silence(observed, 1)
     out = net(values, hidden).prediction
     other = [x if m != 1 else x + 7 for m, x in enumerate(values)]
     assert torch.equal(out, net(other, hidden).prediction)
-    features = net.scale_features(net.featurize(values, observed))
-    torch.testing.assert_close(net(values, hidden, features=features).prediction, out)
-    without = make_net(n_groups=4, patches=patches).eval()
+    features = net.features(values, observed)
+    given = net.network(values, hidden, features=features).prediction
+    torch.testing.assert_close(given, out)
+    without = make_net(kinds=("statistics",), patches=patches).eval()
     n_tokens = net(values, observed, record=True).record["modality"].shape[1]
     assert n_tokens == without(values, observed, record=True).record["modality"].shape[1] + 5
 
 
-def test_networks_with_other_convolutions_do_not_share_their_features():
-    nets = [make_net(convolutions=True, n_groups=4, seed=seed) for seed in (1, 1, 2)]
-    keys = [net.features_key for net in nets]
-    assert keys[0] == keys[1] != keys[2]
-    assert make_net().features_key != keys[0]
-    assert make_net(statistics=False).features_key is None
+def test_the_order_of_the_kinds_does_not_matter():
+    values, observed = make_batch()
+    nets = [
+        make_net(kinds=kinds, linear=True).eval()
+        for kinds in (("statistics", "multirocket"), ("multirocket", "statistics"))
+    ]
+    torch.nn.init.ones_(nets[0].network.linear_head.maps[0].weight)
+    torch.nn.init.ones_(nets[1].network.linear_head.maps[0].weight)
+    first, second = (net(values, observed).prediction for net in nets)
+    assert torch.equal(first, second)
+
+
+def test_modalities_of_which_no_features_are_declared_have_no_token_of_them():
+    some = {"acc": ("statistics", "multirocket"), "labs": ("statistics",)}
+    net = make_net(kinds=some, linear=True).eval()
+    values, observed = make_batch()
+    n_tokens = net(values, observed, record=True).record["modality"].shape[1]
+    without = make_net(kinds=()).eval()
+    assert n_tokens == without(values, observed, record=True).record["modality"].shape[1] + 3
+
+
+def test_features_that_are_declared_have_to_be_given():
+    with pytest.raises(ValueError, match="has feature_widths, but no features were given"):
+        make_net().network(*make_batch())
 
 
 def test_no_tokens_at_all_is_an_error():
-    with pytest.raises(ValueError, match="patches, statistics and convolutions are all off"):
-        make_net(patches=False, statistics=False)
-
-
-def test_convolutions_without_a_clock_are_no_tokens_and_the_error_says_why():
-    schema = Schema((Modality("lab", 2, 20, irregular=True), Modality("age", 1, 1)))
-    with pytest.raises(ValueError, match=r"want a clock that none of \['lab', 'age'\] has"):
-        Maestro(schema, 2, patches=False, statistics=False, convolutions=True)
-    assert Maestro(schema, 2, patches=False, convolutions=True).convolutions is None
+    with pytest.raises(ValueError, match="patches=False and there are no fixed features: no token"):
+        Maestro(MIXED, 2, patches=False)

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mts_fusion.nn.networks import Trace
+from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.nn.networks import Trace, WithFeatures
 from mts_fusion.panel import Modality, Schema, Vocabulary
 
 SCHEMA = Schema(
@@ -22,6 +23,11 @@ def _net(schema=SCHEMA, seed=0, **options):
     torch.manual_seed(seed)
     small = {"d_model": 16, "d_time": 16, "n_reference": 6, "n_heads": 4, "d_hidden": 8, "k": 2}
     return Trace(schema, 3, **{**small, **options}).eval()
+
+
+def _net_with_statistics(**options):
+    features = SchemaFeatures(SCHEMA, ("statistics",))
+    return WithFeatures(features, _net(feature_widths=features.widths, **options))
 
 
 def _batch(n=4, seed=0, rate=0.7):
@@ -284,33 +290,41 @@ def test_the_record_has_its_shapes_and_only_when_asked():
     assert _net()(values, observed, times).record == {}
 
 
-def test_statistics_read_what_was_observed_and_may_be_computed_before():
-    net = _net(statistics=True, imputed=True)
+def test_statistics_read_what_was_observed():
+    net = _net_with_statistics(imputed=True)
     values, observed, times = _batch()
     observed = _hide(observed, 1, slice(0, 2))
-    net.fit_features(net.featurize(values, observed, times))
-    torch.nn.init.normal_(net.votes.vote[0].weight)
+    net.features.fit(net.features.compute(values, observed, times))
+    torch.nn.init.normal_(net.network.linear_head.maps[0].weight)
 
-    out = net(values, observed, times).prediction
-    features = net.scale_features(net.featurize(values, observed, times))
+    features = net.features(values, observed, times)
+    noisy = net.features(_noise_behind(values, observed), observed, times)
 
-    assert out.isfinite().all()
-    torch.testing.assert_close(net(values, observed, times, features=features).prediction, out)
-    noisy = net.scale_features(net.featurize(_noise_behind(values, observed), observed, times))
+    assert net(values, observed, times).prediction.isfinite().all()
     assert all(
         torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(features, noisy, strict=True)
     )
 
 
 def test_statistics_of_a_silent_modality_are_not_read():
-    net = _net(statistics=True)
-    torch.nn.init.normal_(net.votes.vote[1].weight)
+    net = _net_with_statistics()
+    torch.nn.init.normal_(net.network.linear_head.maps[1].weight)
     values, observed, times = _batch()
+    features = net.features(values, observed, times)
     observed = _hide(observed, 1)
 
     out = net(values, observed, times).prediction
 
     assert torch.equal(net(_noise_behind(values, observed), observed, times).prediction, out)
+    given = net.network(values, observed, times, features=features).prediction
+    torch.testing.assert_close(given, out)
+
+
+def test_features_that_are_declared_have_to_be_given():
+    with pytest.raises(ValueError, match="has feature_widths, but no features were given"):
+        _net_with_statistics().network(*_batch())
+    with pytest.raises(ValueError, match="features of each of the 4 modalities, or is None"):
+        _net(feature_widths=[{"statistics": [3]}, {}, {}, {}])
 
 
 @pytest.mark.parametrize(
@@ -322,7 +336,8 @@ def test_statistics_of_a_silent_modality_are_not_read():
     ],
 )
 def test_it_exports_for_any_batch_size(router, imputed):
-    net = _net(router=router, imputed=imputed, statistics=router != "joint", n_layers=1)
+    make = _net if router == "joint" else _net_with_statistics
+    net = make(router=router, imputed=imputed, n_layers=1)
     values, observed, times = _batch(4)
     n = torch.export.Dim("n", min=1)
     shapes = (
@@ -349,7 +364,7 @@ def test_it_compiles_without_a_break():
 
 
 def test_it_traces_without_a_break():
-    net = _net(n_layers=1, statistics=True)
+    net = _net_with_statistics(n_layers=1)
     values, observed, times = _batch(4)
 
     out = torch.compile(net, fullgraph=True, backend="eager")(values, observed, times).prediction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mts_fusion.nn.blocks._sorting import sort_values
+from mts_fusion.nn.features._sorting import sort_values
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

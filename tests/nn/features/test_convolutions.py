@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks._convolution import RandomConvolutions
-from mts_fusion.nn.blocks._hydra import Hydra
-from mts_fusion.nn.blocks._rocket import Rocket
+from mts_fusion.nn.features import HydraFeatures, MultiRocketFeatures
+from mts_fusion.nn.features._convolution import RandomConvolutions
 from mts_fusion.panel._schema import Vocabulary
 
 
@@ -27,15 +26,17 @@ def make_batch(
 
 def make_block(kind: type[RandomConvolutions]) -> RandomConvolutions:
     block = kind(3, 40, n_groups=16)
-    if isinstance(block, Rocket):
+    if isinstance(block, MultiRocketFeatures):
         block.fit_biases(*make_batch(n=20))
     return block
 
 
-every = pytest.mark.parametrize("kind", [Hydra, Rocket])
+every = pytest.mark.parametrize("kind", [HydraFeatures, MultiRocketFeatures])
 
 
-def loop_counts(hydra: Hydra, x: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+def loop_counts(
+    hydra: HydraFeatures, x: np.ndarray, i: int, j: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Soft and hard counts of one complete sample ``(C, L)``, window by window, as in the paper."""
     weight, mixing = hydra.weight[i, j].numpy(), hydra.mixing[i, j].numpy()
     dilation = hydra.dilations[i]
@@ -81,13 +82,13 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(kind):
 
 
 def test_a_flat_series_has_no_winner():
-    hydra = Hydra(1, 40, levels=False)
+    hydra = HydraFeatures(1, 40)
     level = torch.full((1, 40, 1), 1e-6)
     assert not hydra(level, torch.ones(1, 40, 1, dtype=torch.bool)).any()
 
 
 def test_counts_are_those_of_a_loop_over_windows():
-    hydra = Hydra(3, 33, n_groups=4, n_kernels=4, levels=False)
+    hydra = HydraFeatures(3, 33, n_groups=4, n_kernels=4)
     x, _ = make_batch(n=1, n_timepoints=33)
     features = hydra(x, torch.ones_like(x, dtype=torch.bool))[0].square()
     blocks = features.view(len(hydra.dilations), 2, 2, 2, 4)  # dilation, series/diff, counts, G, K
@@ -101,26 +102,26 @@ def test_counts_are_those_of_a_loop_over_windows():
 def test_a_sample_without_observations_has_zeros(kind):
     hydra = make_block(kind)
     x, seen = make_batch()
-    hydra.fit(hydra.featurize(x, seen))
-    assert hydra.featurize(x, torch.zeros_like(seen)).isnan().all()
+    hydra.fit(hydra.compute(x, seen))
+    assert hydra.compute(x, torch.zeros_like(seen)).isnan().all()
     assert not hydra(x, torch.zeros_like(seen)).any()
 
 
 def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
-    hydra = Hydra(3, 200)
+    hydra = HydraFeatures(3, 200)
     x, _ = make_batch(n=10, n_timepoints=200)
     every = torch.ones_like(x, dtype=torch.bool)
-    hydra.fit(hydra.featurize(x, every))
+    hydra.fit(hydra.compute(x, every))
     seen = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.1
     complete, gappy = hydra(x, every), hydra(x, seen)
     assert (complete - gappy).square().mean() < 0.6 * complete.square().mean()
 
 
 def test_fit_standardises_what_is_known():
-    hydra = Hydra(3, 40)
+    hydra = HydraFeatures(3, 40)
     x, seen = make_batch(n=30)
     seen[:5] = False
-    hydra.fit(hydra.featurize(x, seen))
+    hydra.fit(hydra.compute(x, seen))
     features = hydra(x, seen)
     assert not features[:5].any()
     torch.testing.assert_close(
@@ -143,17 +144,17 @@ def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
 def test_short_series_have_features(kind, n_timepoints):
     hydra = kind(2, n_timepoints, n_groups=4, n_kernels=8)
     x, _ = make_batch(n_timepoints=n_timepoints, n_channels=2)
-    features = hydra.featurize(x, torch.ones_like(x, dtype=torch.bool))
+    features = hydra.compute(x, torch.ones_like(x, dtype=torch.bool))
     assert features.shape == (5, hydra.n_features)
     assert features.isfinite().all()
 
 
-def test_shares_and_runs_are_those_of_a_loop_over_windows():
-    rocket = Rocket(3, 33, n_groups=4, n_kernels=4)
+def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
+    rocket = MultiRocketFeatures(3, 33, n_groups=4, n_kernels=4)
     x, _ = make_batch(n=6, n_timepoints=33)
     every_point = torch.ones_like(x, dtype=torch.bool)
     rocket.fit_biases(x, every_point)
-    features = rocket.featurize(x, every_point)[0]
+    features = rocket.compute(x, every_point)[0]
     blocks = features.view(len(rocket.dilations), 2, 2, 2, 4)  # dilation, series/diff, kind, G, K
     for i, dilation in enumerate(rocket.dilations):
         reach = rocket.n_taps // 2 * dilation
@@ -163,28 +164,28 @@ def test_shares_and_runs_are_those_of_a_loop_over_windows():
             windows = [series[g, t : t + 2 * reach + 1 : dilation] for t in range(33)]
             below = np.array([kernel @ window <= bias for window in windows])
             assert float(blocks[i, 0, 0, g, k]) == pytest.approx(1 - below.mean(), abs=1e-6)
-            lasting = sum(
+            run_length = sum(
                 below[t : t + length].all()
                 for length in (2, 4, 8, 16, 32)
                 for t in range(33 - length + 1)
             )
-            assert float(blocks[i, 0, 1, g, k]) == pytest.approx(lasting / 33, abs=1e-6)
+            assert float(blocks[i, 0, 1, g, k]) == pytest.approx(run_length / 33, abs=1e-6)
 
 
-def test_biases_are_quantiles_of_the_responses_of_windows_that_count():
-    rocket = Rocket(2, 40, n_groups=4, n_kernels=8)
+def test_biases_are_quantiles_of_the_responses_of_valid_windows():
+    rocket = MultiRocketFeatures(2, 40, n_groups=4, n_kernels=8)
     x, seen = make_batch(n=50, n_channels=2)
     rocket.fit_biases(x, seen)
-    shares = rocket.featurize(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
+    ppv = rocket.compute(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
     wanted = 1 - rocket.quantile  # over all windows; samples have about as many each
-    torch.testing.assert_close(shares.nanmean(0), wanted, atol=0.03, rtol=0)
+    torch.testing.assert_close(ppv.nanmean(0), wanted, atol=0.03, rtol=0)
 
 
 def test_biases_of_long_series_are_learnt_from_some_of_their_responses(monkeypatch):
     x, seen = make_batch(n=20, n_timepoints=400, n_channels=2)
-    every, some = Rocket(2, 400, n_groups=4), Rocket(2, 400, n_groups=4)
+    every, some = MultiRocketFeatures(2, 400, n_groups=4), MultiRocketFeatures(2, 400, n_groups=4)
     every.fit_biases(x, seen)
-    monkeypatch.setattr("mts_fusion.nn.blocks._rocket._N_RESPONSES", 20 * 400 // 7)
+    monkeypatch.setattr("mts_fusion.nn.features._multirocket._N_RESPONSES", 20 * 400 // 7)
     some.fit_biases(x, seen)
     assert not torch.equal(every.bias, some.bias)
     spread = every.bias.std(-1, keepdim=True).expand_as(every.bias)
@@ -197,9 +198,9 @@ def test_scaled_channels_add_up_in_their_own_units():
     scale = torch.tensor([0.25, 1.0, 8.0])
     features = []
     for values, given in ((x / scale, [1.0] * 3), (x / scale, scale), (x, [1.0] * 3)):
-        rocket = Rocket(3, 33, n_groups=8, n_kernels=4, scale=given)
+        rocket = MultiRocketFeatures(3, 33, n_groups=8, n_kernels=4, scale=given)
         rocket.fit_biases(values, every_point)
-        features.append(rocket.featurize(values, every_point))
+        features.append(rocket.compute(values, every_point))
     _, scaled, own = features
     assert float((scaled - own).abs().gt(1e-3).float().mean()) < 0.01  # a tie may go either way
     assert float((scaled - features[0]).abs().gt(1e-3).float().mean()) > 0.1
@@ -208,31 +209,31 @@ def test_scaled_channels_add_up_in_their_own_units():
 @pytest.mark.parametrize("scale", [[1.0], [1.0, 0.0], [1.0, float("nan")]])
 def test_a_scale_is_one_number_above_0_a_channel(scale):
     with pytest.raises(ValueError, match="one number above 0 for each of 2 channels"):
-        Rocket(2, 40, scale=scale)
+        MultiRocketFeatures(2, 40, scale=scale)
 
 
 def test_rounding_of_a_flat_sample_changes_no_bit():
-    rocket = Rocket(1, 60, n_groups=4, n_kernels=8)
+    rocket = MultiRocketFeatures(1, 60, n_groups=4, n_kernels=8)
     every_point = torch.ones(20, 60, 1, dtype=torch.bool)
     flat = torch.zeros(20, 60, 1)
     rocket.fit_biases(flat, every_point)
     noise = flat + 1e-6 * torch.randn(20, 60, 1, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(rocket.featurize(flat, every_point), rocket.featurize(noise, every_point))
+    assert torch.equal(rocket.compute(flat, every_point), rocket.compute(noise, every_point))
 
 
 def test_a_single_timepoint_has_a_level_but_no_difference():
-    hydra = Hydra(2, 1)
+    hydra = HydraFeatures(2, 1)
     x, _ = make_batch(n_timepoints=1, n_channels=2)
-    known = ~hydra.featurize(x, torch.ones_like(x, dtype=torch.bool)).isnan()
+    known = ~hydra.compute(x, torch.ones_like(x, dtype=torch.bool)).isnan()
     half = 2 * 32 * 8
     assert known[:, :half].all()
     assert not known[:, half : 2 * half].any()
 
 
 def test_dilations_grow_as_long_as_a_kernel_fits():
-    assert Hydra(1, 125).dilations == (1, 2, 4, 8)
-    assert Hydra(1, 9).dilations == (1,)
-    assert Hydra(1, 3).dilations == (1,)
+    assert HydraFeatures(1, 125).dilations == (1, 2, 4, 8)
+    assert HydraFeatures(1, 9).dilations == (1,)
+    assert HydraFeatures(1, 3).dilations == (1,)
 
 
 @every
@@ -247,10 +248,10 @@ def test_symbols_are_their_centers(kind):
 
 
 def test_wrong_sizes_name_themselves():
-    with pytest.raises(ValueError, match="Hydra needs n_kernels of at least 1, got 0"):
-        Hydra(1, 10, n_kernels=0)
+    with pytest.raises(ValueError, match="HydraFeatures needs n_kernels of at least 1, got 0"):
+        HydraFeatures(1, 10, n_kernels=0)
     with pytest.raises(ValueError, match="n_groups=3 must be even"):
-        Hydra(1, 10, n_groups=3)
+        HydraFeatures(1, 10, n_groups=3)
 
 
 @pytest.mark.slow
@@ -271,11 +272,11 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
                 filled[i, c, : len(cell)] = np.asarray(cell)
         panels.append(filled)
     mean, std = np.nanmean(panels[0], (0, 2)), np.nanstd(panels[0], (0, 2))
-    hydra = Hydra(panels[0].shape[1], longest)
+    hydra = HydraFeatures(panels[0].shape[1], longest)
     features = []
     for panel in panels:
         x = torch.tensor((panel.transpose(0, 2, 1) - mean) / std, dtype=torch.float32)
-        features.append(hydra.featurize(x.nan_to_num(), ~x.isnan()))
+        features.append(hydra.compute(x.nan_to_num(), ~x.isnan()))
     hydra.fit(features[0])
     train, test = (hydra.standardize(part).nan_to_num(0.0).numpy() for part in features)
     ridge = RidgeClassifierCV(np.logspace(-3, 3, 10)).fit(train, sets[0][1])
@@ -288,8 +289,17 @@ def test_complete_and_silent_samples_are_computed_as_those_with_gaps(kind):
     x, _ = make_batch(n=4)
     seen = torch.ones_like(x, dtype=torch.bool)
     seen[1] = False
-    together = block.featurize(x, seen)  # without a gap
+    together = block.compute(x, seen)  # without a gap
     gappy = torch.cat([seen, seen[:1]])
     gappy[4, 3] = False
-    beside_a_gap = block.featurize(torch.cat([x, x[:1]]), gappy)[:4]
+    beside_a_gap = block.compute(torch.cat([x, x[:1]]), gappy)[:4]
     torch.testing.assert_close(together, beside_a_gap, equal_nan=True, rtol=1e-5, atol=1e-5)
+
+
+@every
+def test_every_feature_has_a_name_of_its_own(kind):
+    block = kind(3, 40, n_groups=4)
+    names = block.feature_names()
+    assert len(set(names)) == len(names) == block.n_features == sum(block.block_widths)
+    assert names[0].startswith("dilation1__series__")
+    assert len([name for name in names if name.startswith("dilation4__")]) == block.block_widths[-1]
