@@ -46,6 +46,7 @@ _FIRST_NAMES = {
         "FusionRegressor",
         "MaestroClassifier",
         "MaestroRegressor",
+        "RocketFeatures",
         "TraceClassifier",
         "TraceRegressor",
     ),

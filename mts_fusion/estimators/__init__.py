@@ -3,6 +3,7 @@
 from ._diffusion import ConditionalDiffusionImputer
 from ._fusion import FusionClassifier, FusionRegressor
 from ._maestro import MaestroClassifier, MaestroRegressor
+from ._rocket_features import RocketFeatures
 from ._trace import TraceClassifier, TraceRegressor
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FusionRegressor",
     "MaestroClassifier",
     "MaestroRegressor",
+    "RocketFeatures",
     "TraceClassifier",
     "TraceRegressor",
 ]

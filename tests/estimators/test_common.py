@@ -22,6 +22,7 @@ from mts_fusion.estimators import (
     FusionRegressor,
     MaestroClassifier,
     MaestroRegressor,
+    RocketFeatures,
     TraceClassifier,
     TraceRegressor,
 )
@@ -52,6 +53,10 @@ ALL = {
     ConditionalDiffusionImputer: (
         ConditionalDiffusionImputer(**DIFFUSION, n_steps=2, **TRAINING),
         {"n_steps": [1, 2]},
+    ),
+    RocketFeatures: (
+        RocketFeatures(n_groups=2, random_state=0),
+        {"kinds": [("statistics",), ("hydra", "statistics")]},
     ),
     MissingnessMasker: (MissingnessMasker(random_state=0), {"fraction": [0.1, 0.3]}),
     ModalityGrouper: (ModalityGrouper({"a": [0, 1], "b": [2]}), {"remainder": ["raise", "drop"]}),
@@ -239,7 +244,9 @@ def test_grid_search_reaches_through_a_pipeline(estimator, data):
     last = clone(estimator)
     steps = [last]
     if not (is_classifier(estimator) or is_regressor(estimator)):
-        summary = [] if isinstance(estimator, PanelSummarizer) else [PanelSummarizer()]
+        summary = (
+            [] if isinstance(estimator, (PanelSummarizer, RocketFeatures)) else [PanelSummarizer()]
+        )
         steps = [last, *summary, _Filled(), KNeighborsClassifier(1)]
     pipeline = make_pipeline(*steps)
     name = pipeline.steps[0][0]

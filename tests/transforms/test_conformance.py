@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
+from mts_fusion.estimators import RocketFeatures
 from mts_fusion.panel import Panel
 from mts_fusion.transforms import (
     MissingnessMasker,
@@ -23,6 +24,7 @@ ON_PANELS = [
     SAXTokenizer(),
     SAXTokenizer(scope="instance", breakpoints="quantile"),
     PanelSummarizer(),
+    RocketFeatures(n_groups=2, random_state=0),
     MissingnessMasker(random_state=0),
     MissingnessMasker(pattern="block", random_state=0),
     MissingnessMasker(pattern="span", random_state=0),

@@ -1,0 +1,215 @@
+"""RocketFeatures: random convolutions and statistics of each modality as a table of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from mts_fusion.panel import Panel
+from mts_fusion.training import FixedFeatures
+from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._base import PanelTransformer
+
+__all__ = ["RocketFeatures"]
+
+
+class RocketFeatures(PanelTransformer):
+    """A row of random-convolution features and statistics for each sample, NaN where unknown.
+
+    What :class:`FusionClassifier` and :class:`MaestroClassifier` feed to their networks, for any
+    classifier or regressor of tables: MultiRocket [1]_, [2]_ and Hydra [3]_ over the observed
+    timepoints of each modality, and summary statistics of its channels.
+
+    Parameters
+    ----------
+    kinds : sequence of str, or dict of str to sequence of str, \
+default=("multirocket", "statistics")
+        Kinds of features, for all modalities or by name: ``"multirocket"`` (proportion of positive
+        values and run length of each kernel), ``"hydra"`` (counts of competing kernels) and
+        ``"statistics"`` (level, spread, quantiles, shape, spectrum, autocorrelation, correlations).
+        A modality that a dict leaves out has no columns, and one without a regular clock no
+        convolutions.
+    n_groups : int, default=32
+        Groups of random convolutions, even: ``16 * n_groups`` features a modality and dilation.
+        Time and memory grow linearly.
+    scale : bool, default=True
+        Whether channels pass a :class:`PanelScaler` first. False where they are scaled already.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the convolutions. The same seed and samples give the same features.
+
+    Attributes
+    ----------
+    features_ : FixedFeatures
+        The fitted features of each modality.
+    scaler_ : PanelScaler or None
+        The fitted scaler; None with ``scale=False``.
+    schema_ : Schema
+        What X was in ``fit``.
+
+    Raises
+    ------
+    ValueError
+        If a kind or a modality is not known, ``n_groups`` is odd or below 2, or there is no column.
+
+    Notes
+    -----
+    Convolutions are standardised and clipped at 10 standard deviations; statistics are the normal
+    scores of their ranks in training. Both come from the samples of ``fit``, so fit on the training
+    samples only. A sample without a modality has NaN in all its columns.
+
+    References
+    ----------
+    .. [1] Dempster, Schmidt and Webb, "MiniRocket: a very fast (almost) deterministic transform
+       for time series classification", KDD, 2021. https://arxiv.org/abs/2012.08791
+    .. [2] Tan, Dempster, Bergmeir and Webb, "MultiRocket: multiple pooling operators and
+       transformations for fast and effective time series classification", Data Mining and
+       Knowledge Discovery, 2022. https://arxiv.org/abs/2102.00457
+    .. [3] Dempster, Schmidt and Webb, "Hydra: competing convolutional kernels for fast and
+       accurate time series classification", Data Mining and Knowledge Discovery, 2023.
+       https://arxiv.org/abs/2203.13652
+
+    Examples
+    --------
+    >>> from sklearn.impute import SimpleImputer
+    >>> from sklearn.linear_model import RidgeClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> X, y = make_panel_classification(80, missing_modality_fraction=0.2, random_state=0)
+    >>> features = RocketFeatures(n_groups=4, random_state=0)
+    >>> features.fit_transform(X).shape
+    (80, 534)
+    >>> features.get_feature_names_out()[0]
+    'm0__multirocket__dilation1__series__ppv__group0_kernel0'
+    >>> clf = make_pipeline(features, SimpleImputer(), RidgeClassifier(100.0)).fit(X[:60], y[:60])
+    >>> clf.score(X[60:], y[60:]) > 0.8
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        kinds: Sequence[str] | Mapping[str, Sequence[str]] = ("multirocket", "statistics"),
+        n_groups: int = 32,
+        scale: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.kinds = kinds
+        self.n_groups = n_groups
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> RocketFeatures:
+        """Learn scales, biases and the distribution of each feature.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Training samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        RocketFeatures
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or there would be no column.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit, and give the features of the training samples, each computed once.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Training samples.
+        y : None
+            Ignored.
+        **fit_params : dict
+            None are taken.
+
+        Returns
+        -------
+        array of shape (n, F)
+            As :meth:`transform` gives it.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or there would be no column.
+        """
+        return np.concatenate(self._fit(X), axis=1)
+
+    def _fit(self, X: Any) -> list[np.ndarray]:
+        panel = self._check_fit(X)
+        scales: dict[str, list[float]] = {}
+        self.scaler_ = None
+        if self.scale:
+            self.scaler_ = PanelScaler().fit(panel)
+            scales = {name: part.tolist() for name, part in self.scaler_.scale_.items()}
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self.features_ = FixedFeatures(
+            panel.schema, self.kinds, n_groups=self.n_groups, scales=scales, random_state=int(seed)
+        )
+        if not any(self.features_.n_features):
+            raise ValueError(
+                f"kinds={self.kinds!r} leaves no column: convolutions are for modalities with a "
+                f"regular clock, and these are {list(panel.schema.names)}. Add 'statistics'."
+            )
+        return self.features_.fit_transform(self._scaled(panel))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The features of each sample.
+
+        Parameters
+        ----------
+        X : Panel or anything as_panel takes
+            Samples of the schema seen in ``fit``; the number of timepoints may differ.
+
+        Returns
+        -------
+        array of shape (n, F)
+            float32, modality after modality, in the order of ``get_feature_names_out``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the schema differs from that of ``fit``; the message names the modality.
+        """
+        panel = self._check_transform(X)
+        return np.concatenate(self.features_.transform(self._scaled(panel)), axis=1)
+
+    def _scaled(self, panel: Panel) -> Panel:
+        return panel if self.scaler_ is None else self.scaler_.transform(panel)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns: modality, kind, and what the kind calls the feature.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored: the modalities have their names from ``fit``.
+
+        Returns
+        -------
+        array of str
+            One a column.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        check_is_fitted(self)
+        return np.array(self.features_.names(), dtype=object)
