@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -241,8 +241,8 @@ default=("multirocket", "statistics")
     def _compute(self, dataset: PanelDataset, *, standardize: bool) -> list[Tensor]:
         """Features of all samples, on the CPU, computed a few rows at a time."""
         features = [torch.empty(len(dataset), width) for width in self.n_features]
-        n_rows, start = self._n_rows(dataset), 0
-        for rows, n in filled_rows(len(dataset), n_rows):
+        start = 0
+        for rows, n in self._pieces(dataset):
             inputs = dataset.__getitems__(rows)[0].to(self.device)
             parts = self.module.compute(**cast(Any, inputs.arguments))
             if standardize:
@@ -252,11 +252,17 @@ default=("multirocket", "statistics")
             start += n
         return features
 
-    def _n_rows(self, dataset: PanelDataset) -> int:
+    def _pieces(self, dataset: PanelDataset) -> Iterable[tuple[np.ndarray, int]]:
+        """Rows that are computed together, and how many of them are not repeated."""
+        n = len(dataset)
         if self.device != "cpu":
-            return _ROWS_ON_ACCELERATOR
+            return filled_rows(n, _ROWS_ON_ACCELERATOR)
+        if 0 < n < ROWS:  # to fill up would take longer than the few rows
+            if all(bool(seen.all()) for seen in dataset.observed):
+                return [(np.array([row]), 1) for row in range(n)]
+            return [(np.arange(n), n)]
         longest = max(x.shape[2] for x in dataset.observed)
-        return min(max(_CACHED_TIMEPOINTS // longest // ROWS, 1), 4) * ROWS
+        return filled_rows(n, min(max(_CACHED_TIMEPOINTS // longest // ROWS, 1), 4) * ROWS)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

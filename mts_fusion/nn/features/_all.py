@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from mts_fusion.panel._schema import Modality, Schema
 
 from ._base import FeatureBlock
-from ._convolution import has_clock
+from ._convolution import RandomConvolutions, has_clock
 from ._hydra import HydraFeatures
 from ._multirocket import MultiRocketFeatures
+from ._stacked import compute_stacked
 from ._statistics import StatisticFeatures
 
 __all__ = ["FEATURE_KINDS", "SchemaFeatures"]
@@ -94,6 +95,7 @@ class SchemaFeatures(nn.Module):
             )
             for m, modality in enumerate(schema)
         )
+        self.groups = _equal_shapes(schema, self.kinds)
         self.widths = [
             {kind: list(block.block_widths) for kind, block in self._blocks(m).items()}
             for m in range(len(schema))
@@ -140,12 +142,42 @@ class SchemaFeatures(nn.Module):
             NaN where a feature rests on no observation.
         """
         clocks = [None] * len(values) if times is None else times
+        computed: list[dict[str, Tensor]] = [{} for _ in values]
+        if not torch.compiler.is_compiling() and _is_one_complete_sample(observed):
+            self._compute_groups(values, observed, clocks, computed)
         features = []
         for m, (x, seen, clock) in enumerate(zip(values, observed, clocks, strict=True)):
-            parts = [block.compute(x, seen, clock) for block in self._blocks(m).values()]
+            parts = [
+                computed[m][kind] if kind in computed[m] else block.compute(x, seen, clock)
+                for kind, block in self._blocks(m).items()
+            ]
             empty = torch.empty(seen.shape[0], 0, device=seen.device)
             features.append(torch.cat(parts or [empty], 1))
         return features
+
+    def _compute_groups(
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None],
+        computed: list[dict[str, Tensor]],
+    ) -> None:
+        """Features of one complete sample into ``computed``, modalities of one shape together."""
+        for kind, group in self.groups:
+            blocks = [self._blocks(m)[kind] for m in group]
+            if len({values[m].shape for m in group}) > 1:
+                continue
+            if kind == "statistics":
+                if any(times[m] is not None for m in group):
+                    continue
+                # Modalities become samples: their statistics are all alike.
+                both = [torch.cat([x[m] for m in group]) for x in (values, observed)]
+                parts = list(blocks[0].compute(*both).unsqueeze(1).unbind(0))
+            else:
+                convolutions = cast(list[RandomConvolutions], blocks)
+                parts = compute_stacked(convolutions, [values[m] for m in group])
+            for m, part in zip(group, parts, strict=True):
+                computed[m][kind] = part
 
     def fit(self, features: Sequence[Tensor]) -> None:
         """Learn the distribution of the features.
@@ -210,6 +242,20 @@ class SchemaFeatures(nn.Module):
             for kind, block in self._blocks(m).items()
             for name in block.feature_names()
         ]
+
+
+def _is_one_complete_sample(observed: Sequence[Tensor]) -> bool:
+    return observed[0].shape[0] == 1 and all(bool(seen.all()) for seen in observed)
+
+
+def _equal_shapes(schema: Schema, kinds: list[tuple[str, ...]]) -> list[tuple[str, list[int]]]:
+    """Of each kind, the modalities of numbers that have one shape."""
+    groups: dict[tuple[str, int, int], list[int]] = {}
+    for m, modality in enumerate(schema):
+        for kind in kinds[m] if modality.vocabulary is None else ():
+            shape = (modality.n_channels, modality.n_timepoints)
+            groups.setdefault((kind, *shape), []).append(m)
+    return [(kind, group) for (kind, *_), group in groups.items()]
 
 
 def _resolve_kinds(

@@ -112,6 +112,7 @@ class RandomConvolutions(FeatureBlock):
     scale: Tensor
     weight: Tensor
     mixing: Tensor
+    bias: Tensor
     centers: Tensor | None
 
     def __init__(
@@ -143,6 +144,7 @@ class RandomConvolutions(FeatureBlock):
         weight, mixing = self._draw(shape, torch.Generator().manual_seed(seed))
         self.register_buffer("weight", weight)
         self.register_buffer("mixing", mixing)
+        self.register_buffer("bias", torch.zeros(weight.shape[:-1]))  # 0 where there is none
         self.block_widths = [len(self._STATISTICS) * n_groups * n_kernels] * len(self.dilations)
         self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
@@ -164,8 +166,8 @@ class RandomConvolutions(FeatureBlock):
         """
 
     @abstractmethod
-    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
-        """Statistics of each kernel at dilation i of the series or difference j, (G / 2, K, B)."""
+    def _pool(self, response: Response, bias: Tensor) -> list[Tensor]:
+        """Statistics of each kernel, (G / 2, K, B), from its responses and biases (G / 2, K)."""
 
     def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
         """Raw features; ``times`` are not read.
@@ -192,7 +194,7 @@ class RandomConvolutions(FeatureBlock):
         for i in range(len(self.dilations)):
             for j, (x, coverage) in enumerate(sources):
                 response = self._convolve(x, coverage, channel_observed, i, j)
-                block = torch.stack(self._pool(response, i, j)).flatten(0, 2).T
+                block = torch.stack(self._pool(response, self.bias[i, j])).flatten(0, 2).T
                 valid = (response.n_valid > 0).T.repeat_interleave(self.n_kernels, 1)
                 valid = valid.repeat(1, len(self._STATISTICS))
                 blocks.append(torch.where(valid, block, math.nan))

@@ -120,7 +120,7 @@ class HydraFeatures(RandomConvolutions):
         # without replacement and with random signs, so that differences of channels occur too.
         return weight, (order < self.n_mixed) * signs.float()
 
-    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
+    def _pool(self, response: Response, bias: Tensor) -> list[Tensor]:
         """Soft count of the largest response, hard count of the smallest."""
         values, valid, n_valid = response
         largest, smallest = values.amax(1, keepdim=True), values.amin(1, keepdim=True)

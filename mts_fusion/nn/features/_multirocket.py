@@ -98,7 +98,6 @@ class MultiRocketFeatures(RandomConvolutions):
 
     _STATISTICS = ("ppv", "run_length")
 
-    bias: Tensor
     quantile: Tensor
 
     def __init__(
@@ -127,7 +126,6 @@ class MultiRocketFeatures(RandomConvolutions):
         low, high = _QUANTILES
         quantile = low + (high - low) * torch.rand(self.weight.shape[:4], generator=generator)
         self.register_buffer("quantile", quantile)
-        self.register_buffer("bias", torch.zeros_like(quantile))
 
     def _draw(
         self, shape: tuple[int, int, int], generator: torch.Generator
@@ -173,12 +171,12 @@ class MultiRocketFeatures(RandomConvolutions):
                 bias = ordered.gather(-1, index.permute(1, 2, 0)).mean(-1) + _FLAT
                 self.bias[i, j] = torch.where(n_valid > 0, bias, 0.0)
 
-    def _pool(self, response: Response, i: int, j: int) -> list[Tensor]:
+    def _pool(self, response: Response, bias: Tensor) -> list[Tensor]:
         """Proportion of positive values, and the run length of the others."""
         values, valid, n_valid = response
         n = n_valid.clamp(min=1).unsqueeze(1)
         valid = valid.unsqueeze(1).to(torch.uint8)
-        positive = values.gt(self.bias[i, j, :, :, None, None]).view(torch.uint8) & valid
+        positive = values.gt(bias[:, :, None, None]).view(torch.uint8) & valid
         ppv = _sum(positive, 1) / n
         # NOTE[DIFF]: MultiRocket has the longest run, which needs a scan over time and took most of
         # the time, and two statistics of the size of responses, which did worse on unseen people.
