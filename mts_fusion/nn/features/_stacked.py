@@ -67,7 +67,7 @@ def compute_stacked(blocks: Sequence[RandomConvolutions], values: Sequence[Tenso
             (len(windows), first.n_taps, n_timepoints, n_samples),
             (stride[0], dilation * stride[1], stride[1], stride[2]),
         )
-        response = torch.bmm(weight.flatten(0, 2), taps.flatten(2))  # (N, K, L B)
+        response = torch.bmm(weight.flatten(0, 2), taps.contiguous().flatten(2))  # (N, K, L B)
         shape = mixed.shape[:3]  # S, series and difference, G / 2: N in all
         counts = n_valid[i].view(1, 2, 1).expand(shape).reshape(-1, 1)
         mask = valid[i].view(1, 2, 1, -1, 1).expand(*shape, -1, n_samples).flatten(0, 2)
