@@ -103,6 +103,9 @@ def _pamap2_random(data_home: str | None) -> tuple[Data, list[Fold]]:
 def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
     """Patients by their first 60 hours; five random splits 80/10/10 with equal shares of sepsis.
 
+    The hours may hold the onset, and records of septic patients end soon after it: scores here
+    compare methods and are none of an early warning.
+
     The tenth for validation is in neither part: an estimator of ours holds out of the 80 what it
     needs, so that no method sees more than another.
     """

@@ -50,8 +50,10 @@ PhysioNet/Computing in Cardiology Challenge 2019 (CC BY 4.0): adults in intensiv
 hospitals (A: 20,336 patients, B: 20,000), a row an hour of 8 vital signs and 26 laboratory values,
 of which most are not measured in most hours, and descriptors of the patient. Target: whether
 sepsis (Sepsis-3) begins at any time of the record (8.8 % of A). The publisher's label is 1 from six
-hours before the onset, and the record of a patient with sepsis ends some hours after it; so the
-hours given here may hold the onset, or end before it. Each sample is another patient.
+hours before the onset, and the record of a patient with sepsis has at most ten rows from the
+first label of 1; so the hours given here may hold the onset or end before it, and the length of a
+record tells of the target. To predict ahead, take fewer hours and leave out by `onset`. Each sample
+is another patient.
 Reyna, Josef, Jeter, Shashikumar, Westover, Nemati, Clifford, Sharma: Early prediction of sepsis
 from clinical data: the PhysioNet/Computing in Cardiology Challenge 2019. Critical Care Medicine 48
 (2020). https://doi.org/10.13026/v64v-d857
@@ -96,8 +98,8 @@ def fetch_physionet2019(
         ``data`` Panel of n patients; ``target`` int ndarray (n,), 1 if the label is 1 in any row of
         the whole record; ``groups`` int ndarray (n,), the number of the patient; ``hospital`` str
         ndarray (n,), ``"A"`` or ``"B"``; ``onset`` ndarray (n,), seconds since the admission to the
-        unit at which the label becomes 1, NaN if it never does; ``target_names``;
-        ``feature_names``, per modality its channels; ``DESCR``.
+        unit at which the label becomes 1, up to six hours before sepsis, NaN if it never does;
+        ``target_names``; ``feature_names``, per modality its channels; ``DESCR``.
 
     Raises
     ------
