@@ -24,9 +24,12 @@ _PACKAGES = (
 _FIRST_NAMES = {
     "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel"),
     "datasets": (
+        "fetch_cmapss",
         "fetch_dsads",
+        "fetch_hydraulic",
         "fetch_pamap2",
         "fetch_physionet2012",
+        "fetch_physionet2019",
         "fetch_stress_predict",
         "make_panel_classification",
         "make_panel_regression",

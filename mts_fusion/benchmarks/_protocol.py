@@ -27,7 +27,15 @@ from ..panel import Panel
 from ..transforms import mask_panel
 from ._costs import count_macs, count_parameters, peak_memory
 
-__all__ = ["Data", "Fold", "Method", "evaluate_classifier", "leave_groups_out", "thin"]
+__all__ = [
+    "Data",
+    "Fold",
+    "Method",
+    "evaluate_classifier",
+    "hold_every_nth_group_out",
+    "leave_groups_out",
+    "thin",
+]
 
 # Test masks and training masks are drawn from different seeds.
 _TEST_MASK_SEED = 1_000
@@ -39,7 +47,19 @@ _N_DRAWS = 50
 
 @dataclass(frozen=True)
 class Data:
-    """A data set of a table: panel, classes 0 .. K-1, and the subject of each sample."""
+    """A data set of a table: panel, target, and the subject of each sample.
+
+    Parameters
+    ----------
+    name : str
+        Under which tables name it.
+    panel : Panel
+        All n samples.
+    y : ndarray of shape (n,)
+        Classes 0 .. K-1, int; or, of a regression, numbers, float.
+    groups : ndarray of shape (n,)
+        The subject (engine, block of neighbours) of each sample.
+    """
 
     name: str
     panel: Panel
@@ -120,10 +140,47 @@ def leave_groups_out(groups: NDArray[Any], n_out: int = 2) -> list[Fold]:
     return folds
 
 
+def hold_every_nth_group_out(groups: NDArray[Any], n_folds: int) -> list[Fold]:
+    """Folds of which fold k holds out the groups k, k + ``n_folds``, ... in their order.
+
+    Where what is to be predicted changes slowly from group to group, each fold has some of all.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,)
+        The group of each sample.
+    n_folds : int
+        Folds, at least 2 and at most as many as there are groups.
+
+    Returns
+    -------
+    list of Fold
+        Named ``"0"``, ``"1"``, ...; each group is tested once.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds, or fewer than 2 folds.
+
+    Examples
+    --------
+    >>> [fold.test.tolist() for fold in hold_every_nth_group_out(np.array([7, 7, 8, 9, 9]), 2)]
+    [[0, 1, 3, 4], [2]]
+    """
+    names, place = np.unique(groups, return_inverse=True)
+    if not 2 <= n_folds <= len(names):
+        raise ValueError(f"n_folds is from 2 to the number of groups, {len(names)}, got {n_folds}.")
+    return [
+        Fold(str(k), np.flatnonzero(place % n_folds != k), np.flatnonzero(place % n_folds == k))
+        for k in range(n_folds)
+    ]
+
+
 def thin(fold: Fold, data: Data, step: int) -> Fold:
     """The fold with every ``step``-th sample of each class and group, for a shortened run.
 
-    Where each sample is a group of its own, groups do not count.
+    Where each sample is a group of its own, groups do not count; where y holds numbers, not
+    classes, y does not.
 
     Parameters
     ----------
@@ -141,10 +198,11 @@ def thin(fold: Fold, data: Data, step: int) -> Fold:
     """
 
     groups = data.groups if len(np.unique(data.groups)) < len(data) else np.zeros(len(data))
+    classes = np.zeros(len(data), int) if np.issubdtype(data.y.dtype, np.floating) else data.y
 
     def every(rows: NDArray[np.intp]) -> NDArray[np.intp]:
         _, stratum = np.unique(
-            np.stack([data.y[rows].astype(str), groups[rows].astype(str)]),
+            np.stack([classes[rows].astype(str), groups[rows].astype(str)]),
             axis=1,
             return_inverse=True,
         )

@@ -1,9 +1,12 @@
 """Data: synthetic panels, loaders of public sets, and the way from recordings to windows."""
 
 from ._cache import get_data_home
+from ._cmapss import fetch_cmapss
 from ._dsads import fetch_dsads
+from ._hydraulic import fetch_hydraulic
 from ._pamap2 import fetch_pamap2
 from ._physionet2012 import fetch_physionet2012
+from ._physionet2019 import fetch_physionet2019
 from ._segment import segment
 from ._stress_predict import fetch_stress_predict
 from ._synthetic import (
@@ -13,9 +16,12 @@ from ._synthetic import (
 )
 
 __all__ = [
+    "fetch_cmapss",
     "fetch_dsads",
+    "fetch_hydraulic",
     "fetch_pamap2",
     "fetch_physionet2012",
+    "fetch_physionet2019",
     "fetch_stress_predict",
     "get_data_home",
     "make_panel_classification",

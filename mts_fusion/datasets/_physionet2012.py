@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -44,10 +45,12 @@ _VARIABLES = tuple(name for names in _ORGANS.values() for name in names)
 # What CSDI and its successors impute: all but a constant flag and the weight.
 _CSDI_VARIABLES = tuple(v for v in _VARIABLES if v not in ("MechVent", "Weight"))
 _OUTCOMES = ("SAPS-I", "SOFA", "Length_of_stay", "Survival", "In-hospital_death")
+# Added to the number that stands for a parameter, so that no number in a file is taken for one.
+_CODE = 1_000_000
 _DESCRIPTION = """\
 PhysioNet/Computing in Cardiology Challenge 2012 (ODC-BY 1.0): the first 48 hours of stays of
 adults in intensive care (4,000 a set), 37 variables at irregular times and general descriptors.
-Target: death in hospital (14 % of set A). Unknown descriptors and weights (-1 in the files) are
+Target: death in hospital (14 % of set A). What is unknown (-1 in the files, of any variable) is
 NaN; implausible values (a temperature of -17.8) are left as they are. Each stay is another patient.
 Silva, Moody, Scott, Celi, Mark: Predicting in-hospital mortality of ICU patients: The
 PhysioNet/Computing in Cardiology Challenge 2012. https://doi.org/10.13026/7v1e-9p21
@@ -104,7 +107,8 @@ def fetch_physionet2012(
     FileNotFoundError
         If a file is not there and cannot be downloaded.
     ValueError
-        If an option is unknown, a stay has no outcome, or a file is damaged.
+        If an option is unknown, a stay has no outcome, or a file is damaged or holds a parameter
+        that is no variable of the challenge; the message names file and line.
 
     Notes
     -----
@@ -220,11 +224,20 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
     joined = b"\n" + b"\n".join(texts).replace(b"\r", b"") + b"\n"
     codes = {name: i for i, name in enumerate((*_VARIABLES, *_DESCRIPTORS))}
     codes["RecordID"] = -1
-    joined = joined.replace(b",,", b",-2,")  # a few rows of the sets B and C have no parameter
+    codes[""] = -2  # a few rows of the sets B and C have no parameter
     for name, code in codes.items():
-        joined = joined.replace(b",%s," % name.encode(), b",%d," % code)
-    table = numbers(joined.replace(b":", b","), 4, str(archive.path))
+        joined = joined.replace(b",%s," % name.encode(), b",%d," % (_CODE + code))
+    try:
+        table = numbers(joined.replace(b":", b","), 4, str(archive.path))
+        whole = np.isfinite(table[:, :2]).all() and np.isin(
+            table[:, 2], _CODE + np.array(list(codes.values()))
+        )
+    except ValueError:
+        whole = np.array(False)
+    if not whole.all():
+        _name_the_damaged(archive, [files[stay] for stay in sorted(files)], list(codes))
     hour, minute, variable, value = table.T
+    variable = variable - _CODE
     stays = np.array(sorted(files))
     marker = variable == -1
     stay = np.searchsorted(stays, value[marker])[np.cumsum(marker) - 1]
@@ -234,6 +247,7 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
     descriptors[stay[is_descriptor], column] = value[is_descriptor]
     descriptors[descriptors < 0] = np.nan
     measured = (variable >= 0) & ~is_descriptor
+    measured &= value != -1
     measured &= ~((variable == _VARIABLES.index("Weight")) & (value <= 0))
     return {
         "record": stays,
@@ -246,19 +260,50 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
     }
 
 
+def _name_the_damaged(archive: Archive, files: list[str], known: list[str]) -> None:
+    row_of = re.compile(rb"\d+:\d+,([^,]*),([^,]*)")
+    for file in files:
+        for line, row in enumerate(archive.read(file).splitlines(), start=1):
+            if line == 1 or not row.strip():
+                continue
+            match = row_of.fullmatch(row.strip())
+            try:
+                float(match[2] if match else "")
+            except ValueError:
+                raise ValueError(
+                    f"{file}, line {line}: a row such as 00:07,HR,73 is wanted, got "
+                    f"{row.decode('utf-8', 'replace')!r}. The file may be damaged."
+                ) from None
+            if match and (name := match[1].decode("utf-8", "replace")) not in known:
+                raise ValueError(
+                    f"{file}, line {line}: {name!r} is no parameter of the challenge. The file may "
+                    f"be damaged; the parameters are {[n for n in known if n]}."
+                )
+    raise ValueError(f"{archive.path} may be damaged: not every row could be read.")
+
+
 def _parse_outcomes(text: bytes, stays: NDArray[Any]) -> NDArray[Any]:
     """Outcomes (n, 5) int of the stays, in their order."""
     header, _, rows = text.replace(b"\r", b"").strip().partition(b"\n")
     if header.decode().split(",") != ["RecordID", *_OUTCOMES]:
         raise ValueError(f"The outcomes start with {header[:80]!r}; RecordID,... is wanted.")
-    table = numbers(rows, 1 + len(_OUTCOMES), "The file of outcomes").astype(np.int64)
+    what = "The file of outcomes"
+    found = numbers(rows, 1 + len(_OUTCOMES), what, first_line=2)
+    bad = np.argwhere(~np.isfinite(found))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(
+            f"{what}, line {row + 2}: {('RecordID', *_OUTCOMES)[column]} is a number, got "
+            f"{found[row, column]:g}. The file may be damaged."
+        )
+    table = found.astype(np.int64)
     order = np.argsort(table[:, 0])
     place = np.searchsorted(table[order, 0], stays).clip(max=len(table) - 1)
-    found = table[order][place]
-    lacking = stays[found[:, 0] != stays]
+    table = table[order][place]
+    lacking = stays[table[:, 0] != stays]
     if len(lacking):
         raise ValueError(f"{len(lacking)} stays have no outcome, the first is {lacking[0]}.")
-    return found[:, 1:]
+    return table[:, 1:]
 
 
 def _entries(

@@ -81,14 +81,17 @@ def fetch_stress_predict(
     -------
     Bunch
         ``data`` Panel; ``target`` int ndarray (n,), 0 rest, 1 stress; ``groups`` int ndarray (n,),
-        the subject; ``target_names``; ``feature_names``, per modality its channels; ``DESCR``.
+        the subject; ``target_names``; ``feature_names``, per modality its channels; ``DESCR``,
+        which also counts the seconds whose label is empty, if there are any: they have no label,
+        and a window of nothing else is left out.
 
     Raises
     ------
     FileNotFoundError
         If the file is not there and cannot be downloaded.
     ValueError
-        If a modality is unknown, the file lacks a subject or its labels, or is damaged.
+        If a modality is unknown, the file lacks a subject or its labels, or is damaged, as by a
+        label other than 0 and 1.
 
     See Also
     --------
@@ -132,6 +135,7 @@ def fetch_stress_predict(
         subject: (arrays[f"{subject} label times"], arrays[f"{subject} label values"])
         for subject in there
     }
+    n_unlabelled = sum(int(np.isnan(entries).sum()) for _, entries in labels.values())
     panel, y, groups = segment(
         recordings,
         window_seconds=window_seconds,
@@ -142,11 +146,14 @@ def fetch_stress_predict(
     )
     return Bunch(
         data=panel,
-        target=y,
+        target=y.astype(np.int64),  # segment left out what is NaN
         groups=groups,
         target_names=["rest", "stress"],
         feature_names={name: list(_SIGNALS[name][3]) for name in names},
-        DESCR=_DESCRIPTION,
+        DESCR=_DESCRIPTION
+        + (
+            f"{n_unlabelled} seconds here have no label and do not count.\n" if n_unlabelled else ""
+        ),
     )
 
 
@@ -176,7 +183,7 @@ def _parse(
 
 
 def _parse_labels(archive: Archive) -> dict[int, tuple[NDArray[Any], NDArray[Any]]]:
-    """Times (T,) in seconds since 1970 and labels (T,) of each participant."""
+    """Times (T,) in seconds since 1970 and labels (T,), NaN if empty, of each participant."""
     files = archive.match(_LABELS.replace(".", r"\."))
     if not files:
         raise ValueError(f"{archive.path} lacks the labels, Processed_data/{_LABELS}.")
@@ -184,13 +191,21 @@ def _parse_labels(archive: Archive) -> dict[int, tuple[NDArray[Any], NDArray[Any
     wanted = "Participant,HR,respr,Time(sec),Label"
     if header.decode("utf-8-sig").strip() != wanted:
         raise ValueError(f"{_LABELS} starts with {header[:80]!r}; {wanted!r} is wanted.")
-    table = numbers(rows, 5, _LABELS)
+    table = numbers(rows, 5, _LABELS, first_line=2)
+    ok = np.isfinite(table[:, [0, 3]]).all(axis=1)  # participant and time
+    ok &= np.isnan(table[:, 4]) | np.isin(table[:, 4], (0, 1))
+    if not ok.all():
+        row = np.flatnonzero(~ok)[0]
+        raise ValueError(
+            f"{_LABELS}, line {row + 2}: a participant, a time and a label of 0, 1 or nothing are "
+            f"wanted, got {table[row, 0]:g}, {table[row, 3]:g} and {table[row, 4]:g}. The file may "
+            "be damaged."
+        )
     table = table[np.lexsort((table[:, 3], table[:, 0]))]
     participant, first = np.unique(table[:, 0].astype(int), return_index=True)
     blocks = np.split(table, first[1:])
     return {
-        int(p): (block[:, 3], block[:, 4].astype(np.int64))
-        for p, block in zip(participant, blocks, strict=True)
+        int(p): (block[:, 3], block[:, 4]) for p, block in zip(participant, blocks, strict=True)
     }
 
 

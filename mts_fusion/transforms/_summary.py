@@ -14,6 +14,7 @@ from mts_fusion.panel import Panel
 
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
+from ._timing import clock, sample_ends, shares_observed, timing
 
 __all__ = ["PanelSummarizer"]
 
@@ -33,7 +34,19 @@ _STATISTICS = (
     "band3",
     "band4",
 )
-_OTHERS = ("observed_fraction", "first", "last")
+# Of what happens between the timepoints of an irregular clock.
+_TIMING = (
+    "count",
+    "observed_fraction",
+    "first_time",
+    "last_time",
+    "since_last",
+    "first",
+    "last",
+    "slope",
+    "last_minus_first",
+)
+_TIMED = frozenset(_TIMING) - {"observed_fraction"}
 _QUANTILE = re.compile(r"q\d\d")
 
 
@@ -46,19 +59,28 @@ class PanelSummarizer(PanelTransformer):
     Parameters
     ----------
     statistics : sequence of str or None, default=None
-        Names of the columns a channel gets. None takes the first fourteen:
+        Names of the columns a channel gets. None takes the fourteen of the first three lines, and
+        for a modality with irregular times also the nine of the others, which say when something
+        was observed:
 
         - ``"mean"``, ``"sd"``, ``"min"``, ``"max"``; ``"q05"``, ``"q25"``, ``"q50"``, ``"q75"``,
           ``"q95"`` or any other two-digit quantile;
         - ``"mean_abs_diff"``: mean absolute difference between neighbours in time, both observed;
         - ``"band1"`` to ``"band4"``: variance of the frequencies up to 1/8, from 1/8 to 1/4, from
           1/4 to 1/2 and above 1/2 of half the sampling rate;
-        - ``"observed_fraction"``; ``"first"`` and ``"last"`` observed value.
+        - ``"count"``: observations; ``"observed_fraction"``: share of the timepoints at which the
+          channel was observed;
+        - ``"first_time"``, ``"last_time"``: seconds from the start of the sample to the first and
+          the last observation; ``"since_last"``: seconds from the last one to the end of the
+          sample, which is the last observation of any channel of any modality;
+        - ``"first"``, ``"last"``: observed values; ``"last_minus_first"``: their difference;
+          ``"slope"``: of the straight line through the observations by least squares, in units of
+          the channel per second.
 
     Attributes
     ----------
-    statistics_ : tuple of str
-        The names used.
+    statistics_ : dict of str to tuple of str
+        The names used, by modality.
     schema_ : Schema
         What X was in ``fit``.
 
@@ -70,7 +92,16 @@ class PanelSummarizer(PanelTransformer):
     Notes
     -----
     Only observed values enter. A channel that is silent in a sample has NaN in all columns but
-    ``observed_fraction``; ``"mean_abs_diff"`` is NaN also where no two neighbours were observed.
+    ``"count"`` and ``"observed_fraction"``, which are 0; ``"mean_abs_diff"`` is NaN also where no
+    two neighbours were observed, ``"slope"`` where all observations are of one time.
+    The start of a sample is 0 on the clock of irregular times; a regular clock starts there and
+    counts timepoints divided by the rate. Without a rate the times, ``"since_last"`` and
+    ``"slope"`` are in timepoints, and the end of the sample is that of the modality.
+    With irregular times, ``"observed_fraction"`` is of the timepoints at which any channel of the
+    modality was observed. So padding, and timepoints at which nothing was observed, change none of
+    the statistics but ``"mean_abs_diff"`` and the bands, which go by neighbours on the grid.
+    When something was measured tells of those who decide to measure, and the end of a sample of
+    why it ended: ask whether that is known when a prediction is wanted.
     The bands come from a periodogram in which an unobserved value is set to the channel's mean, and
     which is divided by the number of observed values: the four add up to the variance whatever the
     gaps, though a gap spreads some of it to other bands. They count timepoints, so for a modality
@@ -92,6 +123,13 @@ class PanelSummarizer(PanelTransformer):
            [nan, nan]])
     >>> summarizer.get_feature_names_out().tolist()
     ['acc__0__mean', 'acc__0__max']
+
+    A creatinine, in mg/dl, 2 and 26 hours after the admission:
+
+    >>> from mts_fusion.panel import Panel
+    >>> X = Panel({"renal": [[[1.0, 1.6]]]}, times={"renal": [[7200.0, 93600.0]]})
+    >>> PanelSummarizer(statistics=["count", "first_time", "slope"]).fit_transform(X).round(7)
+    array([[2.0e+00, 7.2e+03, 6.9e-06]])
     """
 
     def __init__(self, *, statistics: Sequence[str] | None = None) -> None:
@@ -120,11 +158,11 @@ class PanelSummarizer(PanelTransformer):
         panel = self._check_fit(X)
         statistics = _STATISTICS if self.statistics is None else tuple(self.statistics)
         for name in statistics:
-            known = name in _STATISTICS or name in _OTHERS or _QUANTILE.fullmatch(str(name))
+            known = name in _STATISTICS or name in _TIMING or _QUANTILE.fullmatch(str(name))
             if not known:
                 raise ValueError(
                     f"Statistic {name!r} is unknown; choose from "
-                    f"{', '.join(_STATISTICS + _OTHERS)}, or another quantile such as 'q10'."
+                    f"{', '.join(_STATISTICS + _TIMING)}, or another quantile such as 'q10'."
                 )
         if not statistics or len(set(statistics)) < len(statistics):
             raise ValueError(
@@ -136,7 +174,11 @@ class PanelSummarizer(PanelTransformer):
                     f"Modality {modality.name!r} holds tokens whose vocabulary has no centers, so "
                     "they have no statistics. Put PanelSummarizer before the tokenizer."
                 )
-        self.statistics_ = statistics
+        of_irregular = statistics + (_TIMING if self.statistics is None else ())
+        self.statistics_ = {
+            modality.name: of_irregular if modality.irregular else statistics
+            for modality in panel.schema
+        }
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -161,19 +203,29 @@ class PanelSummarizer(PanelTransformer):
             If the schema differs from that of ``fit``; the message names the modality.
         """
         panel = self._check_transform(X)
-        return np.concatenate([self._summarize(panel, name) for name in panel.schema.names], axis=1)
+        ends = sample_ends(panel)
+        tables = [self._summarize(panel, name, ends[name]) for name in panel.schema.names]
+        return np.concatenate(tables, axis=1)
 
-    def _summarize(self, panel: Panel, name: str) -> np.ndarray:
+    def _summarize(self, panel: Panel, name: str, end: np.ndarray) -> np.ndarray:
         values, observed = panel.values[name], panel.observed[name]
+        irregular = panel.schema[name].irregular
+        at = np.broadcast_to(clock(panel, name), (len(panel), values.shape[2]))
         vocabulary = panel.schema[name].vocabulary
         if vocabulary is not None:
             heights = np.full(vocabulary.n_tokens + vocabulary.missing, np.nan, np.float32)
             heights[1 : vocabulary.size + 1] = vocabulary.centers
             values = heights[values]
-        table = np.empty((*values.shape[:2], len(self.statistics_)))
+        wanted = self.statistics_[name]
+        table = np.empty((*values.shape[:2], len(wanted)))
         for rows in sample_chunks(values.shape):
-            found = _statistics(values[rows], observed[rows], self.statistics_)
-            for column, statistic in enumerate(self.statistics_):
+            found = _statistics(values[rows], observed[rows], wanted)
+            if "observed_fraction" in wanted:
+                found["observed_fraction"] = shares_observed(observed[rows], irregular)
+            if not _TIMED.isdisjoint(wanted):
+                exact = values[rows].astype(np.float64)
+                found |= timing(exact, observed[rows], at[rows], end[rows])
+            for column, statistic in enumerate(wanted):
                 table[rows, :, column] = found[statistic]
         return table.reshape(len(panel), -1)  # (n, C, statistics) -> (n, C * statistics)
 
@@ -201,7 +253,7 @@ class PanelSummarizer(PanelTransformer):
                 f"{modality.name}__{channel}__{statistic}"
                 for modality in self.schema_
                 for channel in range(modality.n_channels)
-                for statistic in self.statistics_
+                for statistic in self.statistics_[modality.name]
             ],
             dtype=object,
         )
@@ -233,13 +285,6 @@ def _statistics(
         away = np.where(observed, exact - mean, 0.0)
         for number, power in enumerate(_bands(away, count), start=1):
             found[f"band{number}"] = np.where(silent, np.nan, power)
-    if "observed_fraction" in wanted:
-        found["observed_fraction"] = observed.mean(2)
-    if "first" in wanted:
-        found["first"] = np.where(silent, np.nan, _take(exact, observed.argmax(2)))
-    if "last" in wanted:
-        last = values.shape[2] - 1 - observed[..., ::-1].argmax(2)
-        found["last"] = np.where(silent, np.nan, _take(exact, last))
     return found
 
 

@@ -13,6 +13,7 @@ from mts_fusion.benchmarks._protocol import (
     Method,
     _scores,
     evaluate_classifier,
+    hold_every_nth_group_out,
     leave_groups_out,
     thin,
 )
@@ -57,6 +58,21 @@ def test_folds_hold_out_whole_groups_and_cover_everyone(data):
 def test_too_few_groups_are_an_error():
     with pytest.raises(ValueError, match=r"There are 2 groups .*; more than 2 are needed"):
         leave_groups_out(np.array([1, 2, 2]))
+
+
+def test_groups_held_out_are_spread():
+    groups = np.repeat([3, 5, 8, 9, 11], 2)
+    folds = hold_every_nth_group_out(groups, 2)
+    assert [np.unique(groups[fold.test]).tolist() for fold in folds] == [[3, 8, 11], [5, 9]]
+    assert [np.unique(groups[fold.train]).tolist() for fold in folds] == [[5, 9], [3, 8, 11]]
+    with pytest.raises(ValueError, match="n_folds is from 2 to the number of groups, 5, got 6"):
+        hold_every_nth_group_out(groups, 6)
+
+
+def test_thinning_of_a_regression_keeps_the_share_of_each_group(data):
+    numbers = Data(data.name, data.panel, np.arange(120.0), np.repeat([0, 1], 60))
+    thinned = thin(Fold("all", np.arange(120), np.arange(120)), numbers, 4)
+    assert np.bincount(numbers.groups[thinned.train]).tolist() == [15, 15]
 
 
 def test_thinning_keeps_the_share_of_each_class_and_group(data):

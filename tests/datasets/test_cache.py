@@ -141,6 +141,19 @@ def test_what_is_no_table_of_numbers_is_named(text):
         numbers(text, 2, "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"1,2\n\n3,x\n", "a.csv, line 7: 2 numbers are wanted, got 'x'"),
+        (b"1,2\n3\n4,5,6\n", "a.csv, line 6: 2 numbers are wanted, got 1"),
+        (b"1 2\n3 4\n5", "a.csv, line 7: 2 numbers are wanted, got 1"),
+    ],
+)
+def test_the_damaged_line_is_named_where_lines_are_counted(text, message):
+    with pytest.raises(ValueError, match=message):
+        numbers(text, 2, "a.csv", first_line=5)
+
+
 def test_the_cache_is_used_until_its_source_changes(tmp_path):
     source = tmp_path / "source"
     source.write_text("1")

@@ -30,6 +30,8 @@ STAYS = {
 00:00,Weight,-1
 00:07,HR,73
 00:07,HR,74
+00:08,NISysABP,-1
+00:08,NIDiasABP,-1
 00:07,Temp,35.1
 """,
     132541: """Time,Parameter,Value
@@ -134,6 +136,53 @@ def test_unknown_options_are_named(home, kwargs, message):
 def test_a_stay_without_outcome_is_named(home):
     (home / "Outcomes-a.txt").write_text(OUTCOMES.replace("132540", "132549"))
     with pytest.raises(ValueError, match="1 stays have no outcome, the first is 132540"):
+        fetch_physionet2012(data_home=home)
+
+
+def test_minus_one_is_unknown(home):
+    stays = fetch_physionet2012(data_home=home)
+    of_first = stays.data.observed["cardiovascular"][0]
+    assert of_first.sum() == 1
+    assert of_first[stays.feature_names["cardiovascular"].index("HR"), 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("01:00,99,5", r"set-a/132541.txt, line 8: '99' is no parameter of the challenge"),
+        ("01:00,Pulse,5", r"set-a/132541.txt, line 8: 'Pulse' is no parameter of the challenge"),
+        ("01:00,HR,fast", r"line 8: a row such as 00:07,HR,73 is wanted, got '01:00,HR,fast'"),
+        ("01:00,HR", r"set-a/132541.txt, line 8: a row such as .* got '01:00,HR'"),
+        ("soon,HR,5", r"set-a/132541.txt, line 8: a row such as .* got 'soon,HR,5'"),
+        ("nan:00,HR,5", r"set-a/132541.txt, line 8: a row such as .* got 'nan:00,HR,5'"),
+    ],
+)
+def test_a_damaged_row_is_named(home, row, message):
+    with zipfile.ZipFile(home / "set-a.zip", "w") as archive:
+        archive.writestr("set-a/132539.txt", STAYS[132539])
+        archive.writestr("set-a/132541.txt", STAYS[132541] + row + "\n")
+    with pytest.raises(ValueError, match=message):
+        fetch_physionet2012(data_home=home)
+
+
+def test_a_row_without_parameter_is_left_out(home):
+    with zipfile.ZipFile(home / "set-a.zip", "w") as archive:
+        archive.writestr("set-a/132541.txt", STAYS[132541] + "01:00,,5\n01:01,HR,60\n")
+    stays = fetch_physionet2012(data_home=home, grouping="single")
+    assert stays.data.observed["stay"].sum() == 2  # the weight and the heart rate
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        ("132539,6,1,5,-1,nan", r"outcomes, line 3: In-hospital_death is a number, got nan"),
+        ("132539,6,1,,-1,0", r"outcomes, line 3: Length_of_stay is a number, got nan"),
+        ("132539,6,1,5,-1", r"outcomes, line 3: 6 numbers are wanted, got 5"),
+    ],
+)
+def test_an_outcome_that_is_no_number_is_named(home, outcome, message):
+    (home / "Outcomes-a.txt").write_text(OUTCOMES.replace("132539,6,1,5,-1,0", outcome))
+    with pytest.raises(ValueError, match=message):
         fetch_physionet2012(data_home=home)
 
 

@@ -8,7 +8,13 @@ from mts_fusion.datasets import fetch_stress_predict
 START = 1644227574
 
 
-def write_stress_predict(path, root="Stress-Predict-Dataset-main", seconds=120, subjects=(1, 2, 3)):
+def write_stress_predict(
+    path,
+    root="Stress-Predict-Dataset-main",
+    seconds=120,
+    subjects=(1, 2, 3),
+    label=lambda second: int(second >= 60),
+):
     """A zip as the publisher's host packs it, with two minutes a subject."""
     labels = ["Participant,HR,respr,Time(sec),Label"]
     with zipfile.ZipFile(path, "w") as archive:
@@ -31,7 +37,7 @@ def write_stress_predict(path, root="Stress-Predict-Dataset-main", seconds=120, 
             archive.writestr(f"{folder}/tags_S{s:02d}.csv", f"{START + 60}\n")
             if s > 1:  # participant 1 has no labels
                 labels += [
-                    f"{s},{'' if i == 10 else 70},14.1,{START + i},{int(i >= 60)}"
+                    f"{s},{'' if i == 10 else 70},14.1,{START + i},{label(i)}"
                     for i in range(10, seconds)
                 ]
         archive.writestr(
@@ -71,6 +77,39 @@ def test_a_subject_without_labels_is_an_error_when_asked_for(tmp_path):
     write_stress_predict(tmp_path / "stress_predict_few.zip")
     with pytest.raises(ValueError, match=r"the labelled subjects \[2, 3\]; \[1\] is wanted"):
         fetch_stress_predict(data_home=tmp_path, subjects=[1, 2])
+
+
+def test_an_empty_label_is_none(tmp_path):
+    write_stress_predict(
+        tmp_path / "stress_predict_few.zip",
+        subjects=(2,),
+        label=lambda second: "" if second < 30 or second == 70 else int(second >= 60),
+    )
+    stress = fetch_stress_predict(data_home=tmp_path, window_seconds=30, step_seconds=None)
+    assert stress.target.tolist() == [0, 1, 1]  # the first window has no label
+    assert stress.target.dtype == np.int64
+    assert "21 seconds here have no label" in stress.DESCR
+
+
+def test_without_empty_labels_nothing_is_said_of_them(tmp_path):
+    write_stress_predict(tmp_path / "stress_predict_few.zip")
+    assert "no label" not in fetch_stress_predict(data_home=tmp_path).DESCR
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (2, r"binary.csv, line 2: a participant, .* label of 0, 1 or nothing .* and 2"),
+        ("calm", r"binary.csv, line 2: 5 numbers are wanted, got 'calm'"),
+        ("1,1", r"binary.csv, line 2: 5 numbers are wanted, got 6"),
+    ],
+)
+def test_a_damaged_label_is_named(tmp_path, label, message):
+    write_stress_predict(
+        tmp_path / "stress_predict_few.zip", subjects=(2,), label=lambda second: label
+    )
+    with pytest.raises(ValueError, match=message):
+        fetch_stress_predict(data_home=tmp_path)
 
 
 def test_an_unknown_signal_is_an_error(tmp_path):

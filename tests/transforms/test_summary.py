@@ -113,6 +113,16 @@ def test_all_fourteen_by_default(panel):
     assert PanelSummarizer().fit_transform(panel).shape == (12, 14 * 6)
 
 
+def test_of_irregular_clocks_also_when_something_was_observed(panel):
+    times = np.cumsum(np.ones((12, 4)), axis=1)
+    panel = Panel({"acc": panel.values["acc"], "temp": panel.values["temp"]}, times={"temp": times})
+    summarizer = PanelSummarizer().fit(panel)
+    assert len(summarizer.statistics_["acc"]) == 14
+    assert len(summarizer.statistics_["temp"]) == 23
+    assert summarizer.transform(panel).shape == (12, 14 * 3 + 23)
+    assert summarizer.get_feature_names_out()[-1] == "temp__0__last_minus_first"
+
+
 def test_output_as_a_frame(panel):
     frame = PanelSummarizer().set_output(transform="pandas").fit_transform(panel)
 
@@ -129,6 +139,101 @@ def test_tokens_are_summarised_by_their_centers(panel):
     centers = np.array([np.nan, *tokenizer.vocabularies_["temp"].centers])
     wanted = centers[tokens.values["temp"][:, 0]].mean(1)
     np.testing.assert_allclose(means[:, -1], wanted, rtol=1e-5)
+
+
+TIMING = ["count", "first_time", "last_time", "since_last", "slope", "last_minus_first"]
+
+
+def test_timing_of_a_regular_clock_is_in_seconds_by_its_rate():
+    X = Panel(
+        {"a": [[[np.nan, 1.0, 2.0, 5.0]]], "b": [[[7.0, np.nan, np.nan]]]}, rates={"a": 2, "b": 1}
+    )
+    a, b = np.split(table(X, *TIMING)[0], 2)
+    np.testing.assert_allclose(a, [3, 0.5, 1.5, 0, 4, 4])
+    np.testing.assert_allclose(b, [1, 0, 0, 1.5, np.nan, 0])  # the sample ends with the last of a
+
+
+def test_a_modality_without_a_clock_counts_timepoints_and_ends_by_itself():
+    X = Panel({"a": [[[1.0, np.nan, 3.0]]], "b": [[[7.0]]]}, times={"a": [[0.0, 10.0, 60.0]]})
+    a, b = np.split(table(X, *TIMING)[0], 2)
+    np.testing.assert_allclose(a, [2, 0, 60, 0, 2 / 60, 2])
+    np.testing.assert_allclose(b, [1, 0, 0, 0, np.nan, 0])
+
+
+def test_a_silent_channel_has_a_count_of_zero_and_no_times():
+    X = Panel({"a": np.array([[[1.0, 2.0], [np.nan, np.nan]]])}, times={"a": [[3.0, 4.0]]})
+    rows = table(X, "observed_fraction", *TIMING)[0]
+    np.testing.assert_array_equal(rows[7:], [0, 0] + [np.nan] * 5)
+
+
+def test_observations_at_one_time_have_no_slope():
+    X = Panel({"a": [[[1.0, 2.0]]]}, times={"a": [[3.0, 3.0]]})
+    np.testing.assert_array_equal(table(X, "slope", "last_minus_first"), [[np.nan, 1.0]])
+
+
+def test_the_slope_is_that_of_polyfit_also_late_on_the_clock():
+    rng = np.random.default_rng(0)
+    times = 1.7e9 + np.sort(rng.uniform(0, 4e5, size=(5, 30)), axis=1)
+    values = rng.normal(100, 5, size=(5, 1, 30)).astype(np.float32)
+    values[:, :, ::3] = np.nan
+    slopes = table(Panel({"a": values}, times={"a": times}), "slope")[:, 0]
+    seen = ~np.isnan(values[0, 0])
+    wanted = [
+        np.polyfit(t[seen] - t[0], x[0, seen].astype(np.float64), 1)[0]
+        for t, x in zip(times, values, strict=True)
+    ]
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-6)
+
+
+IN_SECONDS = ["mean", "sd", "min", "max", "q50", "observed_fraction", "first", "last", *TIMING]
+
+
+@st.composite
+def observations(draw):
+    """Hours and values of two channels of two modalities, of one patient."""
+    hours = {name: draw(st.lists(st.integers(0, 99), unique=True, max_size=6)) for name in "ab"}
+    number = st.floats(-100, 100, width=32)
+    return {
+        name: [(hour, draw(number), draw(number | st.just(np.nan))) for hour in sorted(of_name)]
+        for name, of_name in hours.items()
+    }
+
+
+def laid_out(patient, empty, padding):
+    """The same observations on a grid with rows in which nothing was observed, and padding."""
+    values, times = {}, {}
+    for name, rows in patient.items():
+        taken = {row[0] for row in rows}
+        rows = [*rows, *((hour, np.nan, np.nan) for hour in empty if hour not in taken)]
+        rows = np.array(sorted(rows)).reshape(-1, 3)
+        grid = np.full((len(rows) + padding, 3), np.nan)
+        grid[: len(rows)] = rows
+        times[name], values[name] = 3600 * grid[None, :, 0], grid[None, :, 1:].swapaxes(1, 2)
+    return Panel(values, times=times)
+
+
+@given(observations(), st.sets(st.integers(0, 120), max_size=5), st.integers(1, 4))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_a_patient_has_the_same_numbers_on_every_grid(patient, empty, padding):
+    plain = table(laid_out(patient, (), 1), *IN_SECONDS)
+    other = table(laid_out(patient, empty, padding), *IN_SECONDS)
+    np.testing.assert_allclose(other, plain, rtol=1e-9, atol=1e-9)
+
+
+@given(observations(), st.integers(1, 50))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_a_clock_that_starts_earlier_moves_the_times_alone(patient, hours):
+    later = {name: [(row[0] + hours, *row[1:]) for row in rows] for name, rows in patient.items()}
+    names = [name for name in IN_SECONDS if name not in ("first_time", "last_time")]
+    np.testing.assert_allclose(
+        table(laid_out(later, (), 1), *names),
+        table(laid_out(patient, (), 1), *names),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    shift = table(laid_out(later, (), 1), "first_time", "last_time")
+    shift -= table(laid_out(patient, (), 1), "first_time", "last_time")
+    assert set(shift[~np.isnan(shift)]) <= {3600.0 * hours}
 
 
 @pytest.mark.parametrize(
