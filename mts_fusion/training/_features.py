@@ -42,9 +42,10 @@ class FixedFeatures:
         The modalities.
     kinds : sequence of str, or dict of str to sequence of str, \
 default=("multirocket", "statistics")
-        Kinds of features, for all modalities or by name, out of ``"multirocket"``, ``"hydra"`` and
-        ``"statistics"``; the columns of a modality have this order. A modality that a dict leaves
-        out has no features, and one without a regular clock no convolutions.
+        Kinds of features, for all modalities or by name, out of ``"multirocket"``, ``"hydra"``,
+        ``"statistics"`` and ``"timing"``; the columns of a modality have this order. A modality
+        that a dict leaves out has no features, one without a regular clock no convolutions, and
+        one with such a clock no ``"timing"``: when and how often its channels were observed.
     n_groups : int, default=32
         Groups of random convolutions, even: ``16 * n_groups`` features a dilation. Time and memory
         grow linearly.

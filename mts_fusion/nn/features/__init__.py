@@ -6,6 +6,7 @@ from mts_fusion.nn.features._convolution import has_clock
 from mts_fusion.nn.features._hydra import HydraFeatures
 from mts_fusion.nn.features._multirocket import MultiRocketFeatures
 from mts_fusion.nn.features._statistics import StatisticFeatures, channel_statistics
+from mts_fusion.nn.features._timing import TimingFeatures
 
 __all__ = [
     "FEATURE_KINDS",
@@ -14,6 +15,7 @@ __all__ = [
     "MultiRocketFeatures",
     "SchemaFeatures",
     "StatisticFeatures",
+    "TimingFeatures",
     "channel_statistics",
     "has_clock",
 ]

@@ -16,10 +16,11 @@ from ._hydra import HydraFeatures
 from ._multirocket import MultiRocketFeatures
 from ._stacked import compute_stacked
 from ._statistics import StatisticFeatures
+from ._timing import TimingFeatures
 
 __all__ = ["FEATURE_KINDS", "SchemaFeatures"]
 
-FEATURE_KINDS = ("multirocket", "hydra", "statistics")
+FEATURE_KINDS = ("multirocket", "hydra", "statistics", "timing")
 """Names of the kinds of fixed features."""
 
 
@@ -32,7 +33,8 @@ class SchemaFeatures(nn.Module):
         The modalities.
     kinds : sequence of str, or dict of str to sequence of str
         Kinds out of ``FEATURE_KINDS``, for all modalities or by name; none for a modality that a
-        dict leaves out. A modality without a regular clock (:func:`has_clock`) has no convolutions.
+        dict leaves out. A modality without a regular clock (:func:`has_clock`) has no convolutions,
+        one with a regular clock no ``"timing"``.
     n_groups : int, default=32
         Groups of random convolutions, even.
     scales : dict of str to sequence of C float or None, default=None
@@ -278,7 +280,7 @@ def _resolve_kinds(
         tuple(
             kind
             for kind in kinds.get(modality.name, ())
-            if kind == "statistics" or has_clock(modality)
+            if kind == "statistics" or has_clock(modality) != (kind == "timing")
         )
         for modality in schema
     ]
@@ -291,6 +293,8 @@ def _make_block(
     vocabulary = modality.vocabulary
     if kind == "statistics":
         return StatisticFeatures(modality)
+    if kind == "timing":
+        return TimingFeatures(modality)
     if kind == "hydra":
         return HydraFeatures(*sizes, n_groups=n_groups, vocabulary=vocabulary, seed=seed)
     return MultiRocketFeatures(

@@ -16,7 +16,7 @@ from mts_fusion.panel._schema import Modality
 from ._base import FeatureBlock
 from ._sorting import sort_values
 
-__all__ = ["StatisticFeatures", "channel_statistics"]
+__all__ = ["RankedFeatures", "StatisticFeatures", "channel_statistics"]
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _LAGS = (1, 2, 4, 8, 16, 32)
@@ -49,82 +49,23 @@ _NAMES = (
 )
 
 
-class StatisticFeatures(FeatureBlock):
-    """Summary statistics of the channels of one modality, taken over what was observed.
+class RankedFeatures(FeatureBlock):
+    """Abstract: features each of which becomes the normal score of its rank in training.
 
-    Level, spread, quantiles, shape, autocorrelation, spectrum and correlations between channels
-    (:func:`channel_statistics`), each as the normal score of its rank in training. Ranks, as the
-    thresholds of a tree, do not depend on how far beyond the training samples a subject lies.
-
-    Parameters
-    ----------
-    modality : Modality
-        What the statistics are of.
-
-    Attributes
-    ----------
-    n_features : int
-        Number of features F.
-    block_widths : list of int
-        ``[F]``.
-
-    Notes
-    -----
-    Input: ``values (B, L, C)`` numbers in units of the spread of the channel, or integer tokens;
-    ``observed (B, L, C)`` bool; ``times (B, L)`` seconds or None. Output: ``(B, F)``. A modality of
-    at most 16 timepoints has its values beside the statistics.
-
-    Examples
-    --------
-    >>> block = StatisticFeatures(Modality("acc", 3, 8))
-    >>> raw = block.compute(torch.randn(20, 8, 3), torch.ones(20, 8, 3, dtype=torch.bool))
-    >>> block.fit(raw)
-    >>> block.standardize(raw).shape
-    torch.Size([20, 144])
+    Ranks, as the thresholds of a tree, do not depend on how far beyond the training samples a
+    subject lies.
     """
 
-    bands: Tensor
-    symbols: Tensor | None
     knots: Tensor
     scores: Tensor
 
-    def __init__(self, modality: Modality) -> None:
-        super().__init__()
-        self.modality = modality
-        has_symbols = modality.vocabulary is not None
-        self.register_buffer("bands", _band_weights(modality.n_timepoints))
-        self.register_buffer("symbols", _symbol_values(modality) if has_symbols else None)
-        self.n_features = len(self.feature_names())
-        self.block_widths = [self.n_features]
-        identity = torch.linspace(-4, 4, _N_KNOTS).repeat(self.n_features, 1)
+    def _make_ranks(self, n_features: int) -> None:
+        """Buffers for so many features; the identity within four deviations until `fit`."""
+        self.n_features = n_features
+        self.block_widths = [n_features]
+        identity = torch.linspace(-4, 4, _N_KNOTS).repeat(n_features, 1)
         self.register_buffer("knots", identity)  # (F, Q): quantiles in training
         self.register_buffer("scores", identity.clone())  # their normal scores
-
-    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
-        """Raw statistics.
-
-        Parameters
-        ----------
-        values : Tensor of shape (B, L, C)
-            Finite numbers, or integer tokens.
-        observed : Tensor of shape (B, L, C)
-            Bool: where a value was observed.
-        times : Tensor of shape (B, L) or None, default=None
-            Seconds; None for a regular clock.
-
-        Returns
-        -------
-        Tensor of shape (B, F)
-            NaN for what a channel that was not observed does not tell.
-        """
-        x = values if self.symbols is None else self.symbols[values]
-        statistics = channel_statistics(x, observed, self.bands, times)
-        n_timepoints = self.modality.n_timepoints
-        if n_timepoints > _SHORT:
-            return statistics
-        points = torch.where(observed, x, torch.nan)[:, :n_timepoints]  # padding, if any, is cut
-        points = F.pad(points, (0, 0, 0, n_timepoints - points.shape[1]), value=torch.nan)
-        return torch.cat([statistics, points.flatten(1)], 1)
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
@@ -161,6 +102,78 @@ class StatisticFeatures(FeatureBlock):
         """
         scores = _normal_scores(features, self.knots, self.scores)
         return scores.masked_fill(features.isnan(), torch.nan)
+
+
+class StatisticFeatures(RankedFeatures):
+    """Summary statistics of the channels of one modality, taken over what was observed.
+
+    Level, spread, quantiles, shape, autocorrelation, spectrum and correlations between channels
+    (:func:`channel_statistics`), each as the normal score of its rank in training. Ranks, as the
+    thresholds of a tree, do not depend on how far beyond the training samples a subject lies.
+
+    Parameters
+    ----------
+    modality : Modality
+        What the statistics are of.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of features F.
+    block_widths : list of int
+        ``[F]``.
+
+    Notes
+    -----
+    Input: ``values (B, L, C)`` numbers in units of the spread of the channel, or integer tokens;
+    ``observed (B, L, C)`` bool; ``times (B, L)`` seconds or None. Output: ``(B, F)``. A modality of
+    at most 16 timepoints has its values beside the statistics.
+
+    Examples
+    --------
+    >>> block = StatisticFeatures(Modality("acc", 3, 8))
+    >>> raw = block.compute(torch.randn(20, 8, 3), torch.ones(20, 8, 3, dtype=torch.bool))
+    >>> block.fit(raw)
+    >>> block.standardize(raw).shape
+    torch.Size([20, 144])
+    """
+
+    bands: Tensor
+    symbols: Tensor | None
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.modality = modality
+        has_symbols = modality.vocabulary is not None
+        self.register_buffer("bands", _band_weights(modality.n_timepoints))
+        self.register_buffer("symbols", _symbol_values(modality) if has_symbols else None)
+        self._make_ranks(len(self.feature_names()))
+
+    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Raw statistics.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        times : Tensor of shape (B, L) or None, default=None
+            Seconds; None for a regular clock.
+
+        Returns
+        -------
+        Tensor of shape (B, F)
+            NaN for what a channel that was not observed does not tell.
+        """
+        x = values if self.symbols is None else self.symbols[values]
+        statistics = channel_statistics(x, observed, self.bands, times)
+        n_timepoints = self.modality.n_timepoints
+        if n_timepoints > _SHORT:
+            return statistics
+        points = torch.where(observed, x, torch.nan)[:, :n_timepoints]  # padding, if any, is cut
+        points = F.pad(points, (0, 0, 0, n_timepoints - points.shape[1]), value=torch.nan)
+        return torch.cat([statistics, points.flatten(1)], 1)
 
     def feature_names(self) -> list[str]:
         """A name for each feature: channel and statistic, pair of channels, or timepoint.

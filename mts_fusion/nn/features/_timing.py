@@ -1,0 +1,131 @@
+"""When and how often the channels of a modality with irregular times were observed.
+
+Sizes: B batch, L timepoints, C channels, F features of a modality.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mts_fusion.panel._schema import Modality
+
+from ._statistics import RankedFeatures
+
+__all__ = ["TimingFeatures"]
+
+# Of a channel, in this order; then the times of the modality as a whole.
+_CHANNEL_NAMES = (
+    "count",
+    "first_time",
+    "last_time",
+    "since_last",
+    "longest_gap",
+    "slope",
+    "last_minus_first",
+    "last_minus_mean",
+)
+_MODALITY_NAMES = ("n_timepoints", "start", "end")
+
+
+class TimingFeatures(RankedFeatures):
+    """When and how often each channel was observed, and how far it moved, in seconds.
+
+    Of each channel: the number of observations, the times of the first and the last, the time from
+    the last to the end of the modality, the longest time between two, the slope over time (least
+    squares), and the differences of the last to the first and to the mean. Of the modality: the
+    number of timepoints at which anything was observed, and the first and the last of them. Each
+    is the normal score of its rank in training, as in :class:`StatisticFeatures`.
+
+    Parameters
+    ----------
+    modality : Modality
+        What the features are of; one with irregular times, where there is something to tell.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of features F.
+    block_widths : list of int
+        ``[F]``.
+
+    Notes
+    -----
+    They depend on the observations and their times alone, so two panels of one patient on other
+    grids have the same. The end is that of the modality, not of the sample: what is known of a
+    sensor does not depend on which others work. A silent channel has a count of 0 and NaN
+    otherwise, a silent modality NaN throughout.
+
+    Examples
+    --------
+    >>> block = TimingFeatures(Modality("laboratory", 2, 3, irregular=True))
+    >>> times = torch.tensor([[0.0, 60.0, 600.0]])
+    >>> raw = block.compute(torch.ones(1, 3, 2), torch.ones(1, 3, 2, dtype=torch.bool), times)
+    >>> raw[0, :3].tolist()
+    [3.0, 0.0, 600.0]
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.modality = modality
+        self._make_ranks(len(self.feature_names()))
+
+    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Raw features.
+
+        Parameters
+        ----------
+        values : Tensor of shape (B, L, C)
+            Finite numbers, or integer tokens.
+        observed : Tensor of shape (B, L, C)
+            Bool: where a value was observed.
+        times : Tensor of shape (B, L) or None, default=None
+            Seconds; None counts timepoints.
+
+        Returns
+        -------
+        Tensor of shape (B, F)
+            NaN for what a channel that was not observed does not tell.
+        """
+        x = torch.where(observed, values.float(), 0.0)
+        if times is None:
+            times = torch.arange(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1)
+        clock = times.unsqueeze(-1).to(x.dtype)  # (B, L, 1)
+        mask = observed.to(x.dtype)
+        count = mask.sum(1)  # (B, C)
+        n = count.clamp(min=1)
+        first_time = torch.where(observed, clock, torch.inf).amin(1)
+        last_time = torch.where(observed, clock, -torch.inf).amax(1)
+        any_channel = observed.any(2)
+        start = torch.where(any_channel, times, torch.inf).amin(1)
+        end = torch.where(any_channel, times, -torch.inf).amax(1)
+
+        # The last observation before each timepoint: none has a gap to it at the start.
+        so_far = torch.where(observed, clock, -torch.inf).cummax(1).values
+        before = F.pad(so_far[:, :-1], (0, 0, 1, 0), value=-torch.inf)
+        gap = torch.where(observed & before.isfinite(), clock - before, 0.0).amax(1)
+        first = torch.where(observed & (clock == first_time.unsqueeze(1)), x, 0.0).sum(1)
+        last = torch.where(observed & (clock == last_time.unsqueeze(1)), x, 0.0).sum(1)
+        mean = x.sum(1) / n
+        centred = (clock - (clock * mask).sum(1, keepdim=True) / n.unsqueeze(1)) * mask
+        spread = centred.square().sum(1)
+        slope = (centred * x).sum(1) / torch.where(spread > 0, spread, 1.0)
+        each = [first_time, last_time, end.unsqueeze(1) - last_time, gap, slope]
+        each += [last - first, last - mean]
+        channels = torch.stack(each, -1).masked_fill((count == 0).unsqueeze(-1), torch.nan)
+        channels = torch.cat([count.unsqueeze(-1), channels], -1).flatten(1)
+        whole = torch.stack([any_channel.sum(1).to(x.dtype), start, end], 1)
+        silent = ~any_channel.any(1, keepdim=True)
+        return torch.cat([channels, whole], 1).masked_fill(silent, torch.nan)
+
+    def feature_names(self) -> list[str]:
+        """A name for each feature: channel and what is told of it, or of the modality.
+
+        Returns
+        -------
+        list of str
+            Of length F.
+        """
+        channels = range(self.modality.n_channels)
+        return [f"{c}__{name}" for c in channels for name in _CHANNEL_NAMES] + [*_MODALITY_NAMES]
