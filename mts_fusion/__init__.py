@@ -48,6 +48,8 @@ _FIRST_NAMES = {
         "FusionClassifier",
         "FusionRegressor",
         "MaestroClassifier",
+        "PatternRidgeClassifier",
+        "PatternRidgeRegressor",
         "MaestroRegressor",
         "RocketFeatures",
         "TraceClassifier",

@@ -3,6 +3,7 @@
 from ._diffusion import ConditionalDiffusionImputer
 from ._fusion import FusionClassifier, FusionRegressor
 from ._maestro import MaestroClassifier, MaestroRegressor
+from ._pattern_ridge import PatternRidgeClassifier, PatternRidgeRegressor
 from ._rocket_features import RocketFeatures
 from ._trace import TraceClassifier, TraceRegressor
 
@@ -12,6 +13,8 @@ __all__ = [
     "FusionRegressor",
     "MaestroClassifier",
     "MaestroRegressor",
+    "PatternRidgeClassifier",
+    "PatternRidgeRegressor",
     "RocketFeatures",
     "TraceClassifier",
     "TraceRegressor",

@@ -9,8 +9,12 @@ from ._callbacks import (
     StopOnNaN,
     WeightAverage,
 )
+from ._conformal import conformal_intervals, conformal_sets
 from ._features import FixedFeatures
+from ._folds import GroupFolds, run_folds
+from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
+from ._patterns import Head, PatternModel, PatternModels, TrainingRows
 from ._runtime import pick_device, seeded
 from ._task import Multiclass, Multilabel, Regression, Task
 
@@ -21,17 +25,28 @@ __all__ = [
     "CosineSchedule",
     "EpochProgress",
     "FixedFeatures",
+    "GroupFolds",
+    "Head",
+    "IdentityLink",
     "Inputs",
     "ModalityCurriculum",
     "Multiclass",
     "Multilabel",
     "PanelDataset",
     "PanelNet",
+    "PatternModel",
+    "PatternModels",
     "Regression",
+    "SigmoidLink",
+    "SoftmaxLink",
     "StopOnNaN",
     "Task",
+    "TrainingRows",
     "WeightAverage",
     "collate",
+    "conformal_intervals",
+    "conformal_sets",
     "pick_device",
+    "run_folds",
     "seeded",
 ]

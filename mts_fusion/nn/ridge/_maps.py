@@ -1,0 +1,179 @@
+"""From features of a modality to coordinates whose inner products are a kernel.
+
+Sizes: B batch, F features, L landmarks, R coordinates.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["KernelMap"]
+
+# Directions whose share of the largest eigenvalue is below this are rounding.
+_RELATIVE_EIGENVALUE = 1e-7
+
+
+class KernelMap(nn.Module):
+    """A kernel between a sample and landmark samples, or coordinates that reproduce it.
+
+    The kernel is linear, or Gaussian, ``exp(-bandwidth * |x - x'|^2 / 2)``, of features that are
+    divided by their root-mean-square norm over the landmarks. With ``n_coordinates=None`` the
+    output is the kernel itself, one column a landmark: the dual form. Otherwise it is the Nystroem
+    approximation [1]_, of which ``n_coordinates`` leading directions are kept: the primal form. On
+    the landmarks it is exact if all directions are kept.
+
+    Parameters
+    ----------
+    landmarks : Tensor of shape (L, F)
+        Features of some training samples, NaN where nothing is known.
+    bandwidth : float or None, default=None
+        Of the Gaussian; None for the linear kernel.
+    n_coordinates : int or None, default=None
+        Width R; None for the kernel to the landmarks.
+
+    Attributes
+    ----------
+    n_coordinates : int
+        Width of the output.
+
+    Notes
+    -----
+    A sample of which nothing is known has a row of zeros, and a kernel of 0 to all others.
+
+    References
+    ----------
+    .. [1] Williams and Seeger, "Using the Nystroem method to speed up kernel machines", NeurIPS,
+       2000.
+
+    Examples
+    --------
+    >>> x = torch.randn(6, 3)
+    >>> exact = KernelMap(x, n_coordinates=6)(x)
+    >>> torch.allclose(exact @ exact.T, KernelMap(x)(x), atol=1e-5)
+    True
+    """
+
+    scale: Tensor
+    landmarks: Tensor | None
+    projection: Tensor | None
+
+    def __init__(
+        self,
+        landmarks: Tensor,
+        *,
+        bandwidth: float | None = None,
+        n_coordinates: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.bandwidth = bandwidth
+        known = _is_known(landmarks)
+        square = landmarks.nan_to_num(0.0).double().square().sum(1)
+        norm = (square.sum() / known.sum().clamp(min=1)).sqrt()
+        scale = 1 / norm if norm > 0 else torch.ones(())
+        self.register_buffer("scale", scale.float())
+        self.register_buffer("landmarks", landmarks.nan_to_num(0.0) * self.scale)
+        self.register_buffer("known", known)
+        self.register_buffer("projection", None)
+        self.n_coordinates = len(landmarks)
+        if n_coordinates is not None:
+            self._project(n_coordinates)
+
+    known: Tensor
+
+    def _project(self, n_coordinates: int) -> None:
+        assert self.landmarks is not None
+        gram = self._kernel(self.landmarks, self.known).double()
+        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        values, vectors = values.flip(0)[:n_coordinates], vectors.flip(1)[:, :n_coordinates]
+        kept = values > values[0].clamp(min=0) * _RELATIVE_EIGENVALUE
+        if not bool(kept.any()):  # a modality without any spread
+            kept = torch.zeros_like(kept).index_fill(0, torch.tensor([0]), True)
+            values = values.clamp(min=1.0)
+        projection = (vectors[:, kept] / values[kept].sqrt()).float()
+        if self.bandwidth is None:  # (L, F), (L, R) -> (F, R)
+            projection = self.landmarks.T @ projection
+            self.landmarks = None
+        self.projection = projection
+        self.n_coordinates = projection.shape[1]
+
+    def _kernel(self, x: Tensor, known: Tensor) -> Tensor:
+        landmarks = self.landmarks
+        assert landmarks is not None
+        product = x @ landmarks.T
+        if self.bandwidth is None:
+            return product
+        square = x.square().sum(1, keepdim=True) + landmarks.square().sum(1) - 2 * product
+        gaussian = torch.exp(-self.bandwidth / 2 * square.clamp(min=0.0))
+        return gaussian * known.unsqueeze(1) * self.known
+
+    def append(self, features: Tensor) -> None:
+        """Add landmarks, in the dual form; the scale stays.
+
+        Parameters
+        ----------
+        features : Tensor of shape (k, F)
+            Of more samples.
+        """
+        assert self.landmarks is not None
+        self.landmarks = torch.cat([self.landmarks, features.nan_to_num(0.0) * self.scale])
+        self.known = torch.cat([self.known, _is_known(features)])
+        self.n_coordinates = len(self.landmarks)
+
+    def keep(self, index: Tensor) -> None:
+        """Keep some of the landmarks, in the dual form.
+
+        Parameters
+        ----------
+        index : int Tensor of shape (k,)
+            Which.
+        """
+        assert self.landmarks is not None
+        self.landmarks, self.known = self.landmarks[index], self.known[index]
+        self.n_coordinates = len(self.landmarks)
+
+    def gram(self) -> Tensor:
+        """Kernel of the landmarks with each other, in the dual form.
+
+        Returns
+        -------
+        Tensor of shape (L, L)
+            float32.
+        """
+        assert self.landmarks is not None
+        return self._kernel(self.landmarks, self.known)
+
+    def landmark_features(self) -> Tensor:
+        """Features of the landmarks, as they came, in the dual form.
+
+        Returns
+        -------
+        Tensor of shape (L, F)
+            NaN where nothing is known.
+        """
+        assert self.landmarks is not None
+        return (self.landmarks / self.scale).masked_fill(~self.known.unsqueeze(1), torch.nan)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Coordinates.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, F)
+            NaN where nothing is known.
+
+        Returns
+        -------
+        Tensor of shape (B, R)
+            float32; 0 where nothing is known.
+        """
+        x = features.nan_to_num(0.0) * self.scale
+        if self.landmarks is None:
+            assert self.projection is not None
+            return x @ self.projection
+        kernel = self._kernel(x, _is_known(features))
+        return kernel if self.projection is None else kernel @ self.projection
+
+
+def _is_known(features: Tensor) -> Tensor:
+    return (~features.isnan()).any(1)

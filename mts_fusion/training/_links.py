@@ -1,0 +1,197 @@
+"""How scores of a ridge regression become answers, and what its held-out scores teach.
+
+Sizes: n samples, K heads, C targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from scipy.optimize import minimize, nnls
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+# Of scaled scores (n, C): the loss of each sample (n,), and its slope in the scores (n, C).
+Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+__all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
+
+# Nats a sample, times the squared logarithms by which the weights of the heads differ: a weight
+# far from that of the others has to be worth it on the held-out samples.
+_SPREAD_COST = 0.01
+
+# Bounds of the logarithm of what the scores are multiplied by.
+_LOG_BOUNDS = (-5.0, 6.0)
+
+
+class ScoreLink(Protocol):
+    """Targets of the regression, weights of its heads, answers from its scores."""
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """What the regression is fitted to, float64 ``(n, C)``."""
+
+    def weights(
+        self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """Factors ``(K,)`` of the scores ``(n, C)`` of each head, from held-out ones."""
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
+        """Mean loss of scores that the factors have been applied to."""
+
+    def answers(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities, or numbers, ``(n, C)``."""
+
+
+class SoftmaxLink:
+    """One class of several; the factors are inverse temperatures.
+
+    Parameters
+    ----------
+    n_classes : int
+        C.
+
+    Examples
+    --------
+    >>> SoftmaxLink(3).targets(np.array([2]))
+    array([[-1., -1.,  1.]])
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self.n_classes = n_classes
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """1 for the class, -1 for the others."""
+        return np.where(y[:, None] == np.arange(self.n_classes), 1.0, -1.0)
+
+    def weights(
+        self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """Those of the lowest log loss."""
+        truth = targets > 0
+
+        def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            log_p = log_softmax(scaled, axis=1)
+            return -log_p[truth], np.exp(log_p) - truth
+
+        return _minimise(loss, scores, weight)
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
+        """Log loss, in nats."""
+        each = -log_softmax(scores, axis=1)[targets > 0]
+        return float(np.average(each, weights=weight))
+
+    def answers(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities; rows sum to 1."""
+        return softmax(scores, axis=1)
+
+
+class SigmoidLink:
+    """Any number of labels a sample, each for itself.
+
+    Examples
+    --------
+    >>> SigmoidLink().targets(np.array([[1, 0]]))
+    array([[ 1., -1.]])
+    """
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """1 for a label, -1 for none."""
+        return 2.0 * np.asarray(y, dtype=np.float64) - 1.0
+
+    def weights(
+        self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """Those of the lowest cross-entropy, mean over the labels."""
+
+        def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            n_labels = targets.shape[1]
+            each = -log_expit(targets * scaled).mean(1)
+            return each, -targets * expit(-targets * scaled) / n_labels
+
+        return _minimise(loss, scores, weight)
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
+        """Cross-entropy, in nats a label."""
+        return float(np.average(-log_expit(targets * scores).mean(1), weights=weight))
+
+    def answers(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels."""
+        return expit(scores)
+
+
+class IdentityLink:
+    """Numbers; the regression is fitted to targets of mean 0 and deviation 1.
+
+    Parameters
+    ----------
+    mean, scale : array of shape (C,)
+        Of the targets in training.
+
+    Examples
+    --------
+    >>> IdentityLink(np.array([2.0]), np.array([3.0])).answers(np.array([[1.0]]))
+    array([[5.]])
+    """
+
+    def __init__(self, mean: np.ndarray, scale: np.ndarray) -> None:
+        self.mean = mean
+        self.scale = scale
+
+    def targets(self, y: np.ndarray) -> np.ndarray:
+        """Standardised numbers."""
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return (y - self.mean) / self.scale
+
+    def weights(
+        self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """Those of the least squared error; one head has weight 1."""
+        if len(scores) == 1:
+            return np.ones(1)
+        root = np.sqrt(np.repeat(weight, targets.shape[1]))
+        columns = np.stack([score.ravel() for score in scores], axis=1)
+        found = nnls(columns * root[:, None], targets.ravel() * root)[0]
+        return found if found.sum() > 0 else np.full(len(scores), 1 / len(scores))
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
+        """Mean squared error, in units of the variance."""
+        return float(np.average(((scores - targets) ** 2).mean(1), weights=weight))
+
+    def answers(self, scores: np.ndarray) -> np.ndarray:
+        """In the unit of y."""
+        return scores * self.scale + self.mean
+
+
+def _minimise(
+    loss: Loss, scores: Sequence[np.ndarray], weight: np.ndarray
+) -> np.ndarray:
+    """Factors of several scores that minimise a loss of their sum.
+
+    First one factor for each head alone, then all together, starting from equal parts.
+    """
+    share = weight / weight.sum()
+    alone = [_factors(loss, [score], share, 0.0)[0] for score in scores]
+    if len(scores) == 1:
+        return np.array(alone)
+    scaled = [factor * score for factor, score in zip(alone, scores, strict=True)]
+    return np.array(alone) * _factors(loss, scaled, share, _SPREAD_COST)
+
+
+def _factors(
+    loss: Loss, scores: Sequence[np.ndarray], share: np.ndarray, cost: float
+) -> np.ndarray:
+    stacked = np.stack(scores)  # (K, n, C)
+
+    def objective(logs: np.ndarray) -> tuple[float, np.ndarray]:
+        factors = np.exp(logs)
+        each, slope = loss(np.tensordot(factors, stacked, 1))
+        gradient = np.einsum("knc,nc,n->k", stacked, slope, share) * factors
+        apart = logs - logs.mean()
+        return share @ each + cost * (apart**2).sum(), gradient + 2 * cost * apart
+
+    start = np.full(len(scores), -np.log(len(scores)))
+    result = minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * len(scores)
+    )
+    return np.asarray(np.exp(result.x))
