@@ -36,6 +36,7 @@ TABLES: dict[str, str] = {
     "physionet2012-mortality": "_physionet2012_mortality",
     "imputation-speed": "_imputation_speed",
     "speed": "_speed",
+    "features": "_features",
 }
 
 

@@ -161,9 +161,11 @@ default=("multirocket", "statistics")
             panel.schema, self.kinds, n_groups=self.n_groups, scales=scales, random_state=int(seed)
         )
         if not any(self.features_.n_features):
+            n_values = sum(m.n_channels * m.n_timepoints for m in panel.schema)
             raise ValueError(
                 f"kinds={self.kinds!r} leaves no column: convolutions are for modalities with a "
-                f"regular clock, and these are {list(panel.schema.names)}. Add 'statistics'."
+                f"regular clock and several timepoints, but X has {list(panel.schema.names)}, a "
+                f"sample of {n_values} feature(s). Add 'statistics'."
             )
         return self.features_.fit_transform(self._scaled(panel))
 

@@ -24,7 +24,7 @@ ON_PANELS = [
     SAXTokenizer(),
     SAXTokenizer(scope="instance", breakpoints="quantile"),
     PanelSummarizer(),
-    RocketFeatures(n_groups=2, random_state=0),
+    RocketFeatures(kinds=("multirocket",), n_groups=2, random_state=0),
     MissingnessMasker(random_state=0),
     MissingnessMasker(pattern="block", random_state=0),
     MissingnessMasker(pattern="span", random_state=0),

@@ -60,7 +60,11 @@ def compute_stacked(blocks: Sequence[RandomConvolutions], values: Sequence[Tenso
             for tensors in zip(*((b.mixing, b.weight, b.bias) for b in blocks), strict=True)
         )
         reach = first.n_taps // 2 * dilation
-        mixed = (mixing @ sources).unflatten(-1, (n_timepoints, n_samples))
+        # 1 but for rounding, which would else decide whether a response lies above its bias.
+        power = mixing.square()
+        observed_power = power @ torch.ones_like(power[0, 0, 0]).unsqueeze(-1)
+        rescale = torch.sqrt(power.sum(-1, keepdim=True) / observed_power)
+        mixed = (mixing @ sources * rescale).unflatten(-1, (n_timepoints, n_samples))
         windows = F.pad(mixed.flatten(0, 2), (0, 0, reach, reach))  # (N, L + 2 reach, B)
         stride = windows.stride()
         taps = windows.as_strided(
