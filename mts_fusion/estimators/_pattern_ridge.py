@@ -33,8 +33,8 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
     n_groups : int, default=32
         Groups of random convolutions, even. Time and memory grow linearly.
     penalty : float or None, default=None
-        Ridge penalty of all regressions. None takes, for each set of sensors, the one of the least
-        held-out squared error.
+        Ridge penalty of all regressions. None takes, for each set of sensors, the one that held-out
+        samples prefer.
     form : {"auto", "dual", "primal"}, default="auto"
         One unknown a training sample (exact, small), or one a coordinate of the kernels: at most
         512 a modality and about 1,280 in all, so that time and memory do not grow with the samples.

@@ -26,7 +26,7 @@ DUAL_ROWS = 800
 """``form="auto"``: dual up to so many training rows in the first fit, primal above."""
 
 # Penalties that are tried: half a decade apart.
-_PENALTIES = tuple(10.0 ** (i / 2) for i in range(-3, 5))
+_PENALTIES = tuple(10.0 ** (i / 2) for i in range(-5, 5))
 
 # Up to so many modalities each set looks for its own penalty beside that of sets of its size.
 _N_SEARCHED = 6
@@ -167,7 +167,7 @@ class PatternModels:
         One unknown a training row, or one a coordinate. ``"auto"``: dual up to 800 rows in the
         first fit.
     penalty : float or None, default=None
-        Of all regressions; None searches for the one of the least held-out squared error.
+        Of all regressions; None searches by held-out answers (``link.criterion``).
     max_patterns : int, default=512
         Models kept; those not used for longest are dropped and made again when wanted.
     n_threads : int or None, default=None
@@ -312,9 +312,9 @@ class PatternModels:
         return [every, *((every[i],) for i in places)] if len(every) > 1 else [every]
 
     def _search(self, head: _FittedHead, members: tuple[int, ...]) -> float:
-        """Note the best penalty of a set; its held-out squared error."""
+        """Note the best penalty of a set; the criterion with it."""
         solutions = self._solve(head, members, self._grid())
-        errors = [self._squared_error(head, solution) for solution in solutions]
+        errors = [self._criterion(head, solution) for solution in solutions]
         best = int(np.argmin(errors))
         head.penalties.setdefault(len(members), []).append(solutions[best].penalty)
         return errors[best]
@@ -330,13 +330,13 @@ class PatternModels:
                 return head.system.solve(members, penalties)
             return head.system.solve(members, penalties, head.rows)
 
-    def _squared_error(self, head: _FittedHead, solution: RidgeSolution) -> float:
+    def _criterion(self, head: _FittedHead, solution: RidgeSolution) -> float:
         held_out = _array(solution.held_out)
         valid = self._valid(held_out, head.rows)
         if not valid.any():
             return 0.0
-        each = (held_out[valid] - _array(head.rows.targets)[valid]) ** 2
-        return float(np.average(each.mean(1), weights=_array(head.rows.weight)[valid]))
+        targets, weight = _array(head.rows.targets)[valid], _array(head.rows.weight)[valid]
+        return self.link.criterion(held_out[valid], targets, weight)
 
     def _valid(self, held_out: np.ndarray, rows: RidgeRows) -> np.ndarray:
         """Rows that were held out from models which have seen their like."""
@@ -395,7 +395,7 @@ class PatternModels:
                 solutions.append(None)
                 continue
             found = self._solve(head, own, self._candidates(head, len(own)))
-            errors = [self._squared_error(head, one) for one in found]
+            errors = [self._criterion(head, one) for one in found]
             solutions.append(found[int(np.argmin(errors))])
         used = [k for k, solution in enumerate(solutions) if solution is not None]
         if not used:
