@@ -225,7 +225,11 @@ class PatternModels:
         self.fingerprint = int(np.bitwise_xor.reduce(rows.keys)) if len(rows.keys) else 0
         self._keep(rows)
         with self._place():
-            self.heads = [self._fit_head(head, rows) for head in self.settings]
+            self.heads = [
+                self._fit_head(head, rows)
+                for head in self.settings
+                if any(by_kind.get(kind) for by_kind in self.columns for kind in head.kinds)
+            ]
         self._update()
         return self
 
