@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def classify(
     methods: Mapping[str, Method],
     fractions: Sequence[float],
     settings: Settings,
+    evaluate: Callable[..., list[dict[str, Any]]] = evaluate_classifier,
 ) -> list[dict[str, Any]]:
     """Rows of every method, fold and seed; shortened where the settings say so.
 
@@ -55,6 +56,8 @@ def classify(
         Probabilities with which each modality is hidden in the test part.
     settings : Settings
         Seeds, folder of the cells, whether to shorten.
+    evaluate : callable, default=evaluate_classifier
+        What gives the rows of a method and a fold.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def classify(
     ]
 
     def work(cell: dict[str, Any]) -> list[dict[str, Any]]:
-        return evaluate_classifier(
+        return evaluate(
             methods[cell["method"]],
             data,
             by_name[cell["fold"]],

@@ -5,15 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, TypeVar
 
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
-from ._peers import gru_d, inception_time, multirocket_hydra
+from ._peers import gru_d, inception_time, multirocket_hydra, multirocket_hydra_regressor
 from ._protocol import Method
 
-__all__ = ["CLASSIFIERS", "choose"]
+__all__ = ["CLASSIFIERS", "REGRESSORS", "choose"]
 
 M = TypeVar("M")
 
@@ -75,6 +80,13 @@ def _plain_transformer(*, seed: int, quick: bool) -> Any:
     return _fusion(seed=seed, quick=quick, strategy="early", encoder="transformer")
 
 
+def _pattern_ridge(*, seed: int, quick: bool, **settings: Any) -> Any:
+    from ..estimators import PatternRidgeClassifier
+
+    short: dict[str, Any] = {"n_groups": 8} if quick else {}
+    return PatternRidgeClassifier(random_state=seed, **short, **settings)
+
+
 def _extra_trees(*, seed: int, quick: bool) -> Any:
     trees = ExtraTreesClassifier(50 if quick else 200, random_state=seed, n_jobs=-1)
     return make_pipeline(PanelSummarizer(), trees)
@@ -87,6 +99,10 @@ def _boosting(*, seed: int, quick: bool) -> Any:
 
 
 CLASSIFIERS: dict[str, Method] = {
+    "PatternRidge": Method(_pattern_ridge, groups=True),
+    "PatternRidge, balanced decision": Method(
+        partial(_pattern_ridge, decision="balanced"), groups=True
+    ),
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
     "Trace": Method(_trace),
@@ -104,6 +120,40 @@ CLASSIFIERS: dict[str, Method] = {
     "InceptionTime, filled, 100 epochs": Method(
         partial(inception_time, n_epochs=100), copies=True, is_peer=True
     ),
+}
+
+
+def _pattern_ridge_regressor(*, seed: int, quick: bool) -> Any:
+    from ..estimators import PatternRidgeRegressor
+
+    short: dict[str, Any] = {"n_groups": 8} if quick else {}
+    return PatternRidgeRegressor(random_state=seed, **short)
+
+
+def _network_regressor(name: str, *, seed: int, quick: bool) -> Any:
+    from .. import estimators
+
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    return getattr(estimators, name)(random_state=seed, **short)
+
+
+def _extra_trees_regressor(*, seed: int, quick: bool) -> Any:
+    trees = ExtraTreesRegressor(50 if quick else 200, random_state=seed, n_jobs=-1)
+    return make_pipeline(PanelSummarizer(), trees)
+
+
+def _boosting_regressor(*, seed: int, quick: bool) -> Any:
+    trees = HistGradientBoostingRegressor(max_iter=20 if quick else 100, random_state=seed)
+    return make_pipeline(PanelSummarizer(), VarianceThreshold(), trees)
+
+
+REGRESSORS: dict[str, Method] = {
+    "PatternRidge": Method(_pattern_ridge_regressor, groups=True),
+    "Maestro": Method(partial(_network_regressor, "MaestroRegressor")),
+    "Fusion": Method(partial(_network_regressor, "FusionRegressor")),
+    "ExtraTrees on summaries": Method(_extra_trees_regressor, copies=True, is_peer=True),
+    "HistGradientBoosting on summaries": Method(_boosting_regressor, copies=True, is_peer=True),
+    "MultiRocketHydra, filled": Method(multirocket_hydra_regressor, copies=True, is_peer=True),
 }
 
 

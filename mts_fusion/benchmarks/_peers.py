@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 
 from ..panel import Panel
@@ -125,6 +128,10 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         return np.where(np.isnan(array), self.means_[:, None], array).astype(np.float32)
 
 
+class FilledRegressor(RegressorMixin, FilledClassifier):
+    """The same for a regressor: one clock, gaps filled with training means."""
+
+
 def _interpolate(
     values: NDArray[Any], times: NDArray[Any] | None, length: int, end: float | None
 ) -> NDArray[Any]:
@@ -170,6 +177,35 @@ def multirocket_hydra(*, seed: int, quick: bool) -> Any:
         raise _requires("aeon", "MultiRocketHydra") from None
     few: dict[str, Any] = {"n_groups": 8} if quick else {}
     return FilledClassifier(MultiRocketHydraClassifier(random_state=seed, n_jobs=-1, **few))
+
+
+def multirocket_hydra_regressor(*, seed: int, quick: bool) -> Any:
+    """A ridge regression on the features of aeon's MultiRocket and Hydra.
+
+    Parameters
+    ----------
+    seed : int
+        Of the kernels.
+    quick : bool
+        Fewer kernels.
+
+    Returns
+    -------
+    FilledRegressor
+        Unfitted.
+    """
+    try:
+        from aeon.transformations.collection.convolution_based import HydraTransformer, MultiRocket
+    except ImportError:
+        raise _requires("aeon", "MultiRocketHydra") from None
+    few: dict[str, Any] = {"n_groups": 8} if quick else {}
+    kernels: dict[str, Any] = {"n_kernels": 500} if quick else {}
+    features = make_union(
+        HydraTransformer(random_state=seed, n_jobs=-1, **few),
+        MultiRocket(random_state=seed, n_jobs=-1, **kernels),
+    )
+    ridge = make_pipeline(features, StandardScaler(), RidgeCV(np.logspace(-3, 3, 10)))
+    return FilledRegressor(ridge)
 
 
 def inception_time(*, seed: int, quick: bool, n_epochs: int = 1500) -> Any:

@@ -32,6 +32,8 @@ __all__ = [
     "Fold",
     "Method",
     "evaluate_classifier",
+    "fit_method",
+    "hide",
     "hold_every_nth_group_out",
     "leave_groups_out",
     "thin",
@@ -92,11 +94,14 @@ class Method:
         probability .3. For peers that have no modality dropout of their own.
     is_peer : bool, default=False
         Whether it is what a user would pick instead of ours.
+    groups : bool, default=False
+        Whether ``fit`` takes ``groups``, the subjects of the training samples.
     """
 
     make: Callable[..., Any]
     copies: bool = False
     is_peer: bool = False
+    groups: bool = False
 
 
 def leave_groups_out(groups: NDArray[Any], n_out: int = 2) -> list[Fold]:
@@ -255,20 +260,13 @@ def evaluate_classifier(
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
         method has no network.
     """
-    train, test = data.panel[fold.train], data.panel[fold.test]
-    y_train, y_test = data.y[fold.train], data.y[fold.test]
-    estimator = method.make(seed=seed, quick=quick)
+    test, y_test = data.panel[fold.test], data.y[fold.test]
     with peak_memory() as memory:
-        if method.copies:
-            train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
-            y_train = np.concatenate([y_train, y_train])
-        start = time.perf_counter()
-        estimator.fit(train, y_train)
-        fit_seconds = time.perf_counter() - start
+        estimator, fit_seconds = fit_method(method, data, fold, seed=seed, quick=quick)
         rows = []
         _ask(estimator, test[:2])  # what is compiled or started once is not the time of a sample
         for fraction in fractions:
-            hidden = mask_panel(test, fraction=fraction, seed=_TEST_MASK_SEED + seed)
+            hidden = hide(test, fraction, seed)
             start = time.perf_counter()
             answer = _ask(estimator, hidden)
             seconds = time.perf_counter() - start
@@ -276,6 +274,8 @@ def evaluate_classifier(
                 {
                     "fraction": float(fraction),
                     **_scores(y_test, answer, estimator.classes_, _temperature(estimator, hidden)),
+                    **_decided(y_test, estimator, hidden),
+                    **_sets(y_test, estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
@@ -285,10 +285,89 @@ def evaluate_classifier(
         "gpu_peak_mb": memory.gpu_peak_mb,
         "parameters": count_parameters(estimator),
         "macs": count_macs(estimator, test[:_N_COUNTED]),
-        "n_train": len(train),
+        "n_train": len(fold.train) * (1 + method.copies),
         "n_test": len(test),
     }
     return [{**row, **costs} for row in rows]
+
+
+def fit_method(
+    method: Method, data: Data, fold: Fold, *, seed: int, quick: bool
+) -> tuple[Any, float]:
+    """A fitted estimator, and the seconds that the fit took.
+
+    Parameters
+    ----------
+    method : Method
+        What is fitted.
+    data : Data
+        All samples.
+    fold : Fold
+        Which of them are trained on.
+    seed : int
+        Of the method, and of what copies hide.
+    quick : bool
+        Handed to the method, for a shorter training.
+
+    Returns
+    -------
+    estimator : object
+        Fitted.
+    seconds : float
+        Of ``fit`` alone.
+    """
+    train, y_train = data.panel[fold.train], data.y[fold.train]
+    estimator = method.make(seed=seed, quick=quick)
+    if method.copies:
+        train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
+        y_train = np.concatenate([y_train, y_train])
+    given = {"groups": data.groups[fold.train]} if method.groups else {}
+    start = time.perf_counter()
+    estimator.fit(train, y_train, **given)
+    return estimator, time.perf_counter() - start
+
+
+def hide(panel: Panel, fraction: float, seed: int) -> Panel:
+    """A test panel with each modality hidden with a probability, the same for every method.
+
+    Parameters
+    ----------
+    panel : Panel
+        n samples.
+    fraction : float
+        Probability; each sample keeps one modality.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    Panel
+        The panel itself at 0.
+    """
+    return mask_panel(panel, fraction=fraction, seed=_TEST_MASK_SEED + seed)
+
+
+def _decided(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
+    """Scores of classes, where ``predict`` is not the class of the largest probability."""
+    if getattr(estimator, "decision", "probability") == "probability":
+        return {}
+    predicted = estimator.predict(panel)
+    return {
+        "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
+        "accuracy": float(accuracy_score(y, predicted)),
+    }
+
+
+def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
+    """How often conformal sets of 90 % hold the class, and how many classes they hold."""
+    if not hasattr(estimator, "predict_set"):
+        return {}
+    sets = estimator.predict_set(panel, coverage=0.9)
+    column = np.searchsorted(estimator.classes_, y)
+    return {
+        "coverage": float(sets[np.arange(len(y)), column].mean()),
+        "set_size": float(sets.sum(axis=1).mean()),
+    }
 
 
 def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:

@@ -27,6 +27,8 @@ Row = dict[str, Any]
 # Table -> file of this package that has it as `TABLE`. To add one, write the file and its line.
 TABLES: dict[str, str] = {
     "dsads": "_dsads",
+    "patterns": "_patterns",
+    "pattern-speed": "_pattern_speed",
     "field": "_field",
     "ablation": "_ablation",
     "fusion": "_fusion",

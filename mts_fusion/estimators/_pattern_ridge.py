@@ -355,9 +355,7 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
         if self._is_multilabel():
             raise ValueError("predict_set is for one class a sample, but y held labels.")
         pieces = self._pieces(self._ready(X))
-        return np.concatenate(
-            [conformal_sets(self.models_, f, a, coverage) for f, a in pieces]
-        )
+        return np.concatenate([conformal_sets(self.models_, f, a, coverage) for f, a in pieces])
 
 
 class PatternRidgeRegressor(RegressorMixin, PatternRidge):

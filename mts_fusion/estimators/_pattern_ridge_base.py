@@ -156,7 +156,9 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         self.models_.fit(first._replace(features=features), n_folds)
         for start in range(_FIRST_ROWS, len(where), _ROWS_AT_ONCE):
             piece = np.arange(start, min(start + _ROWS_AT_ONCE, len(where)))
-            self.models_.add(meta.take(piece)._replace(features=self._featurize(panel[where[piece]])))
+            self.models_.add(
+                meta.take(piece)._replace(features=self._featurize(panel[where[piece]]))
+            )
         return self
 
     def partial_fit(
@@ -219,7 +221,9 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         meta, where = self._distinct(panel, y, weight, labels)
         for start in range(0, len(where), _ROWS_AT_ONCE):
             piece = np.arange(start, min(start + _ROWS_AT_ONCE, len(where)))
-            self.models_.add(meta.take(piece)._replace(features=self._featurize(panel[where[piece]])))
+            self.models_.add(
+                meta.take(piece)._replace(features=self._featurize(panel[where[piece]]))
+            )
         return self
 
     def forget(self, X: Any = None, *, groups: Any = None) -> Any:
@@ -448,7 +452,9 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         """Answers of the models without each fold, ``(B, n, C)``."""
         parts = []
         for features, available in self._pieces(panel):
-            prior = np.broadcast_to(self._prior_scores(), (len(available), len(self._prior_scores())))
+            prior = np.broadcast_to(
+                self._prior_scores(), (len(available), len(self._prior_scores()))
+            )
             scores = np.repeat(prior[None], self.models_.n_folds, axis=0)
             for rows, model, designs in self.models_.designs(features, available):
                 each = sum(
@@ -459,7 +465,9 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
                     if solution is not None and design is not None
                 )
                 scores[:, rows] = each
-            parts.append(self._link.answers(scores.reshape(-1, scores.shape[2])).reshape(scores.shape))
+            parts.append(
+                self._link.answers(scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
+            )
         return np.concatenate(parts, axis=1)
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:

@@ -181,9 +181,7 @@ class IdentityLink:
         return scores * self.scale + self.mean
 
 
-def _product(
-    link: ScoreLink, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray
-) -> float:
+def _product(link: ScoreLink, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
     """Squared error times the loss of the probabilities.
 
     Of few held-out groups either alone is mostly luck: the squared error prefers penalties that
@@ -196,9 +194,7 @@ def _product(
     return error * link.loss(factor * scores, targets, weight)
 
 
-def _minimise(
-    loss: Loss, scores: Sequence[np.ndarray], weight: np.ndarray
-) -> np.ndarray:
+def _minimise(loss: Loss, scores: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:
     """Factors of several scores that minimise a loss of their sum.
 
     First one factor for each head alone, then all together, starting from equal parts.

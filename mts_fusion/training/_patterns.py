@@ -428,9 +428,7 @@ class PatternModels:
 
     # Answers
 
-    def scores(
-        self, features: Sequence[np.ndarray], available: np.ndarray
-    ) -> np.ndarray:
+    def scores(self, features: Sequence[np.ndarray], available: np.ndarray) -> np.ndarray:
         """Scores before the link; the mean of the targets where there is no model.
 
         Parameters
@@ -478,9 +476,7 @@ class PatternModels:
         """
         for rows, model, coordinates in self._grouped(features, available):
             designs: list[Tensor | None] = []
-            for head, solution, parts in zip(
-                self.heads, model.solutions, coordinates, strict=True
-            ):
+            for head, solution, parts in zip(self.heads, model.solutions, coordinates, strict=True):
                 own = head.members(model.members)
                 designs.append(
                     None if solution is None else head.system.design([parts[m] for m in own])
@@ -561,10 +557,7 @@ class PatternModels:
         self._change(rows, 1.0)
         self.kept = TrainingRows(
             [],
-            *(
-                np.concatenate(both)
-                for both in zip(self.kept[1:], rows[1:], strict=True)
-            ),
+            *(np.concatenate(both) for both in zip(self.kept[1:], rows[1:], strict=True)),
         )
         with self._place(), torch.inference_mode():
             for head in self.heads:
