@@ -83,6 +83,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Columns of X for a 2-D array, channels for a 3-D one, else modalities.
     """
 
+    schema_: Schema
     nets_: list[PanelNet]
     _task: Any
 

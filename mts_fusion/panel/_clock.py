@@ -23,6 +23,9 @@ _COARSE = 0.35
 # Steps in a row from which the interval of such stamps can be told.
 _MIN_RUN = 16
 
+# A gap of more intervals says nothing of one.
+_MAX_GAP = 20
+
 # An estimate so near to a whole rate, or to an interval of whole milliseconds, is meant as that.
 _NEARLY = 2e-4
 
@@ -83,7 +86,8 @@ def judge_clock(clocks: Sequence[np.ndarray]) -> Clock:
         if coarse is not None:
             return Clock(_nearly(1 / coarse), rounding, coarse, 0, len(flat))
     if on_grid >= ON_GRID and single > 0.5:
-        return Clock(_nearly(1 / interval), rounding, interval, 0, len(flat))
+        interval = _refined(flat, interval, rounding)
+        return Clock(_nearly(1 / interval), 0.0, interval, 0, len(flat))
     n_odd = round((1 - on_grid) * len(flat)) if single > 0.5 else 0
     return Clock(None, rounding, interval, n_odd, len(flat))
 
@@ -108,7 +112,8 @@ def cells_of(times: np.ndarray, rate: float, rounding: float = 0.0) -> np.ndarra
         From 0, not decreasing. Two entries share an interval only where none is free beside it.
     """
     steps = np.round(np.diff(times) * rate).astype(np.int64)
-    if rounding * rate >= _COARSE:
+    ticks_apart = 1 / max(rounding * rate, 1e-12)  # a whole number: the stamps are exact
+    if rounding * rate >= _COARSE and abs(ticks_apart - round(ticks_apart)) > 1e-3:
         for start, stop in _runs(times, 1 / rate, rounding):
             ticks = times[start : stop + 1] * rate
             drift = ticks - np.arange(stop - start + 1)
@@ -143,6 +148,14 @@ def _fractions(steps: np.ndarray, interval: float, rounding: float) -> tuple[flo
     multiples = np.round(steps / interval)
     whole = (multiples >= 1) & (np.abs(steps - multiples * interval) <= tolerance)
     return float((whole & (multiples == 1)).mean()), float(whole.mean())
+
+
+def _refined(steps: np.ndarray, interval: float, rounding: float) -> float:
+    """The interval over gaps too, whose rounding is that of one step for many intervals."""
+    multiples = np.round(steps / interval)
+    whole = (multiples >= 1) & (multiples <= _MAX_GAP)
+    whole &= np.abs(steps - multiples * interval) <= _tolerance(interval, rounding)
+    return float(steps[whole].sum() / multiples[whole].sum())
 
 
 def _runs(times: np.ndarray, interval: float, rounding: float) -> list[tuple[int, int]]:

@@ -178,9 +178,11 @@ def _is_ragged(part: Any) -> bool:
     return shapes != {()} if len(present) < len(part) else len(shapes) > 1
 
 
-def _rows_of_cells(given: np.ndarray) -> list[Any]:
+def _rows_of_cells(given: np.ndarray) -> Any:
     """An array of objects ``(n,)``, or ``(n, C)`` with a series in each cell, as samples."""
-    if given.ndim < 2 or not any(np.ndim(cell) == 1 for cell in given.flat):
+    if not any(np.ndim(cell) for cell in given.flat):
+        return given
+    if given.ndim < 2:
         return list(given)
     return [np.stack([np.asarray(as_array(cell), np.float64) for cell in row]) for row in given]
 
@@ -285,7 +287,6 @@ def _numbers(given: Any, name: str) -> np.ndarray:
             allow_nd=True,
             ensure_all_finite=False,
             ensure_min_samples=0,
-            ensure_min_features=0,
             input_name=name,
         )
     except ValueError as error:
