@@ -2,6 +2,7 @@
 
 from ._cache import get_data_home
 from ._dsads import fetch_dsads
+from ._live import LiveSegmenter
 from ._pamap2 import fetch_pamap2
 from ._physionet2012 import fetch_physionet2012
 from ._segment import segment
@@ -13,6 +14,7 @@ from ._synthetic import (
 )
 
 __all__ = [
+    "LiveSegmenter",
     "fetch_dsads",
     "fetch_pamap2",
     "fetch_physionet2012",

@@ -156,7 +156,11 @@ def read_label(label: Any) -> tuple[NDArray[Any], Any] | None:
     if clock is None:
         return None
     label = as_pandas(label)
-    entries = label[1] if isinstance(label, tuple) else label.to_numpy()
+    if isinstance(label, tuple):
+        entries = label[1]
+    else:  # a nullable dtype would turn whole numbers into floats
+        plain = isinstance(label.dtype, np.dtype)
+        entries = (label if plain else label.astype(object)).to_numpy()
     if isinstance(entries, np.ma.MaskedArray):
         masked, entries = np.ma.getmaskarray(entries), entries.data.astype(object)
         entries[masked] = None

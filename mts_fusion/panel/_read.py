@@ -175,7 +175,9 @@ def _is_ragged(part: Any) -> bool:
         shapes = {np.shape(item) for item in present}
     except ValueError:  # a sample of nested lists of several lengths
         return True
-    return shapes != {()} if len(present) < len(part) else len(shapes) > 1
+    if len(present) < len(part):
+        return shapes != {()}
+    return len(shapes) > 1 or shapes == {(0,)}
 
 
 def _rows_of_cells(given: np.ndarray) -> Any:
