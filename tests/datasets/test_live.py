@@ -108,9 +108,8 @@ def test_a_sensor_that_stops_becomes_silent():
     live.push("hr", np.arange(10.0), np.ones(10))  # the last at 9 s
     got = []
     for t in times:
-        live.push("ibi", [t + 0.01], [1.0])
-        if (panel := live.push("acc", [t], np.zeros((1, 3)))) is not None:
-            got.append((t, panel))
+        for panel in (live.push("ibi", [t], [1.0]), live.push("acc", [t], np.zeros((1, 3)))):
+            got += [] if panel is None else [(t, panel)]
 
     assert got[0][1].available.tolist() == [[True, True, True]]
     second, panel = got[1]
