@@ -13,6 +13,7 @@ __all__ = [
     "TOKEN_DTYPE",
     "check_channels",
     "check_ids",
+    "check_key",
     "check_observed",
     "check_rate",
     "check_times",
@@ -152,3 +153,36 @@ def check_rate(name: str, given: Any) -> float | None:
         raise TypeError(
             f"Modality {name!r} has rate={given!r}; a number in Hz, or None, is wanted."
         ) from None
+
+
+def check_key(key: Any, n: int) -> Any:
+    """What was given between brackets as a slice or an array that selects samples."""
+    if isinstance(key, tuple):
+        if len(key) != 2 or key[1] is not Ellipsis:
+            raise IndexError(
+                "A panel is sliced along its samples only; choose modalities with X.select([...])."
+            )
+        key = key[0]
+    if isinstance(key, str):
+        raise IndexError(
+            f"A panel is sliced along its samples; use X.select([{key!r}]) for the modality, "
+            f"X.values[{key!r}] for its array."
+        )
+    if isinstance(key, (int, np.integer)):
+        if not -n <= key < n:
+            raise IndexError(f"Sample {key} of a panel with {n} samples.")
+        key = slice(int(key) % n, int(key) % n + 1)
+    elif not isinstance(key, slice):
+        key = np.asarray(key)
+        if key.ndim == 2 and key.shape[1] == 1:  # as np.argwhere gives it
+            key = key[:, 0]
+        elif key.ndim > 1:
+            raise IndexError(
+                f"A panel is sliced along its samples, by one number or truth value each; the "
+                f"key has shape {key.shape}."
+            )
+        elif key.ndim == 0 and key.dtype.kind in "iu":
+            return check_key(int(key), n)
+        if key.size == 0:
+            key = key.astype(np.intp)
+    return key

@@ -11,20 +11,20 @@ from ._align import aligned_parts, joined_parts, matches
 from ._checks import (
     check_channels,
     check_ids,
+    check_key,
     check_observed,
     check_rate,
     check_times,
     check_values,
 )
 from ._dates import dates_to_seconds
-from ._out import numbers_with_nan, panel_to_numpy3d, panel_to_sktime
+from ._out import PanelOutput
 from ._schema import Modality, Schema, Vocabulary
-from ._show import as_html, as_text, modality_table, sample_table
 
 __all__ = ["Panel"]
 
 
-class Panel:
+class Panel(PanelOutput):
     """Samples of a multimodal time series, with everything that is missing marked as such.
 
     A panel slices like an array along its samples, so scikit-learn can split it. Its arrays are
@@ -208,36 +208,8 @@ class Panel:
     # Rows
 
     def __getitem__(self, key: Any) -> Panel:
-        if isinstance(key, tuple):
-            if len(key) != 2 or key[1] is not Ellipsis:
-                raise IndexError(
-                    "A panel is sliced along its samples only; choose modalities with "
-                    "X.select([...])."
-                )
-            key = key[0]
-        if isinstance(key, str):
-            raise IndexError(
-                f"A panel is sliced along its samples; use X.select([{key!r}]) for the modality, "
-                f"X.values[{key!r}] for its array."
-            )
-        if isinstance(key, (int, np.integer)):
-            if not -self._n <= key < self._n:
-                raise IndexError(f"Sample {key} of a panel with {self._n} samples.")
-            key = slice(int(key) % self._n, int(key) % self._n + 1)
-        elif not isinstance(key, slice):
-            key = np.asarray(key)
-            if key.ndim == 2 and key.shape[1] == 1:  # as np.argwhere gives it
-                key = key[:, 0]
-            elif key.ndim > 1:
-                raise IndexError(
-                    f"A panel is sliced along its samples, by one number or truth value each; the "
-                    f"key has shape {key.shape}."
-                )
-            elif key.ndim == 0 and key.dtype.kind in "iu":
-                return self[int(key)]
-            if key.size == 0:
-                key = key.astype(np.intp)
-        return self._map(lambda array: array[key])
+        rows = check_key(key, self._n)
+        return self._map(lambda array: array[rows])
 
     def __iter__(self) -> Iterator[Panel]:
         return (self[i] for i in range(self._n))
@@ -426,101 +398,6 @@ class Panel:
             channels={**names, **(channels or {})},
             sample_ids=self._ids if sample_ids is None else sample_ids,
         )
-
-    # Out
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """The values by modality.
-
-        Returns
-        -------
-        dict of str to array of shape (n, C, L)
-            float32 with NaN, tokens too. Times, rates, names and ids stay behind.
-        """
-        return {name: numbers_with_nan(self, name) for name in self.schema.names}
-
-    def to_numpy3d(self) -> np.ndarray:
-        """All channels in one array, modality after modality.
-
-        Returns
-        -------
-        array of shape (n, sum of C, L)
-            float32 with NaN. Times, rates, names and ids stay behind.
-
-        Raises
-        ------
-        ValueError
-            If the modalities have different lengths: nothing is resampled in silence.
-        """
-        return panel_to_numpy3d(self)
-
-    def to_sktime(self, mtype: str = "pd-multiindex") -> Any:
-        """The panel as one of sktime's panel types.
-
-        Parameters
-        ----------
-        mtype : {"pd-multiindex", "nested_univ", "df-list", "numpy3D"}, default="pd-multiindex"
-            All but ``"numpy3D"`` keep the names, as columns ``(modality, channel)``, and the
-            clocks, as an index of durations (to a nanosecond); all but it and ``"df-list"`` keep
-            the sample ids.
-
-        Returns
-        -------
-        DataFrame, list of DataFrame or array
-            What sktime calls ``mtype``. Padding at the end of a sample is kept as NaN, but for
-            modalities with times, where it has none. Missing tokens are NaN; vocabularies, and
-            which values an imputer filled, stay behind.
-
-        Raises
-        ------
-        ValueError
-            If ``mtype`` is unknown, or the modalities have different lengths or clocks and
-            ``mtype`` has one for all.
-        """
-        return panel_to_sktime(self, mtype)
-
-    # How it shows itself
-
-    def describe(self, by: str = "modality") -> Any:
-        """A row for each modality, or each sample.
-
-        Parameters
-        ----------
-        by : {"modality", "sample"}, default="modality"
-            What has a row.
-
-        Returns
-        -------
-        DataFrame
-            By modality: channels, length, clock (regular, irregular or unknown), rate, level and
-            spread of what was observed, names of the channels; ``missing_fraction`` counts
-            values, ``absent_fraction`` samples in which the modality is wholly silent. By sample:
-            indexed by the sample ids, the fraction of values that each modality misses.
-
-        Raises
-        ------
-        ValueError
-            If ``by`` is something else.
-        """
-        if by not in ("modality", "sample"):
-            raise ValueError(f"by is 'modality' or 'sample', got {by!r}.")
-        return modality_table(self) if by == "modality" else sample_table(self)
-
-    def __repr__(self) -> str:
-        return as_text(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The values ``(n, C, L)`` of the one modality; a panel of several is no array."""
-        if len(self.schema) > 1:
-            raise TypeError(
-                f"A panel of the modalities {list(self.schema.names)} is not one array. Use "
-                "X.values[name] for one of them, or X.to_numpy3d() if all have one length."
-            )
-        array = numbers_with_nan(self, self.schema.names[0])
-        return np.array(array, dtype=dtype, copy=True) if copy else np.asarray(array, dtype=dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_derived": {}}  # derived masks are cheap to make again
