@@ -22,7 +22,7 @@ def segment(
     step_seconds: float | None = None,
     label: Any = None,
     groups: Any = None,
-    rates: Mapping[str, float | None] | None = None,
+    rates: Mapping[str, float | None] | float | None = None,
     channels: Mapping[str, Sequence[str]] | None = None,
     label_holds: bool = False,
     min_share: float = 0.5,
@@ -41,7 +41,7 @@ def segment(
         a Series or DataFrame whose index is its clock, in seconds (numbers) or as dates, or a
         tuple ``(times, values)`` of arrays ``(T,)`` and ``(T,)`` or ``(T, C)``. The clocks of one
         recording have one origin, and all dates a time zone or none. A recording may lack a
-        modality. Columns name the channels.
+        modality, or have it as None. Columns name the channels.
     window_seconds : float
         Duration of a window in seconds.
     step_seconds : float or None, default=None
@@ -61,7 +61,7 @@ def segment(
     groups : None, scalar, or a list or dict of them, default=None
         The group (the subject, say) of each recording. None means the position of the recording,
         or its name when ``recordings`` is a dict of recordings.
-    rates : dict of str to float or None, default=None
+    rates : dict of str to float or None, or float for a single modality, default=None
         Rate in Hz of the modalities whose clock is to be taken as regular; None for those that
         are to be taken as irregular. The clock of the others is judged: it is regular if 95 % of
         its steps are whole multiples of one interval, up to 5 % of it and to the rounding of the
@@ -135,7 +135,7 @@ def segment(
         group_of = list(range(len(raw))) if names is None else list(names)
     elif nameless := [r for r, group in enumerate(group_of) if is_missing(group)]:
         raise ValueError(f"groups has no entry for recording {nameless[0]} (None). Name it.")
-    rates = dict(rates or {})
+    rates = _rates(rates, raw)
     streams = [read_recording(r, rates, of_r) for r, of_r in zip(raw, labels, strict=True)]
     for r, recording in enumerate(streams):
         check_gaps(recording, "" if single else f" of recording {r if names is None else names[r]}")
@@ -185,6 +185,19 @@ def _label(
         n_empty += empty
     warn_of_labels(n_empty, sum(len(s) for s in starts), holds)
     return collect(parts), left
+
+
+def _rates(given: Any, recordings: list[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Rates by modality; one number stands for a single modality."""
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    names = list(dict.fromkeys(name for recording in recordings for name in recording))
+    if len(names) != 1:
+        raise ValueError(
+            f"rates={given!r} names no modality, but the recordings have {names}. Give a dict, as "
+            f"rates={{{names[0]!r}: {given!r}}}."
+        )
+    return {names[0]: given}
 
 
 def _recordings(recordings: Any) -> tuple[list[Any] | None, list[Mapping[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..panel._arrays import as_array
+from ..panel._arrays import as_array, is_missing
 from ..panel._assemble import check_kinds, warn_of_clock
 from ..panel._clock import SECONDS, Stamps, cells_of, judge_clock
 from ..panel._frames import as_pandas, is_frame, is_series, read_numbers, read_stamps
@@ -21,6 +21,9 @@ __all__ = ["Stream", "WindowClock", "check_gaps", "read_label", "read_recording"
 
 # A gap so many times as long as all that was recorded, and a week, is a wrong stamp.
 _LONGEST_GAP, _FREE_SECONDS = 100, 7 * 86_400.0
+
+# A stated rate so many times that of whole-number stamps means that these are no seconds.
+_OTHER_UNIT = 10
 
 
 @dataclass
@@ -63,7 +66,7 @@ def _sorted_seconds(stamps: Stamps, of: str) -> NDArray[Any]:
 
 def _stamps(index: Any, of: str, rate: float | None = None, name: str = "") -> Stamps:
     """The clock in an index; the default one of pandas only counts, and needs a rate."""
-    if type(index).__name__ == "RangeIndex" and index.step == 1:
+    if type(index).__name__ == "RangeIndex" and index.step == 1 and len(index):
         if not rate:
             hint = f", or pass rates={{{name!r}: ...}} in Hz" if name else ""
             raise ValueError(
@@ -78,7 +81,11 @@ def read_recording(
     recording: Mapping[str, Any], rates: Mapping[str, float | None], label: Any = None
 ) -> dict[str, Stream]:
     """The streams of one recording, whose clocks have to be of one kind, the label's too."""
-    streams = {name: _read_stream(name, s, rates.get(name)) for name, s in recording.items()}
+    streams = {
+        name: _read_stream(name, stream, rates.get(name))
+        for name, stream in recording.items()
+        if not is_missing(stream)
+    }
     kinds = {f"modality {n!r}": s.kind for n, s in streams.items() if len(s.times)}
     clock = _label_clock(label)
     if clock is not None and len(clock):
@@ -104,7 +111,9 @@ def _read_stream(name: str, stream: Any, rate: float | None) -> Stream:
         if is_frame(values) or is_series(values):
             channels = channel_names(list(values.columns)) if is_frame(values) else None
             values = read_numbers(values, f"Modality {name!r}")
-        stamps, values = read_stamps(as_pandas(clock), of), np.asarray(as_array(values))
+        clock = as_pandas(clock)
+        stamps = read_stamps(clock, of) if len(clock) else Stamps(SECONDS, np.empty(0))
+        values = np.asarray(as_array(values))
     elif is_frame(stream) or is_series(stream):
         stamps = _stamps(stream.index, of, rate, name)
         channels = channel_names(list(stream.columns)) if is_frame(stream) else None
@@ -142,9 +151,22 @@ def _columns(name: str, values: NDArray[Any], n: int) -> NDArray[Any]:
     return values.astype(np.float32)
 
 
+def _one_column(label: Any) -> Any:
+    """A label in a frame of one column as a series."""
+    label = as_pandas(label)
+    if not is_frame(label):
+        return label
+    if label.shape[1] != 1:
+        raise ValueError(
+            f"The label has the columns {list(label.columns)}; one is wanted. Choose it with "
+            "label[column]."
+        )
+    return label.iloc[:, 0]
+
+
 def _label_clock(label: Any) -> Any:
     """The clock of a label that has one."""
-    label = as_pandas(label)
+    label = _one_column(label)
     if isinstance(label, tuple) and len(label) == 2 and np.ndim(label[0]) == 1:
         return as_pandas(label[0])
     return label.index if is_series(label) else None
@@ -155,7 +177,7 @@ def read_label(label: Any) -> tuple[NDArray[Any], Any] | None:
     clock = _label_clock(label)
     if clock is None:
         return None
-    label = as_pandas(label)
+    label = _one_column(label)
     if isinstance(label, tuple):
         entries = label[1]
     else:  # a nullable dtype would turn whole numbers into floats
@@ -205,17 +227,20 @@ def window_clocks(
             raise ValueError(f"{what} names {unknown}, but the modalities are {names}.")
     clocks = {}
     for name in names:
-        streams = [recording[name] for recording in recordings if name in recording]
+        all_streams = [recording[name] for recording in recordings if name in recording]
+        streams = [stream for stream in all_streams if len(stream.times)] or all_streams
         first = streams[0]
         for stream in streams[1:]:
             _take_order(name, stream, first)
         rounding = 0.0
         rate = rates.get(name)
+        whole = all(s.whole for s in streams)
         if name not in rates:
             clock = judge_clock([s.times for s in streams])
             rate, rounding = clock.rate, clock.rounding
-            whole = all(s.whole for s in streams)
             warn_of_clock(f"modality {name!r}", name, clock, whole=whole)
+        elif whole and rate is not None:
+            _check_unit(name, streams, rate)
         if rate is not None:
             steps = [np.diff(cells_of(s.times, rate, rounding)) for s in streams]
             n_shared = sum(int((s == 0).sum()) for s in steps)
@@ -224,6 +249,17 @@ def window_clocks(
         length = window_length(name, rate, window_seconds)
         clocks[name] = WindowClock(first.values.shape[1], labels, rate, length, rounding)
     return clocks
+
+
+def _check_unit(name: str, streams: Sequence[Stream], rate: float) -> None:
+    """Raise where whole numbers are a clock of another unit than seconds."""
+    found = judge_clock([s.times for s in streams]).rate
+    if found is not None and rate >= _OTHER_UNIT * found:
+        raise ValueError(
+            f"Modality {name!r} has whole numbers {1 / found:g} apart as its clock, which are "
+            f"seconds here, but rates says {rate:g} Hz. If they are milliseconds, divide them by "
+            "1000."
+        )
 
 
 def _take_order(name: str, stream: Stream, first: Stream) -> None:

@@ -89,9 +89,14 @@ def check_kinds(kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         first_name, first = next(iter(kinds.items()))
         if kind != first and DATES in (kind, first):
+            remedy = (
+                "Give all of them as dates, or as seconds from one origin."
+                if SECONDS in (kind, first)
+                else "Give all dates a zone (index.tz_localize(...)), or none."
+            )
             raise ValueError(
                 f"The clock of {first_name} is {first}, that of {name} is {kind}; how far apart "
-                "they are is unknown. Give all dates a zone (index.tz_localize(...)), or none."
+                f"they are is unknown. {remedy}"
             )
 
 

@@ -53,6 +53,13 @@ def dates_to_seconds(times: dict[str, Any]) -> dict[str, Any]:
             f"The times of the modalities are {kinds}; how far apart they are is unknown. Give all "
             "dates a zone, or none."
         )
+    numbers = [n for n, given in times.items() if n not in kinds and given is not None]
+    numbers = [n for n in numbers if not is_clock_of_dates(times[n])]
+    if dates and numbers:
+        raise ValueError(
+            f"The times of {[*dates]} are dates, those of {numbers} numbers; how far apart they "
+            "are is unknown. Give all of them as dates, or as seconds from one origin."
+        )
     if dates:
         first = np.min([part.min(axis=1) for part in dates.values()], axis=0)[:, None]
         for name, part in dates.items():

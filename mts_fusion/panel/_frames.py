@@ -191,9 +191,11 @@ def is_nested(frame: Any) -> bool:
     """Whether the cells of a frame are series; a cell may be empty."""
     if not (frame.shape[0] and frame.shape[1]):
         return False
-    if not all(getattr(dtype, "kind", "O") == "O" for dtype in frame.dtypes):
-        return False
-    return any(np.ndim(cell) == 1 for cell in frame.to_numpy(dtype=object).ravel())
+    return any(
+        any(np.ndim(cell) == 1 for cell in frame.iloc[:, c])
+        for c, dtype in enumerate(frame.dtypes)
+        if getattr(dtype, "kind", "O") == "O"
+    )
 
 
 _REFUSED = {

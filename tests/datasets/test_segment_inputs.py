@@ -154,3 +154,35 @@ def test_streams_of_other_libraries():
         panel, _, _ = _segment({"a": stream})
         assert panel.schema["a"].channels == ("x", "y")
         assert_array_equal(panel.values["a"][0], wanted)
+
+
+@pytest.mark.parametrize("nothing", [None, ([], []), pd.Series([], dtype=float)], ids=str)
+def test_a_stream_may_be_empty_or_none(nothing):
+    three = (TIMES, np.ones((40, 3)))
+
+    panel, _, groups = _segment([{"a": STREAM, "b": nothing}, {"a": STREAM, "b": three}])
+
+    assert panel.available.tolist() == [[True, False]] * 2 + [[True, True]] * 2
+    assert len(groups) == 4
+
+
+def test_whole_numbers_in_milliseconds_are_no_seconds():
+    stamps = np.arange(0, 10_000, 20)
+    with pytest.raises(
+        ValueError, match=r"but rates says 50 Hz\. If they are milliseconds, divide"
+    ):
+        _segment({"a": pd.Series(1.0, stamps)}, rates=50.0)
+    assert _segment({"a": pd.Series(1.0, stamps / 1000)}, rates=50.0)[0].schema["a"].rate == 50.0
+
+
+def test_one_rate_is_for_one_modality():
+    with pytest.raises(ValueError, match=r"rates=4\.0 names no modality, but the recordings have"):
+        _segment({"a": STREAM, "b": STREAM}, rates=4.0)
+
+
+def test_a_label_may_be_a_frame_of_one_column():
+    label = pd.DataFrame({"y": [3] * 10}, np.arange(10.0))
+
+    assert _segment(label=label)[1].tolist() == [3, 3]
+    with pytest.raises(ValueError, match=r"The label has the columns \['y', 'z'\]; one is wanted"):
+        _segment(label=label.assign(z=1))

@@ -94,6 +94,7 @@ def test_a_stamp_of_its_neighbour_takes_the_free_interval():
 
     panel = as_panel({"acc": one(stamps)})
 
+    assert panel.schema["acc"].rate == 64.0
     assert_array_equal(panel.values["acc"][0, 0], TICKS)
 
 
@@ -218,6 +219,18 @@ def test_times_are_dates_of_any_unit(door, unit):
     panel = door(values, times={"hr": dates.astype(f"M8[{unit}]")})
 
     assert_array_equal(panel.times["hr"], [[0, 10], [0, np.nan]])
+
+
+def test_dates_beside_numbers_are_refused():
+    X = {"a": np.ones((1, 2)), "b": np.ones((1, 2))}
+    with pytest.raises(
+        ValueError, match=r"The times of \['b'\] are dates, those of \['a'\] numbers"
+    ):
+        as_panel(X, times={"a": [[0.0, 1.0]], "b": [DATES[:2]]})
+    with pytest.raises(
+        ValueError, match="Give all of them as dates, or as seconds from one origin"
+    ):
+        as_panel({"a": one([0.0, 0.5]), "b": one(DATES[:2])})
 
 
 def test_times_may_be_zoned_and_ragged():

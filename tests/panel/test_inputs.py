@@ -124,6 +124,13 @@ def test_a_nested_cell_may_be_empty(nothing):
     assert_array_equal(panel.values["series"][1], [[1, 2], [NAN, NAN]])
 
 
+def test_a_number_beside_series_is_a_modality_of_one_timepoint():
+    columns = pd.MultiIndex.from_tuples([("acc", "x"), ("age", "years")])
+    X = pd.DataFrame([[pd.Series([1.0, 2.0]), 60.0]], columns=columns)
+
+    assert_array_equal(as_panel(X).values["age"], [[[60.0]]])
+
+
 @pytest.mark.parametrize("nothing", [[], None, NAN, np.empty((3, 0))], ids=str)
 def test_an_absent_sensor_of_three_channels_is_silent(nothing):
     for X in ({"acc": [np.ones((3, 2)), nothing]}, [{"acc": np.ones((3, 2))}, {"acc": nothing}]):
