@@ -227,6 +227,9 @@ def _column_kind(column: Any) -> str:
 def read_numbers(part: Any, subject: str) -> np.ndarray:
     """The cells of a frame or series as float32, missing ones NaN; other columns are refused."""
     is_table = is_frame(part)
+    if not is_table and isinstance(part.dtype, np.dtype) and part.dtype.kind in "fiu":
+        with np.errstate(over="ignore"):
+            return np.asarray(part.to_numpy(), dtype=np.float32)
     wrong: dict[str, list[Any]] = {}
     for c in range(part.shape[1]) if is_table else [None]:
         column = part if c is None else part.iloc[:, c]

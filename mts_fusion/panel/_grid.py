@@ -50,6 +50,8 @@ def lay_on_grid(
     array of shape (n, C, L')
         NaN in gaps; ``values`` itself where there is none.
     """
+    if _is_whole(clocks, rate, origin):
+        return values
     cells = []
     n_shared = n_entries = 0
     longest = max((len(part) for part in clocks), default=1)
@@ -70,6 +72,18 @@ def lay_on_grid(
     for i, cell in enumerate(cells):
         out[i][:, cell] = values[i, :, : len(cell)]
     return out
+
+
+def _is_whole(clocks: Sequence[np.ndarray], rate: float, origin: np.ndarray | None) -> bool:
+    """Whether every sample starts with its origin and has an entry in each interval."""
+    if any(not len(clock) for clock in clocks):
+        return False
+    first = np.array([clock[0] for clock in clocks])
+    if origin is not None and np.round((first - origin) * rate).any():
+        return False
+    steps = np.diff(np.concatenate(clocks))
+    between = np.cumsum([len(clock) for clock in clocks])[:-1] - 1  # from sample to sample
+    return bool((np.round(np.delete(steps, between) * rate) == 1).all())
 
 
 def fits_rate(clocks: Sequence[np.ndarray], rate: float, rounding: float) -> bool:

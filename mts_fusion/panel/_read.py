@@ -124,10 +124,10 @@ def _second(frame: Any, columns: Sequence[int]) -> tuple[str, ...] | None:
 def _read_nested(frame: Any, columns: list[int], name: str) -> Reading | None:
     """Some columns of a frame of series, as the channels of one modality."""
     samples: list[Any] = []
-    for i in range(frame.shape[0]):
+    rows = frame.iloc[:, columns].to_numpy(dtype=object)
+    for i, row in enumerate(rows):
         cells = [
-            None if is_missing(c) else as_pandas(c) if np.ndim(c) else np.array([c])
-            for c in frame.iloc[i, columns]
+            None if is_missing(c) else as_pandas(c) if np.ndim(c) else np.array([c]) for c in row
         ]
         present = [cell for cell in cells if cell is not None and len(cell)]
         if not present:
