@@ -26,6 +26,7 @@ def test_the_live_example_prints_a_line_a_window() -> None:
         check=True,
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(path.parents[1])},
         timeout=300,
     )
     lines = done.stdout.splitlines()[1:]
