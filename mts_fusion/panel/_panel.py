@@ -334,10 +334,6 @@ class Panel(PanelOutput):
         ------
         ValueError
             If this panel has a modality or a channel that the schema has not.
-
-        See Also
-        --------
-        as_panel : ``as_panel(X, schema=model)`` does the same for any X and any fitted model.
         """
         unknown = [name for name in self.schema.names if name not in schema]
         if unknown:

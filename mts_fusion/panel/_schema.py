@@ -264,11 +264,12 @@ class Schema:
                 what.append(f"with {unknown}")
             if not what:
                 what.append(f"in the order {list(other.names)}")
-            way_out = (
-                "Add silent ones with X.align(schema)."
-                if absent
-                else f"Select them with X.select({list(self.names)})."
-            )
+            if absent and unknown:
+                way_out = f"Rename {unknown}, or leave them out with X.drop({unknown})."
+            elif absent:
+                way_out = "Add silent ones with X.align(schema)."
+            else:
+                way_out = f"Select them with X.select({list(self.names)})."
             raise ValueError(
                 f"{owner} was fitted on the modalities {list(self.names)}, "
                 f"but X came {' and '.join(what)}. {way_out}"
