@@ -19,6 +19,22 @@ def test_examples_say_what_they_show() -> None:
         assert line == "=" * len(title), path.name
 
 
+def test_the_live_example_prints_a_line_a_window() -> None:
+    path = EXAMPLES[0].with_name("live_wristband.py")
+    done = subprocess.run(
+        [sys.executable, path, "--max-epochs", "1"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(path.parents[1])},
+        timeout=300,
+    )
+    lines = done.stdout.splitlines()[1:]
+    assert len(lines) == 23  # of twelve minutes; the last one ends with the streams
+    assert lines[0].endswith("bvp eda temp hr")
+    assert lines[-1].endswith(" hr")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_saves_its_figure(path: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from ._cache import get_data_home
 from ._cmapss import fetch_cmapss
 from ._dsads import fetch_dsads
 from ._hydraulic import fetch_hydraulic
+from ._live import LiveSegmenter
 from ._pamap2 import fetch_pamap2
 from ._physionet2012 import fetch_physionet2012
 from ._physionet2019 import fetch_physionet2019
@@ -16,6 +17,7 @@ from ._synthetic import (
 )
 
 __all__ = [
+    "LiveSegmenter",
     "fetch_cmapss",
     "fetch_dsads",
     "fetch_hydraulic",

@@ -130,7 +130,7 @@ def fetch_dsads(
             values[f"{position}_{sensor}"] = columns[:, 3 * s : 3 * s + 3]
             names[f"{position}_{sensor}"] = axes[3 * s : 3 * s + 3]
     return Bunch(
-        data=Panel(values, rates=dict.fromkeys(values, _RATE)),
+        data=Panel(values, rates=dict.fromkeys(values, _RATE), channels=names),
         target=arrays["activity"] - 1,
         groups=arrays["subject"],
         target_names=list(_ACTIVITIES),

@@ -150,8 +150,10 @@ def fetch_pamap2(
         code = np.searchsorted(list(_ACTIVITIES), activity).clip(max=len(_ACTIVITIES) - 1)
         known = np.isin(activity, list(_ACTIVITIES))
         labels[subject] = (times, np.where(known, code, np.nan))
+    names = {**dict.fromkeys(_UNITS, channels), "heart_rate": ["heart_rate"]}
     panel, y, groups = segment(
         recordings,
+        channels=names,
         window_seconds=window_seconds,
         step_seconds=step_seconds,
         label=labels,
@@ -166,7 +168,7 @@ def fetch_pamap2(
         target=y.astype(np.int64),
         groups=groups,
         target_names=list(_ACTIVITIES.values()),
-        feature_names={**dict.fromkeys(_UNITS, channels), "heart_rate": ["heart_rate"]},
+        feature_names=names,
         DESCR=_DESCRIPTION,
     )
 

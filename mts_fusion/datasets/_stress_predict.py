@@ -142,6 +142,7 @@ def fetch_stress_predict(
         step_seconds=step_seconds,
         label=labels,
         min_share=min_share,
+        channels={name: _SIGNALS[name][3] for name in names},
         rates={"ibi": None} if "ibi" in names else None,
     )
     return Bunch(
@@ -216,7 +217,10 @@ def _parse_signal(archive: Archive, subject: int, name: str) -> tuple[NDArray[An
     if not files:  # a recording may lack a signal
         return np.empty(0), np.empty((0, n_channels), dtype=np.float32)
     file = files[()]
-    first, _, rows = archive.read(file).partition(b"\n")
+    content = archive.read(file).removeprefix(b"\xef\xbb\xbf")  # the mark some editors put first
+    if not content.strip():  # a sensor that wrote nothing
+        return np.empty(0), np.empty((0, n_channels), dtype=np.float32)
+    first, _, rows = content.partition(b"\n")
     start = float(first.split(b",")[0])
     if name == "ibi":  # seconds since the start, interval
         table = numbers(rows, 2, file) if rows.strip() else np.empty((0, 2))

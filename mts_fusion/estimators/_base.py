@@ -83,6 +83,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Columns of X for a 2-D array, channels for a 3-D one, else modalities.
     """
 
+    schema_: Schema
     nets_: list[PanelNet]
     features_: FixedFeatures | None
     _task: Any
@@ -343,7 +344,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # Checks
 
     def _check_X(self, X: Any, *, reset: bool) -> Panel:
-        panel = as_panel(X)
+        if not reset and _is_table(X, self.schema_, self.n_features_in_):
+            validate_data(self, X, reset=False, skip_check_array=True)
+        panel = as_panel(X, schema=None if reset else self)
         if reset:
             self.schema_ = panel.schema
             silent = [name for name, seen in panel.observed.items() if not seen.any()]
@@ -358,12 +361,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
                     f"Nothing is observed in any of the {len(panel)} training samples: all values "
                     "are NaN. Check how X was read."
                 )
-        table = _as_table(X, panel)
-        if not reset and (table is None or self.schema_.names != (SERIES,)):
-            self.schema_.check_matches(panel.schema, owner=type(self).__name__)
-        validate_data(self, panel if table is None else table, reset=reset, skip_check_array=True)
-        if not reset:
-            self.schema_.check_matches(panel.schema, owner=type(self).__name__)
+            table = _as_table(X, panel)
+            validate_data(self, panel if table is None else table, skip_check_array=True)
         return panel
 
     def _check_y(self, y: Any, panel: Panel) -> np.ndarray:
@@ -489,6 +488,20 @@ def _as_table(X: Any, panel: Panel) -> Any:
         return X if X.shape[1] == values.shape[2] else None
     n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
     return values[:, 0] if n_axes == 2 else values
+
+
+def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
+    """Whether X is a table, and so was the X of fit: then scikit-learn counts its columns."""
+    if schema.names != (SERIES,) or n_features != schema[SERIES].n_timepoints:
+        return False
+    if schema[SERIES].n_channels > 1 or isinstance(X, (Panel, Mapping)):
+        return False
+    if hasattr(X, "columns"):
+        plain = getattr(getattr(X, "index", None), "nlevels", 1) == 1
+        return plain and all(getattr(dtype, "kind", "f") != "O" for dtype in X.dtypes)
+    if isinstance(X, (list, tuple)):
+        return bool(len(X)) and all(np.ndim(row) == 1 and len(row) == len(X[0]) for row in X)
+    return getattr(X, "ndim", 0) == 2
 
 
 def _check_continues(task: Task | None, y: np.ndarray) -> None:

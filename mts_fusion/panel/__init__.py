@@ -1,7 +1,17 @@
 """What X is: samples of several modalities, and the one door in."""
 
 from ._convert import SERIES, as_panel
+from ._model import schema_of
 from ._panel import Panel
-from ._schema import Modality, Schema, Vocabulary
+from ._schema import RATE_TOLERANCE, Modality, Schema, Vocabulary
 
-__all__ = ["SERIES", "Modality", "Panel", "Schema", "Vocabulary", "as_panel"]
+__all__ = [
+    "RATE_TOLERANCE",
+    "SERIES",
+    "Modality",
+    "Panel",
+    "Schema",
+    "Vocabulary",
+    "as_panel",
+    "schema_of",
+]

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ._frames import (
-    as_frame,
-    is_frame,
-    is_nested,
-    is_series,
-    read_multiindex,
-    read_nested,
-    read_plain,
-)
+from ._arrays import as_array, is_missing
+from ._assemble import assemble
+from ._dates import dates_to_seconds, is_clock_of_dates
+from ._frames import as_frame, as_pandas, is_frame
+from ._model import schema_of
+from ._named import is_dataset, is_named_array, read_named_array
 from ._panel import Panel
+from ._read import Reading, read_frame, read_modality, read_samples
+from ._schema import Schema
 
 __all__ = ["SERIES", "as_frame", "as_panel"]
 
@@ -27,10 +26,14 @@ SERIES = "series"
 def as_panel(
     X: Any,
     *,
-    rates: Mapping[str, float | None] | None = None,
+    rates: Mapping[str, float | None] | float | None = None,
     times: Mapping[str, Any] | None = None,
+    schema: Any = None,
+    strict: bool = False,
 ) -> Panel:
     """A Panel of whatever holds one. NaN marks what is missing; nothing is filled or resampled.
+
+    Samples are brought together by their ids, channels by their names, stamps by their origin.
 
     Parameters
     ----------
@@ -39,14 +42,25 @@ def as_panel(
           list of ``n`` arrays ``(C, L_i)`` or ``(L_i,)`` (None where absent), or any of sktime's
           panel frames;
         - array ``(n, C, L)`` or ``(n, L)``: one modality, named ``"series"``;
-        - sktime's ``pd-multiindex``, ``nested_univ``, ``df-list``; columns ``(modality,
-          channel)`` make modalities, plain columns are the channels of one;
+        - sktime's ``pd-multiindex``, ``nested_univ``, ``df-list``, ``np-list``; columns
+          ``(modality, channel)`` make modalities, plain columns are the channels of one;
         - list of dicts, one a sample, of modality -> array ``(C, L_i)`` or ``(L_i,)``;
-        - a Panel, returned as it is.
-    rates : dict of str to float, default=None
-        Sampling rates in Hz, by modality.
+        - list of Panels, one after another; a Panel, returned as it is.
+
+        An array may be numpy's, masked (masked is NaN), a tensor of torch or a DataArray of xarray,
+        whose dimensions are read by name; a frame may be one of pandas or polars.
+    rates : dict of str to float or None, or float for a single modality, default=None
+        Sampling rates in Hz, by modality; None for a clock to be taken as irregular. The clocks of
+        the others are judged: regular if 95 % of the steps are whole multiples of one interval, up
+        to 5 % of it and to the rounding of the stamps.
     times : dict of str to array of shape (n, L) or list of arrays (L_i,), default=None
-        Times in seconds, by modality, of irregular clocks.
+        Times of irregular clocks, by modality: seconds, or dates.
+    schema : Schema or fitted estimator, default=None
+        What is wanted: the result has these modalities and channels in this order. What X lacks
+        is silent, what it does not say (rates, names) is taken from here. A Pipeline,
+        GridSearchCV or CalibratedClassifierCV stands for the model in it.
+    strict : bool, default=False
+        With ``schema``: whether to refuse X where anything is absent or in another order.
 
     Returns
     -------
@@ -58,7 +72,16 @@ def as_panel(
     TypeError
         If ``X`` is of another type, sparse, or holds text.
     ValueError
-        If it is empty, infinite, complex, or its modalities disagree in the number of samples.
+        If it is empty, infinite, complex, or its modalities disagree in the number of samples; if
+        ids, columns or clocks are ambiguous; if it has a modality or channel that ``schema`` has
+        not.
+
+    Notes
+    -----
+    An index that is a clock is read: floats are seconds; dates count, in seconds, from the first
+    of their sample over all modalities. Whole numbers whose usual step is 1 count the timepoints
+    and are no clock; other whole numbers are seconds. ``docs/inputs.md`` has the table of all
+    cases.
 
     Examples
     --------
@@ -67,232 +90,181 @@ def as_panel(
     ...                  rates={"acc": 25.0})
     >>> panel.values["hr"].shape
     (4, 1, 2)
+    >>> as_panel({"hr": [[60.0, 61.0]]}, schema=panel.schema).schema.names
+    ('acc', 'hr')
     """
+    wanted, owner = (None, "") if schema is None else schema_of(schema)
     if isinstance(X, Panel):
-        panel = X
-    elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # scipy has sparse mappings
-        panel = _from_dict(X)
-    elif is_frame(X):
-        panel = _from_frame(X)
-    elif isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], Mapping):
-        panel = _from_samples(X)
-    elif isinstance(X, (list, tuple)) and len(X) and is_frame(X[0]):
-        panel = _from_frames(X)
+        panel = X if rates is None else X.replace(rates=_rates(rates, X.schema.names))
     else:
-        panel = Panel({SERIES: _numbers(X, SERIES)})
+        panel = _read(X, rates, wanted, strict)
     if len(panel) == 0:
         raise ValueError(
             "Found array with 0 sample(s) while a minimum of 1 is required: the panel is empty. "
             "Check how X was selected."
         )
-    if rates or times:
-        panel = panel.replace(
-            rates=rates, times={k: _ragged_times(k, v, panel) for k, v in (times or {}).items()}
-        )
+    if times:
+        panel = panel.replace(times=_all_times(times, panel))
+    return panel if wanted is None else _conform(panel, wanted, owner, strict)
+
+
+def _conform(panel: Panel, schema: Schema, owner: str, strict: bool) -> Panel:
+    """The panel with the modalities of the schema, or an error that names what cannot be had."""
+    if strict or any(name not in schema for name in panel.schema.names):
+        schema.check_matches(panel.schema, owner=owner)
+    panel = panel.align(schema)
+    schema.check_matches(panel.schema, owner=owner)
     return panel
 
 
-def _numbers(given: Any, name: str) -> np.ndarray:
-    """An array ``(n, C, L)`` of one modality, checked by scikit-learn's own door."""
-    from sklearn.utils import check_array
-
-    try:
-        array = check_array(
-            given,
-            dtype="numeric",
-            allow_nd=True,
-            ensure_all_finite=False,
-            ensure_min_samples=0,
-            input_name=name,
-        )
-    except ValueError as error:
-        if "could not convert" not in str(error) and "bytes/strings" not in str(error):
-            raise
+def _rates(given: Any, names: Sequence[str]) -> dict[str, float | None]:
+    """Rates by modality; one number stands for a single modality."""
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    if len(names) > 1:
         raise ValueError(
-            f"Modality {name!r} holds text; numbers are wanted ({error}). "
-            "Encode text or categories as numbers first."
-        ) from error
-    if array.ndim == 2:
-        array = array[:, None, :]
-    if array.ndim != 3:
-        raise ValueError(
-            f"Modality {name!r} has shape {np.shape(given)}; (samples, timepoints) or (samples, "
-            "channels, timepoints) is wanted. Reshape your data."
+            f"rates={given!r} names no modality, but X has {list(names)}. Give a dict, as "
+            f"rates={{{names[0]!r}: {given!r}}}."
         )
-    return array
+    return {names[0]: given}
 
 
-def _from_dict(given: Mapping[Any, Any]) -> Panel:
+def _read(X: Any, rates: Any, wanted: Schema | None, strict: bool) -> Panel:
+    single = SERIES
+    if wanted is not None and len(wanted) == 1 and not strict:
+        single = wanted.names[0]  # an array without a name can be nothing else
+    if isinstance(X, (list, tuple)) and len(X) and all(isinstance(x, Panel) for x in X):
+        panels = [x if wanted is None or strict else _conform(x, wanted, "", False) for x in X]
+        panel = panels[0].concat(*panels[1:])
+        return panel if rates is None else panel.replace(rates=_rates(rates, panel.schema.names))
+    readings, n = _readings(X, single)
+    absent = [name for name, reading in readings.items() if reading is None]
+    present = {name: reading for name, reading in readings.items() if reading is not None}
+    known = [name for name in absent if wanted is not None and name in wanted]
+    if len(known) < len(absent):
+        name = next(name for name in absent if name not in known)
+        raise ValueError(
+            f"Modality {name!r} has no timepoint in any sample. Leave it out instead. At "
+            "prediction, as_panel(X, schema=model) takes it as silent."
+        )
+    stated = _rates(rates, [*readings])
+    unknown = [name for name in stated if name not in readings]
+    if unknown:
+        raise ValueError(
+            f"rates names {unknown}, but the modalities are {[*readings]}. "
+            "Remove them or add their values."
+        )
+    if not present:
+        assert wanted is not None
+        m = wanted[absent[0]]
+        silent = Reading(np.full((n, m.n_channels, m.n_timepoints), np.nan, np.float32))
+        present = {m.name: silent}
+    return assemble(present, {k: v for k, v in stated.items() if k in present}, wanted)
+
+
+def _readings(X: Any, single: str) -> tuple[dict[str, Reading | None], int]:
+    """What was read, by modality, and the number of samples where nothing was."""
+    X = as_pandas(X)
+    if is_dataset(X):
+        return {str(name): read_named_array(X[name], str(name)) for name in X.data_vars}, 0
+    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # scipy has sparse mappings
+        return _from_dict(X)
+    if is_frame(X):
+        return read_frame(X, single), len(X)
+    if isinstance(X, (list, tuple)) and len(X):
+        items = [as_pandas(x) for x in X]
+        if all(isinstance(item, Mapping) for item in items):
+            return _from_samples(items), len(items)
+        if all(is_frame(item) for item in items):
+            return _from_frames(items, single), len(items)
+    if is_named_array(X):
+        return {single: read_named_array(X, single)}, 0
+    if is_missing(X):
+        X = np.asarray(X)  # nothing is no panel: refused as an array without axes
+    n = len(X) if isinstance(X, (list, tuple)) else 0
+    return {single: read_modality(X, single)}, n
+
+
+def _from_dict(given: Mapping[Any, Any]) -> tuple[dict[str, Reading | None], int]:
     if not given:
         raise ValueError("X is an empty dict; at least one modality is wanted.")
-    values, times, rates = {}, {}, {}
+    readings: dict[str, Reading | None] = {}
+    n = 1
     for name, part in given.items():
         if not isinstance(name, str):
             raise TypeError(
                 f"The name of a modality is a string, got {name!r}. Rename it with str(...)."
             )
-        if is_frame(part) and (part.index.nlevels > 1 or is_nested(part)):
-            values[name], times[name], rates[name] = _one_modality(part)
-        elif is_frame(part):
-            values[name] = _numbers(part, name)
-        elif isinstance(part, (list, tuple)) and _is_ragged(part):
-            values[name] = _stack(list(part), name)
-        else:
-            values[name] = _numbers(part, name)
-    _check_counts(values)
-    return Panel(values, times={k: v for k, v in times.items() if v is not None}, rates=rates)
-
-
-def _check_counts(values: Mapping[str, np.ndarray]) -> None:
-    for name, array in values.items():
-        if array.shape[1] == 0 or array.shape[2] == 0:
-            raise ValueError(
-                f"Modality {name!r} has shape {array.shape} (samples, channels, timepoints); at "
-                "least one channel and timepoint is wanted. Leave the modality out instead."
-            )
-
-
-def _from_frame(frame: Any) -> Panel:
-    if frame.index.nlevels > 1:
-        columns, values, times, rate = read_multiindex(frame)
-        groups = _by_modality(columns)
-        return Panel(
-            {name: values[:, channels] for name, channels in groups.items()},
-            times=None if times is None else dict.fromkeys(groups, times),
-            rates=dict.fromkeys(groups, rate),
+        if isinstance(part, Panel):
+            part = part.values[part.schema.names[0]] if len(part.schema) == 1 else np.asarray(part)
+        readings[name] = (
+            read_named_array(part, name) if is_named_array(part) else read_modality(part, name)
         )
-    if is_nested(frame):
-        columns, cells = read_nested(frame)
-        return Panel(
-            {
-                name: _stack(
-                    [_join([cells[c][i] for c in channels], name, i) for i in range(len(frame))],
-                    name,
-                )
-                for name, channels in _by_modality(columns).items()
-            }
-        )
-    return Panel({SERIES: _numbers(frame, SERIES)})
+        if readings[name] is None and not is_missing(part):
+            n = max(n, len(part))
+    return readings, n
 
 
-def _one_modality(frame: Any) -> tuple[np.ndarray, np.ndarray | None, float | None]:
-    """A sktime frame that is the value of one modality: all its columns are channels."""
-    if frame.index.nlevels > 1:
-        _, values, times, rate = read_multiindex(frame)
-        return values, times, rate
-    _, cells = read_nested(frame)
-    samples = [_join([c[i] for c in cells], SERIES, i) for i in range(len(frame))]
-    return _stack(samples, SERIES), None, None
-
-
-def _by_modality(columns: Sequence[Any]) -> dict[str, list[int]]:
-    """Column positions by modality: ``(modality, channel)`` labels, else one modality of all."""
-    groups: dict[str, list[int]] = {}
-    for position, label in enumerate(columns):
-        if label in columns[:position]:
-            raise ValueError(
-                f"Each channel has its own column, but {label!r} stands more than once in "
-                f"{list(columns)}. Rename one of them."
-            )
-        name = str(label[0]) if isinstance(label, tuple) else SERIES
-        groups.setdefault(name, []).append(position)
-    return groups
-
-
-def _from_frames(frames: Sequence[Any]) -> Panel:
+def _from_frames(frames: Sequence[Any], single: str) -> dict[str, Reading | None]:
+    """A frame a sample, whose columns are ``(modality, channel)`` or the channels of one."""
     columns = list(frames[0].columns)
     for i, frame in enumerate(frames):
-        if list(frame.columns) != columns:
+        if set(frame.columns) != set(columns) or len(frame.columns) != len(columns):
             raise ValueError(
                 f"Sample {i} has the columns {list(frame.columns)}, but sample 0 has {columns}. "
                 "Give all samples the same columns, with NaN where a channel is silent."
             )
-    arrays = [read_plain(frame).T for frame in frames]
-    return Panel(
-        {
-            name: _stack([array[channels] for array in arrays], name)
-            for name, channels in _by_modality(columns).items()
-        }
-    )
+    names = [str(c[0]) if isinstance(c, tuple) else single for c in columns]
+    readings: dict[str, Reading | None] = {}
+    for name in dict.fromkeys(names):
+        labels = [c for c, owner in zip(columns, names, strict=True) if owner == name]
+        parts = [frame[labels] for frame in frames]
+        if isinstance(columns[0], tuple):
+            parts = [part.set_axis(["__".join(c[1:]) for c in labels], axis=1) for part in parts]
+        readings[name] = read_samples(parts, name)
+    return readings
 
 
-def _from_samples(samples: Sequence[Mapping[str, Any]]) -> Panel:
+def _from_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Reading | None]:
     names = list(dict.fromkeys(name for sample in samples for name in sample))
-    return Panel({name: _stack([sample.get(name) for sample in samples], name) for name in names})
+    return {name: read_samples([s.get(name) for s in samples], name) for name in names}
 
 
-def _is_ragged(part: Sequence[Any]) -> bool:
-    if any(is_series(item) or is_frame(item) for item in part):
-        return True
-    shapes = {None if item is None else np.shape(item) for item in part}
-    return None in shapes or len(shapes) > 1
-
-
-def _join(channels: list[np.ndarray], name: str, sample: int) -> np.ndarray:
-    lengths = [len(channel) for channel in channels]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"The channels of modality {name!r} have lengths {lengths} in sample {sample}; one "
-            "length a modality is wanted. Name channels of other lengths as modalities of their "
-            "own, with columns (modality, channel)."
-        )
-    return np.stack(channels)
-
-
-def _stack(samples: list[Any], name: str) -> np.ndarray:
-    """Samples ``(C, L_i)``, ``(L_i,)`` or None as ``(n, C, L)``, padded with NaN at the end."""
-    arrays: list[np.ndarray | None] = []
-    for i, sample in enumerate(samples):
-        if sample is None:
-            arrays.append(None)
-            continue
-        try:  # a frame has a row each timepoint
-            array = np.asarray(read_plain(sample).T if is_frame(sample) else sample, np.float64)
-        except (TypeError, ValueError) as error:
+def _all_times(given: Mapping[str, Any], panel: Panel) -> dict[str, np.ndarray | None]:
+    """Times by modality as arrays ``(n, L)``; dates of all modalities count from one origin."""
+    times: dict[str, Any] = {}
+    for name, clocks in given.items():
+        if name not in panel.schema:
             raise ValueError(
-                f"Sample {i} of modality {name!r} is not an array of numbers ({error}). Give "
-                "(timepoints,) or (channels, timepoints), or None where it is absent."
-            ) from error
-        array = array[None] if array.ndim == 1 else array
-        if array.ndim != 2:
-            raise ValueError(
-                f"Sample {i} of modality {name!r} has shape {np.shape(sample)}; (timepoints,) or "
-                "(channels, timepoints) is wanted."
+                f"times names {name!r}, but the modalities are {list(panel.schema.names)}."
             )
-        arrays.append(array)
-    present = [array for array in arrays if array is not None]
-    counts = {len(array) for array in present}
-    if len(counts) > 1:
-        raise ValueError(
-            f"Modality {name!r} has samples of {sorted(counts)} channels; one number is wanted. "
-            "Give all channels, with NaN where one is silent."
-        )
-    length = max((array.shape[1] for array in present), default=0)
-    if length == 0:
-        raise ValueError(f"Modality {name!r} has no timepoint in any sample. Leave it out instead.")
-    values = np.full((len(arrays), counts.pop(), length), np.nan)
-    for i, part in enumerate(arrays):
-        if part is not None:
-            values[i, :, : part.shape[1]] = part
-    return values
+        times[name] = _ragged_times(name, clocks, panel)
+    return dates_to_seconds(times)
 
 
-def _ragged_times(name: str, given: Any, panel: Panel) -> np.ndarray | None:
-    if given is None or (isinstance(given, np.ndarray) and given.dtype != object):
+def _ragged_times(name: str, given: Any, panel: Panel) -> Any:
+    given = as_array(as_pandas(given))
+    if given is None or (isinstance(given, np.ndarray) and given.ndim == 2):
         return given
-    if name not in panel.schema:
-        raise ValueError(
-            f"times names {name!r}, but the modalities are {list(panel.schema.names)}."
-        )
     length = panel.schema[name].n_timepoints
-    times = np.full((len(given), length), np.nan)
+    clocks: list[Any] = []
     for i, clock in enumerate(given):
-        if clock is not None:
-            clock = np.asarray(clock, dtype=np.float64)
-            if clock.ndim != 1 or len(clock) > length:
-                raise ValueError(
-                    f"The times of sample {i} of modality {name!r} have shape {clock.shape}; at "
-                    f"most ({length},) is wanted, as its values have."
-                )
-            times[i, : len(clock)] = clock
+        if is_missing(clock):
+            clocks.append(None)
+            continue
+        clock = as_array(clock)
+        clock = list(clock) if getattr(clock, "tz", None) is not None else np.asarray(clock)
+        if np.ndim(clock) != 1 or len(clock) > length:
+            raise ValueError(
+                f"The times of sample {i} of modality {name!r} have shape {np.shape(clock)}; at "
+                f"most ({length},) is wanted, as its values have."
+            )
+        clocks.append(clock)
+    has_dates = any(c is not None and (isinstance(c, list) or is_clock_of_dates(c)) for c in clocks)
+    times = np.full(
+        (len(clocks), length), None if has_dates else np.nan, object if has_dates else float
+    )
+    for i, clock in enumerate(clocks):
+        if clock is not None and len(clock):
+            times[i, : len(clock)] = list(clock) if has_dates else clock
     return times

@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import as_array, is_missing, library_of
+from ._clock import DATES, SECONDS, ZONED, Stamps
+
 __all__ = [
     "as_frame",
+    "as_pandas",
+    "index_clock",
     "is_frame",
+    "is_nested",
     "is_series",
     "multiindex_frame",
     "nested_frame",
     "read_multiindex",
-    "read_nested",
-    "read_plain",
+    "read_numbers",
+    "read_stamps",
+    "row_ids",
     "sample_frames",
 ]
 
@@ -28,6 +35,19 @@ def is_frame(x: Any) -> bool:
 def is_series(x: Any) -> bool:
     """Whether ``x`` is a pandas Series, asked without importing pandas."""
     return hasattr(x, "iloc") and hasattr(x, "index") and not hasattr(x, "columns")
+
+
+def as_pandas(x: Any) -> Any:
+    """A frame or series of polars as pandas'; anything else as it is."""
+    if library_of(x) != "polars":
+        return x
+    import pandas as pd
+
+    if hasattr(x, "collect"):
+        x = x.collect()
+    if hasattr(x, "columns"):
+        return pd.DataFrame({name: x[name].to_numpy() for name in x.columns})
+    return pd.Series(x.to_numpy(), name=x.name)
 
 
 def as_frame(
@@ -48,42 +68,84 @@ def as_frame(
 # Out: arrays to sktime's types
 
 
-def multiindex_frame(values: np.ndarray, columns: list[tuple[str, str]]) -> Any:
-    """``(n, C, L)`` as pd-multiindex with columns ``(modality, channel)``."""
+def _clock_index(seconds: np.ndarray) -> Any:
+    """Seconds as the durations that sktime takes for a clock."""
     import pandas as pd
 
-    n, n_channels, length = values.shape
-    index = pd.MultiIndex.from_product([range(n), range(length)], names=["instances", "timepoints"])
-    flat = values.transpose(0, 2, 1).reshape(n * length, n_channels)
-    return pd.DataFrame(flat, index=index, columns=pd.MultiIndex.from_tuples(columns))
+    return pd.to_timedelta(np.round(seconds * 1e9).astype("m8[ns]"))
 
 
-def sample_frames(values: np.ndarray, columns: list[tuple[str, str]]) -> list[Any]:
+def multiindex_frame(
+    values: np.ndarray,
+    columns: list[tuple[str, str]],
+    ids: Any,
+    clocks: Sequence[np.ndarray | None],
+) -> Any:
+    """``(n, C, L)`` as pd-multiindex with columns ``(modality, channel)``.
+
+    A sample has as many rows as its clock has stamps; L, numbered from 0, where it has no clock.
+    """
+    import pandas as pd
+
+    length = values.shape[2]
+    counts = [length if clock is None else len(clock) for clock in clocks]
+    rows = np.repeat(np.arange(len(values)), counts)
+    position = np.concatenate([np.arange(count) for count in counts]) if counts else rows
+    regular = all(clock is None for clock in clocks)
+    stamps = position if regular else _clock_index(np.concatenate(clocks))  # type: ignore[arg-type]
+    index = pd.MultiIndex.from_arrays(
+        [np.asarray(ids)[rows], stamps], names=["instances", "timepoints"]
+    )
+    names = pd.MultiIndex.from_tuples(columns)
+    return pd.DataFrame(values[rows, :, position], index=index, columns=names)
+
+
+def sample_frames(
+    values: np.ndarray, columns: list[tuple[str, str]], clocks: Sequence[np.ndarray | None]
+) -> list[Any]:
     """``(n, C, L)`` as a list of frames, one a sample."""
     import pandas as pd
 
     names = pd.MultiIndex.from_tuples(columns)
-    return [pd.DataFrame(sample.T, columns=names) for sample in values]
+    frames = []
+    for sample, clock in zip(values, clocks, strict=True):
+        if clock is None:
+            frames.append(pd.DataFrame(sample.T, columns=names))
+        else:
+            part = sample.T[: len(clock)]
+            frames.append(pd.DataFrame(part, columns=names, index=_clock_index(clock)))
+    return frames
 
 
-def nested_frame(values: Mapping[str, np.ndarray]) -> Any:
+def nested_frame(
+    values: Mapping[str, np.ndarray],
+    channels: Mapping[str, Sequence[str]],
+    ids: Any,
+    clocks: Mapping[str, Sequence[np.ndarray | None]],
+) -> Any:
     """Arrays of any lengths as a frame whose cells are Series."""
     import pandas as pd
 
-    columns = [(name, str(c)) for name, array in values.items() for c in range(array.shape[1])]
+    columns = [(name, channel) for name in values for channel in channels[name]]
     n = len(next(iter(values.values())))
     cells = np.empty((n, len(columns)), dtype=object)
-    for column, (name, channel) in enumerate(columns):
-        for sample in range(n):
-            cells[sample, column] = pd.Series(values[name][sample, int(channel)])
-    return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(columns))
+    for sample in range(n):
+        column = 0
+        for name, array in values.items():
+            clock = clocks[name][sample]
+            index = None if clock is None else _clock_index(clock)
+            stop = array.shape[2] if clock is None else len(clock)
+            for channel in array[sample]:
+                cells[sample, column] = pd.Series(channel[:stop], index=index)
+                column += 1
+    return pd.DataFrame(cells, columns=pd.MultiIndex.from_tuples(columns), index=ids)
 
 
-# In: sktime's types to arrays, ``{modality: (columns, values (n, C, L), clock)}``
+# In: frames to arrays
 
 
-def read_multiindex(frame: Any) -> tuple[list[Any], np.ndarray, np.ndarray | None, float | None]:
-    """A pd-multiindex frame as its column labels, values ``(n, C, L)``, times and rate."""
+def read_multiindex(frame: Any, subject: str) -> tuple[np.ndarray, list[Stamps], np.ndarray]:
+    """A pd-multiindex frame as values ``(n, C, L)``, the clock of each sample, and the ids."""
     import pandas as pd
 
     if frame.index.nlevels != 2:
@@ -91,74 +153,200 @@ def read_multiindex(frame: Any) -> tuple[list[Any], np.ndarray, np.ndarray | Non
             f"A panel frame has two index levels (sample, time), got {frame.index.nlevels}. "
             "Select one level of samples with X.droplevel(...)."
         )
-    codes, samples = pd.factorize(frame.index.get_level_values(0))
+    codes, ids = pd.factorize(frame.index.get_level_values(0))
+    if (codes < 0).any():
+        raise ValueError(
+            f"{subject} has no sample id in row {int(np.argmax(codes < 0))} (NaN in the first "
+            "level of the index). Name the sample, or drop the row."
+        )
     order = np.argsort(codes, kind="stable")
     codes = codes[order]
-    counts = np.bincount(codes, minlength=len(samples))
+    counts = np.bincount(codes, minlength=len(ids))
     position = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     length = int(counts.max()) if len(counts) else 0
-    values = np.full((len(samples), frame.shape[1], length), np.nan, np.float32)
-    values[codes, :, position] = read_plain(frame)[order]
-    stamps = np.asarray(frame.index.get_level_values(1))[order]
-    times, rate = _clock(stamps, codes, position, (len(samples), length))
-    return list(frame.columns), values, times, rate
+    values = np.full((len(ids), frame.shape[1], length), np.nan, np.float32)
+    values[codes, :, position] = read_numbers(frame, subject)[order]
+    stamps = read_stamps(frame.index.get_level_values(1), subject)
+    parts = np.split(stamps.values[order], np.cumsum(counts)[:-1]) if len(ids) else []
+    clocks = [Stamps(stamps.kind, part, stamps.whole) for part in parts]
+    return values, clocks, np.asarray(ids)
 
 
-def read_nested(frame: Any) -> tuple[list[Any], list[list[np.ndarray]]]:
-    """A nested frame as its column labels and, by column, one array ``(L,)`` a sample."""
-    columns = [[_numbers(cell) for cell in frame.iloc[:, c]] for c in range(frame.shape[1])]
-    return list(frame.columns), columns
+def row_ids(frame: Any, subject: str) -> tuple[np.ndarray | None, bool]:
+    """The ids in the index of a frame with a row a sample, and whether they only count the rows."""
+    import pandas as pd
 
-
-def read_plain(frame: Any) -> np.ndarray:
-    """A frame of numbers as an array ``(rows, columns)``; missing cells are NaN."""
-    return _numbers(frame)
-
-
-def _numbers(part: Any) -> np.ndarray:
-    """The cells of a frame or series as float32; missing ones are NaN."""
-    label = getattr(part, "name", None)
-    where = f"columns {list(part.columns)}" if is_frame(part) else f"a series named {label!r}"
-    try:
-        with np.errstate(over="ignore"):  # the panel refuses infinite values, by modality
-            if hasattr(part, "to_numpy"):
-                return part.to_numpy(dtype=np.float32, na_value=np.nan)
-            return np.asarray(part, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    index = frame.index
+    if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
+        return np.arange(len(index)), True
+    if index.hasnans:
         raise ValueError(
-            f"A frame holds text in {where}; numbers are wanted ({error}). "
-            "Encode text or categories as numbers first."
-        ) from error
+            f"{subject} has no sample id in row {int(np.argmax(index.isna()))} (NaN in the index). "
+            "Name the sample, or drop the row."
+        )
+    return np.asarray(index), False
 
 
 def is_nested(frame: Any) -> bool:
-    """Whether the cells of a frame are series."""
-    return bool(frame.shape[0] and frame.shape[1] and np.ndim(frame.iloc[0, 0]) == 1)
+    """Whether the cells of a frame are series; a cell may be empty."""
+    if not (frame.shape[0] and frame.shape[1]):
+        return False
+    return any(
+        any(np.ndim(cell) == 1 for cell in frame.iloc[:, c])
+        for c, dtype in enumerate(frame.dtypes)
+        if getattr(dtype, "kind", "O") == "O"
+    )
 
 
-def _clock(
-    stamps: np.ndarray, codes: np.ndarray, position: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray | None, float | None]:
-    """Times in seconds, or the rate where the clock is regular, or neither for a plain count."""
-    if stamps.dtype.kind in "iu":
-        steps = np.diff(stamps)[np.diff(codes) == 0]
-        if (steps == 1).all():
-            return None, None
-        seconds = stamps.astype(np.float64)
-    elif stamps.dtype.kind in "mM":
-        unit = np.timedelta64(1, "ns")
-        first = stamps[np.searchsorted(codes, codes)]
-        seconds = (stamps - first) / unit * 1e-9
-    elif stamps.dtype.kind == "f":
-        seconds = stamps.astype(np.float64)
-    else:
-        raise TypeError(
-            f"The time level of the index holds {stamps.dtype} values; integers, seconds or "
-            "datetimes are wanted."
+_REFUSED = {
+    "b": ("booleans", "Say what they mean as numbers, X.astype(float) for 0 and 1."),
+    "M": ("dates", "Set them as the index, or leave the columns out."),
+    "m": ("durations", "Give them as numbers, for instance with .dt.total_seconds()."),
+    "c": ("categories", "Encode text or categories as numbers first."),
+    "O": ("text", "Encode text or categories as numbers first."),
+    "X": ("complex numbers", "Give real and imaginary parts as channels."),
+}
+
+
+def _column_kind(column: Any) -> str:
+    """'' for a column of numbers, else a key of ``_REFUSED``."""
+    from pandas.api.types import infer_dtype
+
+    if type(column.dtype).__name__ == "CategoricalDtype":
+        return "c"
+    kind = getattr(column.dtype, "kind", "O")
+    if kind == "O" and column.dtype == object:
+        said = infer_dtype(column, skipna=True)
+        kinds = {"boolean": "b", "datetime": "M", "date": "M", "datetime64": "M", "period": "M"}
+        kinds |= {"timedelta": "m", "timedelta64": "m", "complex": "X", "categorical": "c"}
+        numbers = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
+        return "" if said in numbers else kinds.get(said, "O")
+    return {"f": "", "i": "", "u": "", "c": "X"}.get(kind, kind if kind in "bmM" else "O")
+
+
+def read_numbers(part: Any, subject: str) -> np.ndarray:
+    """The cells of a frame or series as float32, missing ones NaN; other columns are refused."""
+    is_table = is_frame(part)
+    if not is_table and isinstance(part.dtype, np.dtype) and part.dtype.kind in "fiu":
+        with np.errstate(over="ignore"):
+            return np.asarray(part.to_numpy(), dtype=np.float32)
+    wrong: dict[str, list[Any]] = {}
+    for c in range(part.shape[1]) if is_table else [None]:
+        column = part if c is None else part.iloc[:, c]
+        if kind := _column_kind(column):
+            wrong.setdefault(kind, []).append(part.name if c is None else part.columns[c])
+    if wrong:
+        kind, names = next(iter(wrong.items()))
+        what, remedy = _REFUSED[kind]
+        where = f"the columns {names}" if is_table else f"a series named {names[0]!r}"
+        dtypes = sorted({str(part[n].dtype) for n in names}) if is_table else [str(part.dtype)]
+        raise ValueError(
+            f"{subject} holds {what} in {where}; numbers are wanted ({', '.join(dtypes)} came). "
+            f"{remedy}"
         )
-    steps = np.diff(seconds)[np.diff(codes) == 0]
-    if len(steps) and steps.min() > 0 and np.ptp(steps) < 1e-6 * steps.mean():
-        return None, float(1 / steps.mean())
-    times = np.full(shape, np.nan)
-    times[codes, position] = seconds
-    return times, None
+    with np.errstate(over="ignore"):  # the panel refuses infinite values, by modality
+        return np.asarray(part.to_numpy(dtype=np.float32, na_value=np.nan))
+
+
+def index_clock(index: Any, subject: str) -> Stamps | None:
+    """The clock in an index; None where the index only counts, or names, its entries."""
+    import pandas as pd
+
+    if isinstance(index, pd.RangeIndex) and index.step == 1:
+        return None
+    kind = getattr(index.dtype, "kind", "O")
+    if kind in "iufmM" or isinstance(index, (pd.PeriodIndex, pd.DatetimeIndex)):
+        return read_stamps(index, subject)
+    return None
+
+
+def read_stamps(clock: Any, subject: str) -> Stamps:
+    """A clock of any kind as ``Stamps``: numbers are seconds, dates are dates.
+
+    Parameters
+    ----------
+    clock : Index, Series, array or list of shape (T,)
+        Numbers, dates with or without a zone, periods (their start) or durations.
+    subject : str
+        Whose clock it is, for messages: ``"Modality 'acc'"``.
+
+    Returns
+    -------
+    Stamps
+        Dates with a zone are counted in UTC.
+
+    Raises
+    ------
+    TypeError
+        If the clock is neither numbers nor dates.
+    ValueError
+        If a stamp is missing or infinite, or some of the dates have a zone and some have none.
+    """
+    import pandas as pd
+
+    of = f"The clock of {subject[:1].lower()}{subject[1:]}"
+    if not isinstance(clock, pd.Index):
+        plain = as_array(clock)
+        if isinstance(plain, np.ndarray) and plain.dtype.kind in "iufmM":
+            return _plain_stamps(plain, DATES, of)
+        if np.ndim(plain) != 1:
+            raise ValueError(f"{of} is not one finite time per entry.")
+        clock = pd.Index(plain if hasattr(plain, "dtype") else list(plain))
+    if clock.dtype == object and len(clock):
+        clock = _infer_dates(clock, of)
+    if isinstance(clock, pd.PeriodIndex):
+        clock = clock.to_timestamp()
+    kind = getattr(clock.dtype, "kind", "O")
+    if kind == "M":
+        clock = pd.DatetimeIndex(clock)
+        if clock.tz is None:
+            return _plain_stamps(np.asarray(clock), DATES, of)
+        return _plain_stamps(np.asarray(clock.tz_convert("UTC").tz_localize(None)), ZONED, of)
+    if kind == "m":
+        return _plain_stamps(np.asarray(pd.TimedeltaIndex(clock)), SECONDS, of)
+    if kind in "iu" and not clock.hasnans:
+        return _plain_stamps(clock.to_numpy(dtype=np.int64), SECONDS, of)
+    if kind in "iuf":
+        return _plain_stamps(clock.to_numpy(dtype=np.float64, na_value=np.nan), SECONDS, of)
+    raise TypeError(
+        f"{of} is {clock.dtype}; seconds (numbers) or dates are wanted. Set the index, or pass "
+        "(times, values); text becomes dates with pandas.to_datetime(...)."
+    )
+
+
+def _infer_dates(clock: Any, of: str) -> Any:
+    """An index of Python's date objects as pandas' own, with or without a zone."""
+    import pandas as pd
+
+    missing = [is_missing(stamp) for stamp in clock]
+    if any(missing):
+        raise ValueError(
+            f"{of} is not one finite time per entry: entry {missing.index(True)} is missing."
+        )
+    if all(isinstance(stamp, (int, float, np.integer, np.floating)) for stamp in clock):
+        return pd.Index(np.asarray(clock.tolist()))
+    if not all(hasattr(stamp, "year") and not hasattr(stamp, "freq") for stamp in clock):
+        return clock
+    zoned = [getattr(stamp, "tzinfo", None) is not None for stamp in clock]
+    if any(zoned) and not all(zoned):
+        raise ValueError(
+            f"{of} has dates with and without a time zone (entry {zoned.index(not zoned[0])} is "
+            "the first of the other kind). Give all of them a zone, or none."
+        )
+    return pd.DatetimeIndex(pd.to_datetime(list(clock), utc=all(zoned)))
+
+
+def _plain_stamps(times: np.ndarray, kind: str, of: str) -> Stamps:
+    if times.ndim != 1:
+        raise ValueError(f"{of} is not one finite time per entry: its shape is {times.shape}.")
+    bad = np.isnat(times) if times.dtype.kind in "mM" else ~np.isfinite(times)
+    if bad.any():
+        raise ValueError(
+            f"{of} is not one finite time per entry: entry {int(np.argmax(bad))} is missing or "
+            "infinite."
+        )
+    if times.dtype.kind == "M":
+        return Stamps(kind, times.astype("M8[ns]").astype(np.int64))
+    if times.dtype.kind == "m":
+        return Stamps(SECONDS, times.astype("m8[ns]").astype(np.int64) / 1e9)
+    return Stamps(SECONDS, times.astype(np.float64), whole=times.dtype.kind in "iu")

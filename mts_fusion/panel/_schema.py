@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["Modality", "Schema", "Vocabulary"]
+__all__ = ["RATE_TOLERANCE", "Modality", "Schema", "Vocabulary", "same_rate"]
+
+RATE_TOLERANCE = 1e-3
+"""Two rates are one sensor's if they differ by at most this fraction: clocks are never exact."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,17 @@ class Modality:
         The symbols of the values; None where the values are numbers.
     irregular : bool, default=False
         Whether each sample has its own times.
+    channels : tuple of str or None, default=None
+        The name of each channel, each once. None where the channels have no names; such a modality
+        matches any other of as many channels.
 
     Raises
     ------
     TypeError
-        If the name is not a string.
+        If the name of the modality or of a channel is not a string.
     ValueError
-        If there is no channel or no timepoint, or the rate is not a positive number.
+        If there is no channel or no timepoint, the rate is not a positive number, or the names of
+        the channels are not one each.
 
     Examples
     --------
@@ -98,6 +105,7 @@ class Modality:
     rate: float | None = None
     vocabulary: Vocabulary | None = None
     irregular: bool = False
+    channels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -114,6 +122,26 @@ class Modality:
                 f"Modality {self.name!r} has rate={self.rate!r} Hz; a rate is a positive number, "
                 "or None where it is unknown."
             )
+        if self.channels is not None:
+            self._check_channels(self.channels)
+
+    def _check_channels(self, names: tuple[str, ...]) -> None:
+        wrong = [name for name in names if not isinstance(name, str)]
+        if wrong:
+            raise TypeError(
+                f"The name of a channel is a string, but modality {self.name!r} has {wrong[0]!r}. "
+                "Rename it with str(...)."
+            )
+        if len(names) != self.n_channels or len(set(names)) < len(names):
+            raise ValueError(
+                f"Modality {self.name!r} has {self.n_channels} channels, but their names are "
+                f"{list(names)}; each channel has one name of its own."
+            )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The names of the channels; their numbers from 0 where they have none."""
+        return self.channels or tuple(str(channel) for channel in range(self.n_channels))
 
     @property
     def duration_seconds(self) -> float | None:
@@ -200,6 +228,7 @@ class Schema:
     def __str__(self) -> str:
         rows = [
             f"{m.name}: {m.n_channels} channels x {m.n_timepoints} timepoints"
+            + (f" ({', '.join(m.channels)})" if m.channels is not None else "")
             + (f" at {m.rate:g} Hz" if m.rate is not None else "")
             + (f", {m.vocabulary.size} symbols" if m.vocabulary is not None else "")
             for m in self.modalities
@@ -222,7 +251,8 @@ class Schema:
         ------
         ValueError
             If a modality is absent, unknown or elsewhere in the order, or if its channels, rate
-            or vocabulary differ, or only one of both has times of its own. The message names it.
+            (by more than ``RATE_TOLERANCE``) or vocabulary differ, or only one of both has times
+            of its own. The message names it. Channels without names match any of that number.
         """
         absent = [name for name in self.names if name not in other]
         unknown = [name for name in other.names if name not in self]
@@ -234,39 +264,67 @@ class Schema:
                 what.append(f"with {unknown}")
             if not what:
                 what.append(f"in the order {list(other.names)}")
-            way_out = (
-                "Add silent ones with X.align(schema)."
-                if absent
-                else f"Select them with X.select({list(self.names)})."
-            )
+            if absent and unknown:
+                way_out = f"Rename {unknown}, or leave them out with X.drop({unknown})."
+            elif absent:
+                way_out = "Add silent ones with X.align(schema)."
+            else:
+                way_out = f"Select them with X.select({list(self.names)})."
             raise ValueError(
                 f"{owner} was fitted on the modalities {list(self.names)}, "
                 f"but X came {' and '.join(what)}. {way_out}"
             )
         for wanted, got in zip(self, other, strict=True):
-            if wanted.n_channels != got.n_channels:
-                raise ValueError(
-                    f"Modality {wanted.name!r} has {got.n_channels} channels, but "
-                    f"{wanted.n_channels} were seen in fit. Give the same channels, "
-                    "with NaN where one is silent."
-                )
-            if wanted.vocabulary != got.vocabulary:
-                raise ValueError(
-                    f"Modality {wanted.name!r} came with {_says(got.vocabulary)}, but "
-                    f"{_says(wanted.vocabulary)} was seen in fit. Pass X through the same "
-                    "tokenizer, in one Pipeline."
-                )
-            if wanted.rate != got.rate:
-                raise ValueError(
-                    f"Modality {wanted.name!r} has rate {_hertz(got.rate)}, but "
-                    f"{_hertz(wanted.rate)} was seen in fit. Resample it, or give the same rate."
-                )
-            if wanted.irregular != got.irregular:
-                came, seen = ("with", "none") if got.irregular else ("without", "some")
-                raise ValueError(
-                    f"Modality {wanted.name!r} came {came} times of its own, but {seen} were seen "
-                    "in fit. Give times in both or in neither (NaN where nothing was measured)."
-                )
+            _check_modality(wanted, got)
+
+
+def same_rate(first: float | None, second: float | None) -> bool:
+    """Whether two rates, in Hz, are one up to ``RATE_TOLERANCE``; None is the same as None only."""
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= RATE_TOLERANCE * max(first, second)
+
+
+def _check_modality(wanted: Modality, got: Modality) -> None:
+    """Raise unless ``got`` may be the modality seen in fit, but for its number of timepoints."""
+    if wanted.n_channels != got.n_channels:
+        raise ValueError(
+            f"Modality {wanted.name!r} has {got.n_channels} channels, but "
+            f"{wanted.n_channels} were seen in fit. Give the same channels, "
+            f"with NaN where one is silent.{_transposed(wanted, got)}"
+        )
+    if wanted.channels != got.channels and None not in (wanted.channels, got.channels):
+        raise ValueError(
+            f"Modality {wanted.name!r} has the channels {list(got.channel_names)}, but "
+            f"{list(wanted.channel_names)} were seen in fit. X.align(schema) brings known channels "
+            "into that order; rename or leave out the others."
+        )
+    if wanted.vocabulary != got.vocabulary:
+        raise ValueError(
+            f"Modality {wanted.name!r} came with {_says(got.vocabulary)}, but "
+            f"{_says(wanted.vocabulary)} was seen in fit. Pass X through the same "
+            "tokenizer, in one Pipeline."
+        )
+    if not same_rate(wanted.rate, got.rate):
+        raise ValueError(
+            f"Modality {wanted.name!r} has rate {_hertz(got.rate)}, but "
+            f"{_hertz(wanted.rate)} was seen in fit. Resample it, or give the same rate."
+        )
+    if wanted.irregular != got.irregular:
+        came, known = ("with", "none") if got.irregular else ("without", "some")
+        raise ValueError(
+            f"Modality {wanted.name!r} came {came} times of its own, but {known} were seen "
+            "in fit. Give times in both or in neither (NaN where nothing was measured)."
+        )
+
+
+def _transposed(wanted: Modality, got: Modality) -> str:
+    if got.n_timepoints != wanted.n_channels:
+        return ""
+    return (
+        f" Its {got.n_timepoints} timepoints look like the channels: (samples, channels, "
+        "timepoints) is the order of the axes, as X.transpose(0, 2, 1) gives it."
+    )
 
 
 def _says(vocabulary: Vocabulary | None) -> str:

@@ -91,7 +91,7 @@ class PanelDataset(Dataset[Batch]):
         names = panel.schema.names
         self.values = [_tensor(panel.values[name]) for name in names]
         self.observed = [_tensor(observed[name]) for name in names]
-        self.times = _since_start([times[name] for name in names])
+        self.times = _since_start([times[name] for name in names], _regular_seconds(panel))
         self.y = torch.zeros(n) if y is None else _tensor(y)
         self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
         self.features: list[Tensor] | None = None
@@ -210,16 +210,24 @@ def filled_rows(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.pad(rows, (0, -len(rows) % ROWS), mode="edge"), len(rows)
 
 
-def _since_start(times: Sequence[np.ndarray | None]) -> list[Tensor | None]:
+def _regular_seconds(panel: Panel) -> float:
+    """Seconds that the longest regular clock lasts; these all start at 0."""
+    return max((m.duration_seconds or 0.0 for m in panel.schema if not m.irregular), default=0.0)
+
+
+def _since_start(
+    times: Sequence[np.ndarray | None], regular_seconds: float = 0.0
+) -> list[Tensor | None]:
     """Times in float32, which cannot tell the seconds of a date apart: counted from the start.
 
-    Where a modality has a regular clock, which starts at 0, times are relative to it already.
+    Where stamps begin while regular clocks last, which start at 0, all count from there already.
     """
     clocks = [clock for clock in times if clock is not None]
-    start: np.ndarray | float = 0.0
-    if len(clocks) == len(times):
-        first = np.concatenate([np.where(np.isnan(c), np.inf, c) for c in clocks], axis=1).min(1)
-        start = np.where(np.isinf(first), 0.0, first)[:, None]
+    if not clocks:
+        return [None for _ in times]
+    first = np.concatenate([np.where(np.isnan(c), np.inf, c) for c in clocks], axis=1).min(1)
+    shared = np.isinf(first) | (np.abs(first) < regular_seconds)
+    start = np.where(shared, 0.0, first)[:, None]
     return [None if c is None else _tensor((c - start).astype(np.float32)) for c in times]
 
 

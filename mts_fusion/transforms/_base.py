@@ -50,9 +50,11 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
         return panel
 
     def _check_transform(self, X: Any) -> Panel:
-        """X as a panel of the schema seen in fit; the number of timepoints may differ."""
+        """X as a panel of the schema seen in fit; the number of timepoints may differ.
+
+        What X lacks is silent, what stands in another order is put in that of fit.
+        """
         check_is_fitted(self)
-        panel = as_panel(X)
         columns, wanted = _count_columns(X), getattr(self, "n_features_in_", None)
         if columns is not None and wanted is not None and columns != wanted:
             # The words of scikit-learn, which tests for them.
@@ -60,8 +62,7 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
                 f"X has {columns} features, but {type(self).__name__} is expecting {wanted} "
                 "features as input."
             )
-        self.schema_.check_matches(panel.schema, owner=type(self).__name__)
-        return panel
+        return as_panel(X, schema=self)
 
 
 def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:

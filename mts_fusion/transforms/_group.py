@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Modality, Panel
 
 from ._base import PanelTransformer, filled_masks
 
@@ -22,8 +22,9 @@ class ModalityGrouper(PanelTransformer):
 
     Parameters
     ----------
-    groups : dict of str to sequence of int
-        Channel numbers of each modality, from 0. A channel belongs to one modality at most.
+    groups : dict of str to sequence of int or str
+        Channels of each modality, by number from 0 or, where X names them, by name. A channel
+        belongs to one modality at most.
     rates : dict of str to float or None, default=None
         Sampling rates in Hz of the modalities named. The others keep the rate of X, which is
         unknown for an array.
@@ -57,7 +58,7 @@ class ModalityGrouper(PanelTransformer):
 
     def __init__(
         self,
-        groups: Mapping[str, Sequence[int]],
+        groups: Mapping[str, Sequence[int | str]],
         *,
         rates: Mapping[str, float | None] | None = None,
         remainder: str = "raise",
@@ -95,7 +96,7 @@ class ModalityGrouper(PanelTransformer):
         if self.remainder not in ("raise", "drop"):
             raise ValueError(f"remainder is 'raise' or 'drop', got {self.remainder!r}.")
         (modality,) = panel.schema
-        self._check_groups(modality.n_channels)
+        self._check_groups(modality)
         unknown = [name for name in self.rates or {} if name not in self.groups]
         if unknown:
             raise ValueError(
@@ -103,7 +104,22 @@ class ModalityGrouper(PanelTransformer):
             )
         return self
 
-    def _check_groups(self, n_channels: int) -> None:
+    def _numbers(self, name: str, modality: Modality) -> np.ndarray:
+        """The channels of a group as numbers."""
+        channels = self.groups[name]
+        if isinstance(channels, str) or not np.ndim(channels):
+            return np.asarray(channels)
+        known = modality.channel_names
+        unknown = [c for c in channels if isinstance(c, str) and c not in known]
+        if unknown:
+            raise ValueError(
+                f"Modality {name!r} asks for channel {unknown[0]!r}, but X has the channels "
+                f"{list(known)}."
+            )
+        return np.asarray([known.index(c) if isinstance(c, str) else c for c in channels])
+
+    def _check_groups(self, modality: Modality) -> None:
+        n_channels = modality.n_channels
         if not isinstance(self.groups, Mapping) or not self.groups:
             raise ValueError(
                 'groups is a dict of modality to channel numbers, as {"acc": [0, 1, 2]}, '
@@ -111,7 +127,7 @@ class ModalityGrouper(PanelTransformer):
             )
         owner: dict[int, str] = {}
         for name, channels in self.groups.items():
-            numbers = np.asarray(channels)
+            numbers = self._numbers(name, modality)
             if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
                 raise ValueError(
                     f"Modality {name!r} needs a list of channel numbers, got {channels!r}."
@@ -160,7 +176,8 @@ class ModalityGrouper(PanelTransformer):
         values, mask = panel.values[modality.name], filled_masks(panel).get(modality.name)
         times = panel.times[modality.name]
         rates = {name: (self.rates or {}).get(name, modality.rate) for name in self.groups}
-        channels = {name: np.asarray(group) for name, group in self.groups.items()}
+        channels = {name: self._numbers(name, modality) for name in self.groups}
+        labels = modality.channels
         return Panel(
             {name: values[:, group] for name, group in channels.items()},
             times=None if times is None else dict.fromkeys(self.groups, times),
@@ -169,4 +186,9 @@ class ModalityGrouper(PanelTransformer):
             observed={
                 name: None if mask is None else mask[:, group] for name, group in channels.items()
             },
+            channels={
+                name: None if labels is None else [labels[c] for c in group]
+                for name, group in channels.items()
+            },
+            sample_ids=panel.sample_ids,
         )

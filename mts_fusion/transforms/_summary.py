@@ -232,6 +232,8 @@ class PanelSummarizer(PanelTransformer):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns, as ``modality__channel__statistic``.
 
+        A channel without a name has its number from 0.
+
         Parameters
         ----------
         input_features : None
@@ -252,7 +254,7 @@ class PanelSummarizer(PanelTransformer):
             [
                 f"{modality.name}__{channel}__{statistic}"
                 for modality in self.schema_
-                for channel in range(modality.n_channels)
+                for channel in modality.channel_names
                 for statistic in self.statistics_[modality.name]
             ],
             dtype=object,

@@ -126,3 +126,26 @@ def test_the_real_files(real_data):
     assert np.nanmedian(stress.data.values["temp"]) == pytest.approx(33, abs=4)
     moved = np.linalg.norm(stress.data.values["acc"], axis=1)
     assert np.nanmedian(moved) == pytest.approx(1, abs=0.1)  # gravity
+
+
+def test_empty_files_are_silent_and_a_byte_order_mark_is_no_number(tmp_path):
+    write_stress_predict(tmp_path / "whole.zip")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.zip") as whole,
+        zipfile.ZipFile(tmp_path / "stress_predict.zip", "w") as damaged,
+    ):
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("S02/EDA.csv"):
+                content = b""
+            if name.endswith(("S02/TEMP.csv", "S02/ACC.csv")):
+                content = b"\xef\xbb\xbf" + content
+            damaged.writestr(name, content)
+
+    (tmp_path / "whole.zip").unlink()
+    bunch = fetch_stress_predict(data_home=tmp_path, subjects=[2], download=False)
+
+    assert bunch.data.schema.names == ("bvp", "acc", "eda", "temp", "hr")
+    assert bunch.data.available[:, [0, 1, 3, 4]].all()
+    assert not bunch.data.available[:, 2].any()
+    assert bunch.data.schema["acc"].channels == ("x", "y", "z")

@@ -26,7 +26,7 @@ from mts_fusion.estimators import (
     TraceClassifier,
     TraceRegressor,
 )
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, as_panel
 from mts_fusion.transforms import (
     MissingnessMasker,
     ModalityGrouper,
@@ -214,12 +214,39 @@ def test_fit_leaves_parameters_and_data_alone(estimator, data):
 
 
 @EACH
-def test_another_schema_names_what_is_absent(estimator, data):
+def test_an_absent_modality_is_silent_and_the_order_does_not_matter(estimator, data):
     X, y = _takes(estimator, data)
     fitted = clone(estimator).fit(X, y)
     if isinstance(estimator, ModalityGrouper):
         with pytest.raises(ValueError, match="Modality 'series' has 2 channels, but 3 were seen"):
             _answers(fitted, X[:, :2])
+        return
+    silent = X.replace(values={"hr": np.full_like(X.values["hr"], np.nan)})
+
+    assert _same(_answers(fitted, X.drop("hr")), _answers(fitted, silent))
+    assert _same(_answers(fitted, X.select(["hr", "acc"])), _answers(fitted, X))
+
+
+@EACH
+def test_a_modality_unknown_in_fit_is_named(estimator, data):
+    X, y = _takes(estimator, data)
+    fitted = clone(estimator).fit(X, y)
+    names = list(fitted.schema_.names)
+    other = {name: np.zeros((3, 1, 4)) for name in [*names, "gyro"]}
+
+    message = (
+        f"{type(estimator).__name__} was fitted on the modalities {names}, but X came "
+        f"with ['gyro']. Select them with X.select({names})."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _answers(fitted, other)
+
+
+@EACH
+def test_strict_refuses_what_is_absent(estimator, data):
+    X, y = _takes(estimator, data)
+    fitted = clone(estimator).fit(X, y)
+    if isinstance(estimator, ModalityGrouper):
         return
 
     message = (
@@ -227,7 +254,7 @@ def test_another_schema_names_what_is_absent(estimator, data):
         "without ['hr']. Add silent ones with X.align(schema)."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
-        _answers(fitted, X.drop("hr"))
+        as_panel(X.drop("hr"), schema=fitted, strict=True)
 
 
 @EACH

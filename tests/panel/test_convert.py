@@ -332,7 +332,7 @@ def test_three_index_levels_are_refused():
 
 def test_a_time_level_of_text_is_refused():
     index = pd.MultiIndex.from_product([[0], ["x", "y"]])
-    with _raises(TypeError, "values; integers, seconds or datetimes are wanted."):
+    with _raises(TypeError, "The clock of a frame is str; seconds (numbers) or dates are wanted."):
         as_panel(pd.DataFrame({"a": [1.0, 2.0]}, index=index))
 
 
@@ -357,7 +357,7 @@ def test_text_in_a_sktime_type_names_its_column(mtype):
         "df-list": [pd.DataFrame(cells)],
     }[mtype]
 
-    with pytest.raises(ValueError, match=r"A frame holds text in .*'a'.*; numbers are wanted \("):
+    with pytest.raises(ValueError, match=r"holds text in .*'a'.*; numbers are wanted \("):
         as_panel(X)
 
 

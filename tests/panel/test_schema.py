@@ -126,7 +126,7 @@ def test_impossible_vocabularies_are_refused(arguments, message):
         (
             Schema((Modality("acc", 3, 50, 25.0), Modality("gyro", 3, 50))),
             "The estimator was fitted on the modalities ['acc', 'temp'], but X came without "
-            "['temp'] and with ['gyro'].",
+            "['temp'] and with ['gyro']. Rename ['gyro'], or leave them out with X.drop(['gyro']).",
         ),
         (
             _schema(n_channels=6),

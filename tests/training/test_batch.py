@@ -143,3 +143,23 @@ def test_a_batch_cannot_write_into_the_panel(panel):
     arguments["values"][0].fill_(7.0)
 
     assert_array_equal(panel.values["acc"], before)
+
+
+@pytest.mark.parametrize("rates", [{}, {"acc": 4.0}], ids=["no clock", "regular"])
+def test_epoch_times_keep_their_precision_beside_a_modality_without_stamps(rates):
+    stamps = np.array([[0.0, 0.25, 1.75]])
+    values = {"acc": np.zeros((1, 1, 8)), "hr": np.ones((1, 1, 3))}
+    panel = Panel(values, rates=rates, times={"hr": 1.7e9 + stamps})
+
+    inputs, _ = PanelDataset(panel).__getitems__([0])
+
+    assert_array_equal(inputs.arguments["times"][1], stamps)
+
+
+def test_times_beside_a_regular_clock_count_from_its_start():
+    values = {"acc": np.zeros((1, 1, 8)), "hr": np.ones((1, 1, 2))}
+    panel = Panel(values, rates={"acc": 4.0}, times={"hr": [[0.5, 1.5]]})
+
+    inputs, _ = PanelDataset(panel).__getitems__([0])
+
+    assert_array_equal(inputs.arguments["times"][1], [[0.5, 1.5]])

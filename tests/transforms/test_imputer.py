@@ -170,6 +170,6 @@ def test_it_works_in_a_pipeline_and_clones():
 def test_another_schema_and_an_unknown_strategy_are_refused():
     panel = _panel()
     with pytest.raises(ValueError, match="labs"):
-        PanelImputer().fit(panel).transform(panel.select(["acc"]))
+        PanelImputer().fit(panel.select(["acc"])).transform(panel)
     with pytest.raises(ValueError, match=r"strategy='median' is unknown; choose one of \['nearest"):
         PanelImputer(strategy="median").fit(panel)

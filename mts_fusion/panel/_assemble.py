@@ -1,0 +1,229 @@
+"""From readings to one Panel: aligned by id, counted from one origin, clocks judged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ._clock import DATES, SECONDS, Clock, judge_clock
+from ._grid import fits_rate, lay_on_grid
+from ._ids import align_by_id
+from ._panel import Panel
+from ._read import Reading
+from ._schema import Schema
+
+__all__ = ["assemble", "check_kinds", "warn_of_clock"]
+
+
+def assemble(
+    readings: Mapping[str, Reading],
+    rates: Mapping[str, float | None],
+    schema: Schema | None,
+) -> Panel:
+    """One panel of what was read, modality by modality.
+
+    ``rates`` are stated by the user; those of ``schema`` serve where the stamps fit them.
+    """
+    _check_counts(readings)
+    aligned, ids = align_by_id(dict(readings))
+    clocks = _seconds(aligned)
+    decided = {
+        name: _decide(name, clocks[name], reading, rates, schema)
+        for name, reading in aligned.items()
+    }
+    origin = _origins(aligned, clocks, decided)
+    values, times, given = {}, {}, {}
+    for name, reading in aligned.items():
+        if clocks[name] is None:
+            values[name], given[name] = reading.values, rates.get(name)
+            continue
+        clock, is_count = decided[name]
+        if clock.usual_step and (clock.rate is not None or is_count):
+            values[name] = lay_on_grid(
+                name,
+                reading.values,
+                clocks[name] or [],
+                rate=1 / clock.usual_step,
+                rounding=clock.rounding,
+                origin=None if is_count else origin,
+                ids=ids,
+            )
+            given[name] = clock.rate
+        else:
+            values[name], given[name] = reading.values, clock.rate
+            if clock.rate is None:
+                times[name] = _times(clocks[name], origin, reading.values.shape)
+    return Panel(
+        values,
+        times=times,
+        rates=given,
+        channels={name: reading.channels for name, reading in aligned.items()},
+        sample_ids=ids,
+    )
+
+
+def _check_counts(readings: Mapping[str, Reading]) -> None:
+    for name, reading in readings.items():
+        shape = reading.values.shape
+        if shape[1] == 0 or shape[2] == 0:
+            raise ValueError(
+                f"Modality {name!r} has shape {shape} (samples, channels, timepoints); at "
+                "least one channel and timepoint is wanted. Leave the modality out instead."
+            )
+
+
+Seconds = list[np.ndarray]
+
+
+def check_kinds(kinds: Mapping[str, str]) -> None:
+    """Raise if clocks that cannot be put on one axis stand side by side.
+
+    Parameters
+    ----------
+    kinds : dict of str to str
+        The kind of clock of each stream.
+    """
+    for name, kind in kinds.items():
+        first_name, first = next(iter(kinds.items()))
+        if kind != first and DATES in (kind, first):
+            remedy = (
+                "Give all of them as dates, or as seconds from one origin."
+                if SECONDS in (kind, first)
+                else "Give all dates a zone (index.tz_localize(...)), or none."
+            )
+            raise ValueError(
+                f"The clock of {first_name} is {first}, that of {name} is {kind}; how far apart "
+                f"they are is unknown. {remedy}"
+            )
+
+
+def _seconds(readings: Mapping[str, Reading]) -> dict[str, Seconds | None]:
+    """The clocks of each modality in float64 seconds, dates counted from the first of all."""
+    kinds = {
+        f"modality {name!r}": clock.kind
+        for name, reading in readings.items()
+        for clock in reading.clocks or []
+        if clock is not None
+    }
+    check_kinds(kinds)
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            f"Some clocks are numbers and some are dates ({kinds}). Give all of them alike."
+        )
+    is_date = any(kind != SECONDS for kind in kinds.values())
+    stamps = [c.values for r in readings.values() for c in r.clocks or [] if c is not None]
+    start = min((int(s.min()) for s in stamps if len(s)), default=0) if is_date else 0
+    empty = np.empty(0)
+    seconds: dict[str, Seconds | None] = {}
+    for name, reading in readings.items():
+        if reading.clocks is None:
+            seconds[name] = None
+            continue
+        seconds[name] = parts = [
+            empty if c is None else (c.values - start) / 1e9 if is_date else c.values
+            for c in reading.clocks
+        ]
+        for i, clock in enumerate(parts):
+            if (np.diff(clock) < 0).any():
+                raise ValueError(
+                    f"The times of modality {name!r} decrease in sample {i}. Sort its timepoints; "
+                    "if one sample is in truth two, give each an id of its own."
+                )
+    return seconds
+
+
+def _decide(
+    name: str,
+    clocks: Seconds | None,
+    reading: Reading,
+    rates: Mapping[str, float | None],
+    schema: Schema | None,
+) -> tuple[Clock, bool]:
+    """The clock of a modality, and whether its stamps only count timepoints."""
+    if clocks is None:
+        return Clock(rates.get(name)), False
+    clock = judge_clock(clocks)
+    whole = all(c.whole for c in reading.clocks or [] if c is not None)
+    known = schema[name] if schema is not None and name in schema else None
+    if name in rates and rates[name] is None:
+        return replace(clock, rate=None, usual_step=0.0), False
+    if whole and ((clock.usual_step == 1 and clock.rate == 1) or not clock.n_steps):
+        return replace(clock, rate=rates.get(name), usual_step=1.0), True
+    if name in rates:
+        if whole and clock.rate is not None:  # a count in steps, whatever their unit
+            return replace(clock, rate=rates[name]), False
+        return replace(clock, rate=rates[name], usual_step=1 / float(rates[name])), False  # type: ignore[arg-type]
+    if known is not None and known.irregular:
+        return replace(clock, rate=None, usual_step=0.0), False
+    rate = None if known is None else known.rate
+    if rate is not None and clock.rate is None and fits_rate(clocks, rate, clock.rounding):
+        return replace(clock, rate=rate, usual_step=1 / rate), False
+    warn_of_clock(f"modality {name!r}", name, clock, whole=whole)
+    return clock, False
+
+
+def warn_of_clock(of: str, name: str, clock: Clock, *, whole: bool) -> None:
+    """Say what was decided of a clock where a user may not expect it.
+
+    Parameters
+    ----------
+    of : str
+        Whose clock, for the message.
+    name : str
+        Name of the modality.
+    clock : Clock
+        What was decided.
+    whole : bool
+        Whether the stamps are integers.
+    """
+    if clock.rate is None and clock.n_odd:
+        warnings.warn(
+            f"The clock of {of} is taken as irregular: {clock.n_odd} of its {clock.n_steps} steps "
+            f"are no whole multiple of the usual one, {clock.usual_step:.6g} seconds. If it is "
+            f"regular, pass rates={{{name!r}: {1 / clock.usual_step:.6g}}}; if not, "
+            f"rates={{{name!r}: None}} says so.",
+            UserWarning,
+            stacklevel=3,
+        )
+    if whole and clock.rate is not None and clock.usual_step > 1:
+        warnings.warn(
+            f"The clock of {of} is whole numbers {clock.usual_step:g} apart, which are read as "
+            f"seconds: {clock.rate:g} Hz. If they are milliseconds, divide them by 1000, or pass "
+            f"rates={{{name!r}: {1000 * clock.rate:g}}}; as floats they are seconds without this "
+            "warning.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _origins(
+    readings: Mapping[str, Reading],
+    clocks: Mapping[str, Seconds | None],
+    decided: Mapping[str, tuple[Clock, bool]],
+) -> np.ndarray:
+    """The second from which each sample counts, one for all its modalities.
+
+    Dates, and stamps beside a regular clock, count from the earliest; numbers keep their origin.
+    """
+    timed = {n: c for n, c in clocks.items() if c is not None and not decided[n][1]}
+    n = len(next(iter(readings.values())).values)
+    is_date = any(
+        c is not None and c.kind != SECONDS for r in readings.values() for c in r.clocks or []
+    )
+    if not is_date and all(decided[name][0].rate is None for name in timed):
+        return np.zeros(n)
+    first = np.full(n, np.inf)
+    for parts in timed.values():
+        start = np.array([clock[0] if len(clock) else np.inf for clock in parts])
+        first = np.minimum(first, start)
+    return np.where(np.isinf(first), 0.0, first)
+
+
+def _times(clocks: Seconds | None, origin: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    times = np.full((shape[0], shape[2]), np.nan)
+    for i, clock in enumerate(clocks or []):
+        times[i, : len(clock)] = clock - origin[i]
+    return times

@@ -1,0 +1,75 @@
+"""The schema that a fitted model was fitted on, wherever it is wrapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._schema import Schema
+
+__all__ = ["schema_of"]
+
+
+def schema_of(model: Any) -> tuple[Schema, str]:
+    """The schema seen in fit, and the name of the estimator that saw it.
+
+    Parameters
+    ----------
+    model : Schema or fitted estimator
+        An estimator or transformer of this library, or one of scikit-learn that holds one, such as
+        Pipeline, GridSearchCV, CalibratedClassifierCV, VotingClassifier or BaggingClassifier.
+
+    Returns
+    -------
+    schema : Schema
+        What X has to be.
+    owner : str
+        For messages.
+
+    Raises
+    ------
+    TypeError
+        If no schema is found, because the model is not fitted or sees no panel.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mts_fusion.transforms import PanelScaler, PanelSummarizer
+    >>> model = make_pipeline(PanelScaler(), PanelSummarizer()).fit({"acc": [[1.0, 2.0]]})
+    >>> schema_of(model)[0].names
+    ('acc',)
+    """
+    if isinstance(model, Schema):
+        return model, "The model"
+    found = _find(model)
+    if found is None:
+        raise TypeError(
+            f"No schema is found in {type(model).__name__}; a Schema or a fitted estimator that "
+            "takes panels is wanted. Fit it first."
+        )
+    return found
+
+
+def _find(model: Any) -> tuple[Schema, str] | None:
+    schema = getattr(model, "schema_", None)
+    if isinstance(schema, Schema):
+        return schema, type(model).__name__
+    for inner in _inside(model):
+        if (found := _find(inner)) is not None:
+            return found
+    return None
+
+
+def _inside(model: Any) -> list[Any]:
+    """The fitted estimators that get the X of this one, the likeliest first."""
+    inner: list[Any] = []
+    if isinstance(getattr(model, "steps", None), list):
+        inner += [step for _, step in model.steps[:1] if not isinstance(step, str)]
+        inner += [step for _, step in model.steps[1:] if not isinstance(step, str)]
+    for name in ("best_estimator_", "estimator_", "classifier_", "regressor_"):
+        if getattr(model, name, None) is not None:
+            inner.append(getattr(model, name))
+    for name in ("calibrated_classifiers_", "estimators_"):
+        inner += list(getattr(model, name, []))[:1]
+    if "Calibrated" in type(model).__name__ or "Frozen" in type(model).__name__:
+        inner.append(getattr(model, "estimator", None))
+    return [one for one in inner if one is not None]
