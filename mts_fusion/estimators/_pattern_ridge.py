@@ -32,6 +32,12 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
         modality. Their scores are added up, with weights from held-out samples.
     n_groups : int, default=32
         Groups of random convolutions, even. Time and memory grow linearly.
+    head : {"ridge", "boosting"}, default="ridge"
+        What stands on the features. ``"boosting"`` adds boosted trees on statistics and timing,
+        trained on all samples and without each fold, with a weight for each set of sensors from
+        held-out samples: better where variables interact, as in records of intensive care, and
+        minutes slower. Explanations then leave the trees in the constant, and samples cannot come
+        and go.
     penalty : float or None, default=None
         Ridge penalty of all regressions. None takes, for each set of sensors, the one that held-out
         samples prefer.
@@ -129,6 +135,7 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
         *,
         kinds: Sequence[str] = ("multirocket", "statistics", "timing"),
         n_groups: int = 32,
+        head: str = "ridge",
         penalty: float | None = None,
         form: str = "auto",
         max_patterns: int = 512,
@@ -140,6 +147,7 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
     ) -> None:
         self.kinds = kinds
         self.n_groups = n_groups
+        self.head = head
         self.penalty = penalty
         self.form = form
         self.max_patterns = max_patterns
@@ -400,6 +408,7 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
         *,
         kinds: Sequence[str] = ("multirocket", "statistics", "timing"),
         n_groups: int = 32,
+        head: str = "ridge",
         penalty: float | None = None,
         form: str = "auto",
         max_patterns: int = 512,
@@ -409,6 +418,7 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
     ) -> None:
         self.kinds = kinds
         self.n_groups = n_groups
+        self.head = head
         self.penalty = penalty
         self.form = form
         self.max_patterns = max_patterns

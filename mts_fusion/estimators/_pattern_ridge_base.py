@@ -42,6 +42,9 @@ _BANDWIDTHS = (0.3, 1.0)
 # Rows from which features and kernels are learnt, and rows that are added at a time after them.
 _FIRST_ROWS, _ROWS_AT_ONCE = 20_000, 8192
 
+# Kinds of features that boosted trees are trained on.
+_BOOSTED_KINDS = ("statistics", "timing")
+
 # Rows that the dual form may grow to.
 _MOST_DUAL = 5000
 
@@ -58,6 +61,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "kinds": [list, tuple],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
+        "head": [StrOptions({"ridge", "boosting"})],
         "penalty": [Interval(Real, 0, None, closed="neither"), None],
         "form": [StrOptions({"auto", "dual", "primal"})],
         "max_patterns": [Interval(Integral, 1, None, closed="left")],
@@ -151,9 +155,13 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             max_patterns=self.max_patterns,
             n_threads=self.n_threads,
             device=pick_device(self.device),
+            boosted_kinds=_BOOSTED_KINDS if self.head == "boosting" else None,
+            seed=seed,
         )
         n_folds = int(meta.fold.max()) + 1 if self._folds is None else self._folds.n_folds
         self.models_.fit(first._replace(features=features), n_folds)
+        if len(where) > _FIRST_ROWS:
+            self._check_exact(f"A fit on more than {_FIRST_ROWS} samples")
         for start in range(_FIRST_ROWS, len(where), _ROWS_AT_ONCE):
             piece = np.arange(start, min(start + _ROWS_AT_ONCE, len(where)))
             self.models_.add(
@@ -205,6 +213,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
                 return self.fit(X, y, sample_weight, groups)
             finally:
                 del self._all_classes
+        self._check_exact("partial_fit")
         panel = self._check_X(X, reset=False)
         y = self._check_y(y, panel)
         self._check_known(y)
@@ -248,6 +257,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             samples some are kept), or nothing would be left.
         """
         check_is_fitted(self)
+        self._check_exact("forget")
         if (X is None) == (groups is None):
             raise ValueError("forget takes samples X or groups, one of the two.")
         kept = self.models_.kept
@@ -306,6 +316,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         90
         """
         check_is_fitted(self)
+        self._check_exact("blank")
         copy = deepcopy(self)
         n = len(copy.models_.kept.keys)
         if n < copy.models_.n_rows:
@@ -334,6 +345,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             If the other has other features and kernels.
         """
         check_is_fitted(self)
+        self._check_exact("merge")
         if type(other) is not type(self) or not other.__sklearn_is_fitted__():
             raise ValueError(f"merge takes a fitted {type(self).__name__}, got {other!r}.")
         if other.models_.fingerprint != self.models_.fingerprint:
@@ -348,6 +360,13 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             models.kept = models.kept._replace(group=self._folds.numbers(labels))
         self.models_.merge(models)
         return self
+
+    def _check_exact(self, method: str) -> None:
+        if self.head == "boosting":
+            raise ValueError(
+                f"{method} is for head='ridge': boosted trees cannot learn or forget exactly. Fit "
+                "again on all samples."
+            )
 
     # What goes in
 
@@ -450,25 +469,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
 
     def _fold_answers(self, panel: Panel) -> np.ndarray:
         """Answers of the models without each fold, ``(B, n, C)``."""
-        parts = []
-        for features, available in self._pieces(panel):
-            prior = np.broadcast_to(
-                self._prior_scores(), (len(available), len(self._prior_scores()))
-            )
-            scores = np.repeat(prior[None], self.models_.n_folds, axis=0)
-            for rows, model, designs in self.models_.designs(features, available):
-                each = sum(
-                    factor * np.asarray((design @ solution.fold_coef).cpu())
-                    for factor, solution, design in zip(
-                        model.factors, model.solutions, designs, strict=True
-                    )
-                    if solution is not None and design is not None
-                )
-                scores[:, rows] = each
-            parts.append(
-                self._link.answers(scores.reshape(-1, scores.shape[2])).reshape(scores.shape)
-            )
-        return np.concatenate(parts, axis=1)
+        parts = [self.models_.fold_scores(f, a) for f, a in self._pieces(panel)]
+        scores = np.concatenate(parts, axis=1)
+        scores = np.where(np.isnan(scores), self._prior_scores(), scores)
+        flat = self._link.answers(scores.reshape(-1, scores.shape[2]))
+        return flat.reshape(scores.shape)
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
         """What each modality says of each sample, and how good the model of its sensors is.
@@ -503,7 +508,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         contribution, constant = self.models_.contributions(features, available)
         constant = np.where(np.isnan(constant), self._prior_scores(), constant)
         n, n_heads = len(available), len(self.models_.heads)
-        penalty, factor = np.full((n, n_heads), np.nan), np.full((n, n_heads), np.nan)
+        n_factors = n_heads + (self.models_.trees is not None)
+        penalty, factor = np.full((n, n_heads), np.nan), np.full((n, n_factors), np.nan)
         loss = np.full(n, np.nan)
         for i, pattern in enumerate(available):
             model = self.models_.model(tuple(np.flatnonzero(pattern).tolist()))

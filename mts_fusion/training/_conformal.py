@@ -119,19 +119,11 @@ def _fold_answers(
     models: PatternModels, features: Sequence[np.ndarray], available: np.ndarray
 ) -> list[tuple[np.ndarray, PatternModel, list[tuple[int, np.ndarray]]]]:
     """Rows of each set of modalities, and what the model without each fold says of them."""
+    scores = models.fold_scores(features, available)
     result = []
-    for rows, model, designs in models.designs(features, available):
-        answers = []
-        for b in np.unique(models.kept.fold).tolist():
-            scores = sum(
-                factor * (design @ solution.fold_coef[b]).cpu()
-                for factor, solution, design in zip(
-                    model.factors, model.solutions, designs, strict=True
-                )
-                if solution is not None and design is not None
-            )
-            answers.append((b, models.link.answers(np.asarray(scores))))
-        result.append((rows, model, answers))
+    for rows, model in models.models_of(available):
+        folds = np.unique(models.kept.fold).tolist()
+        result.append((rows, model, [(b, models.link.answers(scores[b, rows])) for b in folds]))
     return result
 
 

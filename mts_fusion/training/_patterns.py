@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mts_fusion.nn.ridge import DualSystem, KernelMap, PrimalSystem, RidgeRows, RidgeSolution
 
-from ._links import ScoreLink
+from ._boosting import BoostedTrees
+from ._links import IdentityLink, ScoreLink
 from ._runtime import threads
 
 __all__ = ["DUAL_ROWS", "Head", "PatternModel", "PatternModels", "TrainingRows"]
@@ -116,6 +117,11 @@ class PatternModel(NamedTuple):
         modalities, and where no other fold has the class.
     loss : float
         Mean of the link's loss of those.
+    direct : list of K dicts of int to Tensor of shape (F or L, C)
+        By modality, what its features, or its kernel to the landmarks, are multiplied by: the
+        coefficients behind the map, times the factor of the head.
+    constant : Tensor of shape (1, C)
+        Added to that.
     """
 
     members: tuple[int, ...]
@@ -123,6 +129,8 @@ class PatternModel(NamedTuple):
     factors: np.ndarray
     held_out: np.ndarray
     loss: float
+    direct: list[dict[int, Tensor]]
+    constant: Tensor
 
 
 class _FittedHead:
@@ -137,6 +145,13 @@ class _FittedHead:
 
     def members(self, members: Sequence[int]) -> list[int]:
         return [m for m in members if self.maps[m] is not None]
+
+    def bases(self, features: Sequence[np.ndarray]) -> list[Tensor]:
+        """What the maps are linear in: features, or kernels to the landmarks."""
+        return [
+            torch.zeros(len(part), 0) if kernel is None else kernel.base(_tensor(part[:, columns]))
+            for part, columns, kernel in zip(features, self.columns, self.maps, strict=True)
+        ]
 
     def coordinates(self, features: Sequence[np.ndarray]) -> list[Tensor]:
         """Of all modalities; of no width for one without a map."""
@@ -174,6 +189,11 @@ class PatternModels:
         Threads of the algebra; None for those that torch has.
     device : str, default="cpu"
         Where the algebra runs.
+    boosted_kinds : tuple of str or None, default=None
+        Kinds of features of boosted trees whose scores are added as those of one more head;
+        None for no trees. With trees, rows cannot come and go.
+    seed : int, default=0
+        Of the trees.
 
     Notes
     -----
@@ -191,8 +211,13 @@ class PatternModels:
         max_patterns: int = 512,
         n_threads: int | None = None,
         device: str = "cpu",
+        boosted_kinds: tuple[str, ...] | None = None,
+        seed: int = 0,
     ) -> None:
         self.settings = list(heads)
+        self.boosted_kinds = boosted_kinds
+        self.seed = seed
+        self.trees: BoostedTrees | None = None
         self.columns = columns
         self.link = link
         self.form = form
@@ -230,8 +255,18 @@ class PatternModels:
                 for head in self.settings
                 if any(by_kind.get(kind) for by_kind in self.columns for kind in head.kinds)
             ]
+        if self.boosted_kinds is not None:
+            self.trees = BoostedTrees(
+                self._columns_of(self.boosted_kinds),
+                is_regression=isinstance(self.link, IdentityLink),
+                seed=self.seed,
+            ).fit(rows.features, *rows[1:5], n_folds)
         self._update()
         return self
+
+    def _columns_of(self, kinds: tuple[str, ...]) -> list[list[int]]:
+        """Columns of some kinds, of each modality."""
+        return [[i for kind in kinds for i in by_kind.get(kind, [])] for by_kind in self.columns]
 
     def _keep(self, rows: TrainingRows) -> None:
         """Note the targets and keys of rows; all of them, or those of the smallest keys."""
@@ -243,9 +278,7 @@ class PatternModels:
 
     def _fit_head(self, head: Head, rows: TrainingRows) -> _FittedHead:
         """The head with its best bandwidth."""
-        columns = [
-            [i for kind in head.kinds for i in by_kind.get(kind, [])] for by_kind in self.columns
-        ]
+        columns = self._columns_of(head.kinds)
         best: tuple[float, _FittedHead] | None = None
         for bandwidth in head.bandwidths:
             fitted = _FittedHead(columns, self._maps(columns, rows, bandwidth))
@@ -406,8 +439,11 @@ class PatternModels:
             return None
         scores = [_array(solutions[k].held_out) for k in used]  # type: ignore[union-attr]
         rows = self.heads[used[0]].rows
+        factors = np.zeros(len(self.heads) + (self.trees is not None))
+        if self.trees is not None:
+            scores.append(self.trees.held_out(members))
+            used.append(len(self.heads))
         valid = self._valid(np.concatenate(scores, axis=1), rows)
-        factors = np.zeros(len(self.heads))
         targets, weight = self.kept.targets, self.kept.weight
         held_out, loss = np.full_like(targets, np.nan), np.nan
         if valid.any():
@@ -417,7 +453,29 @@ class PatternModels:
             loss = self.link.loss(held_out[valid], targets[valid], weight[valid])
         else:
             factors[used] = 1 / len(used)
-        return PatternModel(members, solutions, factors, held_out, loss)
+        direct, constant = self._direct(members, solutions, factors)
+        return PatternModel(members, solutions, factors, held_out, loss, direct, constant)
+
+    def _direct(
+        self,
+        members: tuple[int, ...],
+        solutions: list[RidgeSolution | None],
+        factors: np.ndarray,
+    ) -> tuple[list[dict[int, Tensor]], Tensor]:
+        """What an answer needs, without coordinates between."""
+        constant = torch.zeros(1, self.kept.targets.shape[1], dtype=torch.float64)
+        direct: list[dict[int, Tensor]] = []
+        for k, (head, solution) in enumerate(zip(self.heads, solutions, strict=True)):
+            direct.append({})
+            if solution is None:
+                continue
+            own = head.members(members)
+            with torch.inference_mode():
+                parts, added = head.system.split(solution.coef, own)
+                constant = constant + factors[k] * added
+                for m, part in zip(own, parts, strict=True):
+                    direct[-1][m] = head.maps[m].behind(factors[k] * part)  # type: ignore[union-attr]
+        return direct, constant
 
     def _has_rows(self, members: tuple[int, ...]) -> bool:
         system = self.heads[0].system
@@ -444,13 +502,51 @@ class PatternModels:
             float64; NaN where there is no model.
         """
         scores = np.full((len(available), self.kept.targets.shape[1]), np.nan)
+        for start in range(0, len(available), _CHUNK):
+            piece = slice(start, start + _CHUNK)
+            with torch.inference_mode(), threads(self.n_threads), self._place():
+                few = [part[piece] for part in features]
+                bases = [head.bases(few) for head in self.heads]
+                for rows, model in self.models_of(available[piece]):
+                    index = None if len(rows) == len(few[0]) else _tensor(rows)
+                    total = model.constant.expand(len(rows), -1).clone()
+                    for base, maps in zip(bases, model.direct, strict=True):
+                        for m, weights in maps.items():
+                            total += (base[m] if index is None else base[m][index]) @ weights
+                    scores[rows + start] = _array(total)
+                    if self.trees is not None:
+                        added = self.trees.scores([part[rows] for part in few])
+                        scores[rows + start] += model.factors[-1] * added
+        return scores
+
+    def fold_scores(self, features: Sequence[np.ndarray], available: np.ndarray) -> np.ndarray:
+        """Scores before the link of the models without each fold.
+
+        Parameters
+        ----------
+        features : list of M arrays of shape (n, F)
+            NaN where nothing is known.
+        available : array of shape (n, M)
+            Bool.
+
+        Returns
+        -------
+        array of shape (B, n, C)
+            float64; NaN where there is no model.
+        """
+        shape = (self.n_folds, len(available), self.kept.targets.shape[1])
+        scores = np.full(shape, np.nan)
         for rows, model, designs in self.designs(features, available):
+            total = np.zeros((shape[0], len(rows), shape[2]))
             for factor, solution, design in zip(
-                model.factors, model.solutions, designs, strict=True
+                model.factors[: len(self.heads)], model.solutions, designs, strict=True
             ):
                 if solution is not None and design is not None:
-                    part = factor * _array(design @ solution.coef)
-                    scores[rows] = np.where(np.isnan(scores[rows]), part, scores[rows] + part)
+                    total += factor * _array(design @ solution.fold_coef)
+            if self.trees is not None:
+                added = self.trees.fold_scores([part[rows] for part in features])
+                total += model.factors[-1] * added
+            scores[:, rows] = total
         return scores
 
     def designs(
@@ -514,6 +610,27 @@ class PatternModels:
                 contributions[np.ix_(rows, own)] += model.factors[k] * added
         return contributions, self.scores(features, available) - contributions.sum(1)
 
+    def models_of(self, available: np.ndarray) -> Iterator[tuple[np.ndarray, PatternModel]]:
+        """Rows of each set of modalities and its model; rows without a model are left out.
+
+        Parameters
+        ----------
+        available : array of shape (n, M)
+            Bool.
+
+        Yields
+        ------
+        rows : int array of shape (k,)
+            Those of one set.
+        model : PatternModel
+            Of that set.
+        """
+        patterns, which = np.unique(available, axis=0, return_inverse=True)
+        for p, pattern in enumerate(patterns):
+            model = self.model(tuple(np.flatnonzero(pattern).tolist()))
+            if model is not None:
+                yield np.flatnonzero(which.ravel() == p), model
+
     def _grouped(
         self, features: Sequence[np.ndarray], available: np.ndarray
     ) -> Iterator[tuple[np.ndarray, PatternModel, list[list[Tensor]]]]:
@@ -522,14 +639,9 @@ class PatternModels:
             with torch.inference_mode(), threads(self.n_threads), self._place():
                 few = [part[piece] for part in features]
                 coordinates = [head.coordinates(few) for head in self.heads]
-            patterns, which = np.unique(available[piece], axis=0, return_inverse=True)
-            for p, pattern in enumerate(patterns):
-                model = self.model(tuple(np.flatnonzero(pattern).tolist()))
-                if model is None:
-                    continue
-                rows = np.flatnonzero(which.ravel() == p)
+            for rows, model in self.models_of(available[piece]):
                 index = _tensor(rows)
-                whole = len(rows) == len(which)
+                whole = len(rows) == len(few[0])
                 with torch.inference_mode():
                     parts = [[c if whole else c[index] for c in one] for one in coordinates]
                     yield rows + start, model, parts

@@ -98,6 +98,26 @@ class DualSystem:
             total += part
         return total / len(coordinates) + INTERCEPT**2
 
+    def split(self, coef: Tensor, members: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Coefficients of a solution by modality, and what it adds to every answer.
+
+        Parameters
+        ----------
+        coef : Tensor of shape (n, C)
+            Of a solution.
+        members : sequence of int
+            Its modalities.
+
+        Returns
+        -------
+        list of Tensors of shape (n, C)
+            Of the kernels of the modalities.
+        Tensor of shape (C,)
+            The constant.
+        """
+        parts = [coef / len(members)] * len(members)
+        return parts, INTERCEPT**2 * coef.sum(0)
+
     def contributions(self, coordinates: Sequence[Tensor], coef: Tensor) -> Tensor:
         """What each modality of a set adds to the answers; the intercept not included.
 

@@ -167,12 +167,41 @@ class KernelMap(nn.Module):
         Tensor of shape (B, R)
             float32; 0 where nothing is known.
         """
+        base = self.base(features)
+        return base if self.projection is None else base @ self.projection
+
+    def base(self, features: Tensor) -> Tensor:
+        """What the coordinates are linear in: scaled features, or the kernel to the landmarks.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, F)
+            NaN where nothing is known.
+
+        Returns
+        -------
+        Tensor of shape (B, F) or (B, L)
+            float32; 0 where nothing is known.
+        """
         x = features.nan_to_num(0.0) * self.scale
-        if self.landmarks is None:
-            assert self.projection is not None
-            return x @ self.projection
-        kernel = self._kernel(x, _is_known(features))
-        return kernel if self.projection is None else kernel @ self.projection
+        return x if self.landmarks is None else self._kernel(x, _is_known(features))
+
+    def behind(self, coef: Tensor) -> Tensor:
+        """Coefficients of the base that act as these do of the coordinates.
+
+        Parameters
+        ----------
+        coef : Tensor of shape (R, C)
+            Of the coordinates.
+
+        Returns
+        -------
+        Tensor of shape (F or L, C)
+            float32.
+        """
+        if self.projection is None:
+            return coef.float()
+        return (self.projection.double() @ coef).float()
 
 
 def _is_known(features: Tensor) -> Tensor:

@@ -181,6 +181,26 @@ class PrimalSystem:
         constant = torch.full((len(coordinates[0]), 1), INTERCEPT, dtype=torch.float64)
         return torch.cat([*(part.double() * scale for part in coordinates), constant], 1)
 
+    def split(self, coef: Tensor, members: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Coefficients of a solution by modality, and what it adds to every answer.
+
+        Parameters
+        ----------
+        coef : Tensor of shape (P, C)
+            Of a solution.
+        members : sequence of int
+            Its modalities.
+
+        Returns
+        -------
+        list of Tensors of shape (R, C)
+            Of the coordinates of the modalities.
+        Tensor of shape (C,)
+            The constant.
+        """
+        scaled = coef[:-1] * len(members) ** -0.5
+        return list(scaled.split([self.widths[m] for m in members])), INTERCEPT * coef[-1]
+
     def contributions(self, coordinates: Sequence[Tensor], coef: Tensor) -> Tensor:
         """What each modality of a set adds to the answers; the intercept not included.
 
