@@ -72,7 +72,7 @@ def draw(rows, values, n_classes, path):
     left, middle, right = figure.subplots(1, 3)
     left.plot(rows[:, 0], rows[:, 1], "o-", label="accuracy")
     left.plot(rows[:, 0], rows[:, 2], "s--", label="mean largest probability")
-    left.set(ylim=(0, 1.02), title="Accuracy, and what it expects")
+    left.set(ylim=(0, 1.02), title="Accuracy: met, and expected")
     left.legend(loc="lower left", frameon=False)
     middle.plot(rows[:, 0], rows[:, 3], "o-", color="tab:green")
     middle.axhline(n_classes, color="grey", linewidth=1, linestyle=":")
@@ -81,7 +81,7 @@ def draw(rows, values, n_classes, path):
     )
     middle.set(ylim=(0, n_classes * 1.05), title="Classes in the 90 % prediction set")
     for axis in (left, middle):
-        axis.set_xlabel("working sensors (mean over all sets of so many)")
+        axis.set_xlabel("working sensors")
         axis.set_xticks(rows[:, 0])
         axis.invert_xaxis()
     values = values.sort_values("value")
