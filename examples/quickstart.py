@@ -120,7 +120,7 @@ def main():
         )
 
     values = classifier.sensor_values().shapley
-    print("\nvalue of each sensor, from the training samples alone: nats of held-out log loss saved")
+    print("\nvalue of each sensor, from training samples alone: nats of held-out log loss saved")
     print(values[["modality", "value", "alone"]].round(3).to_string(index=False))
 
     if importlib.util.find_spec("matplotlib"):
