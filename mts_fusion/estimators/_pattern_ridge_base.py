@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 from mts_fusion.panel import Panel
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.training import (
+    N_SEARCHED,
     FixedFeatures,
     GroupFolds,
     Head,
@@ -131,7 +132,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         labels = self._check_groups(groups, panel)
         some = np.flatnonzero(weight > 0)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        self._folds = None if labels is None else GroupFolds(labels[some])
+        few = len(panel.schema) > N_SEARCHED
+        self._folds = None if labels is None else GroupFolds(labels[some], few=few)
         meta, where = self._distinct(panel, y, weight, labels)
         first = meta.take(np.arange(min(len(where), _FIRST_ROWS)))
         few = panel[where[:_FIRST_ROWS]]
@@ -633,6 +635,7 @@ def _sampled_shapley(n: int, value: Any) -> tuple[np.ndarray, np.ndarray]:
     """The same from drawn orders, each with its reverse, and standard errors."""
     generator = np.random.default_rng(0)
     gains = np.zeros((_N_ORDERS, n))
+    order = np.arange(n)
     for i in range(_N_ORDERS):
         order = generator.permutation(n) if i % 2 == 0 else order[::-1]
         before = 0.0

@@ -14,8 +14,9 @@ _FEW_ROWS, _SOME_ROWS = 100, 400
 # Runs into which more rows are cut, and folds that they are dealt to.
 _N_RUNS, _N_FOLDS = 50, 5
 
-# Groups beyond this number share folds.
-_MOST_FOLDS = 10
+# Groups beyond these numbers share folds: of few modalities, and of many, whose sets of working
+# sensors are so many that each has to be cheap.
+_MOST_FOLDS, _FEW_FOLDS = 10, 4
 
 
 def run_folds(n: int) -> np.ndarray:
@@ -51,6 +52,8 @@ class GroupFolds:
     groups : array of shape (n,)
         Labels of the rows seen first. Up to ten groups are folds of their own; more are dealt to
         ten folds, the largest first, each to the fold with the fewest rows.
+    few : bool, default=False
+        Whether there are at most four folds.
 
     Attributes
     ----------
@@ -66,11 +69,11 @@ class GroupFolds:
     [1, 0]
     """
 
-    def __init__(self, groups: np.ndarray) -> None:
+    def __init__(self, groups: np.ndarray, *, few: bool = False) -> None:
         self.labels: list[object] = []
         self.fold_of: dict[object, int] = {}
         labels, counts = np.unique(groups, return_counts=True)
-        self.n_folds = min(len(labels), _MOST_FOLDS)
+        self.n_folds = min(len(labels), _FEW_FOLDS if few else _MOST_FOLDS)
         sizes = np.zeros(self.n_folds)
         # Of equal size in the order of their labels: the order of the rows does not matter.
         for i in np.argsort(-counts, kind="stable"):

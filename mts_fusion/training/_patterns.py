@@ -21,7 +21,7 @@ from ._boosting import BoostedTrees
 from ._links import IdentityLink, ScoreLink
 from ._runtime import threads
 
-__all__ = ["DUAL_ROWS", "Head", "PatternModel", "PatternModels", "TrainingRows"]
+__all__ = ["DUAL_ROWS", "N_SEARCHED", "Head", "PatternModel", "PatternModels", "TrainingRows"]
 
 DUAL_ROWS = 800
 """``form="auto"``: dual up to so many training rows in the first fit, primal above."""
@@ -29,11 +29,11 @@ DUAL_ROWS = 800
 # Penalties that are tried: half a decade apart.
 _PENALTIES = tuple(10.0 ** (i / 2) for i in range(-5, 5))
 
-# Up to so many modalities each set looks for its own penalty beside that of sets of its size.
-_N_SEARCHED = 6
+N_SEARCHED = 6
+"""Beyond so many modalities most sets are met once: fewer folds, and no search for a penalty."""
 
 # Coordinates of all modalities together in the primal form, and bounds of those of one.
-_ALL_COORDINATES, _FEWEST, _MOST = 1280, 64, 512
+_ALL_COORDINATES, _FEWEST, _MOST = 1024, 64, 512
 
 # Landmarks of a kernel map in the primal form.
 _N_LANDMARKS = 768
@@ -393,7 +393,7 @@ class PatternModels:
         sizes = sorted(head.penalties)
         logs = [float(np.mean(np.log10(head.penalties[size]))) for size in sizes]
         middle = float(np.interp(n_members, sizes, logs))
-        if len(self.columns) > _N_SEARCHED:
+        if len(self.columns) > N_SEARCHED:
             return [10.0**middle]
         return [10.0 ** (middle + step) for step in (-0.5, 0.0, 0.5)]
 
