@@ -39,8 +39,8 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
         minutes slower. Explanations then leave the trees in the constant, and samples cannot come
         and go.
     penalty : float or None, default=None
-        Ridge penalty of all regressions. None takes, for each set of sensors, the one that held-out
-        samples prefer.
+        Ridge penalty of all regressions. None takes, for each set of sensors, the one of the
+        least held-out squared error.
     form : {"auto", "dual", "primal"}, default="auto"
         One unknown a training sample (exact, small), or one a coordinate of the kernels: at most
         512 a modality and about 1,280 in all, so that time and memory do not grow with the samples.
@@ -62,8 +62,8 @@ _ATTRIBUTES = """schema_ : Schema
     n_features_in_ : int
         Columns of a 2-D X, channels of a 3-D one, else modalities."""
 
-_NOTES = """For a set S of sensors the kernel is the mean of one kernel a modality, so that a silent sensor
-    adds nothing, and the model is that of a ridge regression on exactly the sensors that work: a
+_NOTES = """For a set S of sensors the kernel is the mean of one kernel a modality, so that a silent
+    sensor adds nothing, and the model is that of a ridge regression on exactly the sensors that work: a
     pattern submodel [1]_. There are ``2 ** M`` of them; each costs one Cholesky factorisation, when
     it is met. Leaving out a fold of groups (or of runs of neighbouring samples) has a closed form,
     so penalty, temperature, the quality of each set (:meth:`explain`, :meth:`sensor_values`) and

@@ -467,7 +467,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             yield self._featurize(part), part.available
 
     def _answers(self, X: Any) -> np.ndarray:
-        return self._link.answers(self._scores(self._ready(X)))
+        panel = self._ready(X)
+        return np.asarray(self._link.answers(self._scores(panel)))
 
     def _fold_answers(self, panel: Panel) -> np.ndarray:
         """Answers of the models without each fold, ``(B, n, C)``."""

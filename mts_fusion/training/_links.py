@@ -21,9 +21,6 @@ __all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
 # far from that of the others has to be worth it on the held-out samples.
 _SPREAD_COST = 0.01
 
-# Rows, evenly apart, by which penalties are compared.
-_CRITERION_ROWS = 2500
-
 # Bounds of the logarithm of what the scores are multiplied by.
 _LOG_BOUNDS = (-5.0, 6.0)
 
@@ -41,9 +38,6 @@ class ScoreLink(Protocol):
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Mean loss of scores that the factors have been applied to."""
-
-    def criterion(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """What the penalty of a regression is chosen by, from held-out scores."""
 
     def answers(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities, or numbers, ``(n, C)``."""
@@ -87,10 +81,6 @@ class SoftmaxLink:
         each = -log_softmax(scores, axis=1)[targets > 0]
         return float(np.average(each, weights=weight))
 
-    def criterion(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Squared error times log loss at the best temperature (see :func:`_product`)."""
-        return _product(self, scores, targets, weight)
-
     def answers(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities; rows sum to 1."""
         return softmax(scores, axis=1)
@@ -124,10 +114,6 @@ class SigmoidLink:
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Cross-entropy, in nats a label."""
         return float(np.average(-log_expit(targets * scores).mean(1), weights=weight))
-
-    def criterion(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Squared error times cross-entropy at the best temperature (see :func:`_product`)."""
-        return _product(self, scores, targets, weight)
 
     def answers(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities of the labels."""
@@ -170,28 +156,15 @@ class IdentityLink:
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Mean squared error, in units of the variance."""
-        return float(np.average(((scores - targets) ** 2).mean(1), weights=weight))
-
-    def criterion(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Mean squared error."""
-        return self.loss(scores, targets, weight)
+        return _squared_error(scores, targets, weight)
 
     def answers(self, scores: np.ndarray) -> np.ndarray:
         """In the unit of y."""
         return scores * self.scale + self.mean
 
 
-def _product(link: ScoreLink, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-    """Squared error times the loss of the probabilities.
-
-    Of few held-out groups either alone is mostly luck: the squared error prefers penalties that
-    are too small, the loss those that are too large (docs/decisions/0023-pattern-ridge.md).
-    """
-    every = -(-len(scores) // _CRITERION_ROWS)
-    scores, targets, weight = scores[::every], targets[::every], weight[::every]
-    error = float(np.average(((scores - targets) ** 2).mean(1), weights=weight))
-    factor = link.weights([scores], targets, weight)[0]
-    return error * link.loss(factor * scores, targets, weight)
+def _squared_error(scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
+    return float(np.average(((scores - targets) ** 2).mean(1), weights=weight))
 
 
 def _minimise(loss: Loss, scores: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:

@@ -149,7 +149,9 @@ class _FittedHead:
     def bases(self, features: Sequence[np.ndarray]) -> list[Tensor]:
         """What the maps are linear in: features, or kernels to the landmarks."""
         return [
-            torch.zeros(len(part), 0) if kernel is None else kernel.base(_tensor(part[:, columns]))
+            torch.zeros(len(part), 0, dtype=torch.float64)
+            if kernel is None
+            else kernel.base(_tensor(part[:, columns]))
             for part, columns, kernel in zip(features, self.columns, self.maps, strict=True)
         ]
 
@@ -159,7 +161,7 @@ class _FittedHead:
         result = []
         for part, columns, kernel in zip(features, self.columns, self.maps, strict=True):
             if kernel is None:
-                result.append(torch.zeros(n, 0))
+                result.append(torch.zeros(n, 0, dtype=torch.float64))
                 continue
             starts = range(0, max(n, 1), _CHUNK)
             pieces = [kernel(_tensor(part[s : s + _CHUNK][:, columns])) for s in starts]
@@ -182,7 +184,7 @@ class PatternModels:
         One unknown a training row, or one a coordinate. ``"auto"``: dual up to 800 rows in the
         first fit.
     penalty : float or None, default=None
-        Of all regressions; None searches by held-out answers (``link.criterion``).
+        Of all regressions; None searches for the one of the least held-out squared error.
     max_patterns : int, default=512
         Models kept; those not used for longest are dropped and made again when wanted.
     n_threads : int or None, default=None
@@ -314,7 +316,7 @@ class PatternModels:
         """Rows and system of a head whose maps are known."""
         if self.is_dual:
             n = len(rows.keys)
-            grams = [torch.zeros(n, 0) if one is None else one.gram() for one in head.maps]
+            grams = [torch.zeros(n, 0).double() if one is None else one.gram() for one in head.maps]
             head.rows = self._ridge_rows(grams, rows)
             head.system = DualSystem(head.rows, self.n_folds)
             return
@@ -349,9 +351,9 @@ class PatternModels:
         return [every, *((every[i],) for i in places)] if len(every) > 1 else [every]
 
     def _search(self, head: _FittedHead, members: tuple[int, ...]) -> float:
-        """Note the best penalty of a set; the criterion with it."""
+        """Note the best penalty of a set; the error with it."""
         solutions = self._solve(head, members, self._grid())
-        errors = [self._criterion(head, solution) for solution in solutions]
+        errors = [self._held_out_error(head, solution) for solution in solutions]
         best = int(np.argmin(errors))
         head.penalties.setdefault(len(members), []).append(solutions[best].penalty)
         return errors[best]
@@ -367,13 +369,14 @@ class PatternModels:
                 return head.system.solve(members, penalties)
             return head.system.solve(members, penalties, head.rows)
 
-    def _criterion(self, head: _FittedHead, solution: RidgeSolution) -> float:
+    def _held_out_error(self, head: _FittedHead, solution: RidgeSolution) -> float:
         held_out = _array(solution.held_out)
         valid = self._valid(held_out, head.rows)
         if not valid.any():
             return 0.0
         targets, weight = _array(head.rows.targets)[valid], _array(head.rows.weight)[valid]
-        return self.link.criterion(held_out[valid], targets, weight)
+        error = ((held_out[valid] - targets) ** 2).mean(1)
+        return float(np.average(error, weights=weight))
 
     def _valid(self, held_out: np.ndarray, rows: RidgeRows) -> np.ndarray:
         """Rows that were held out from models which have seen their like."""
@@ -432,7 +435,7 @@ class PatternModels:
                 solutions.append(None)
                 continue
             found = self._solve(head, own, self._candidates(head, len(own)))
-            errors = [self._criterion(head, one) for one in found]
+            errors = [self._held_out_error(head, one) for one in found]
             solutions.append(found[int(np.argmin(errors))])
         used = [k for k, solution in enumerate(solutions) if solution is not None]
         if not used:

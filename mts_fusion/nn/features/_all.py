@@ -255,6 +255,8 @@ def _equal_shapes(schema: Schema, kinds: list[tuple[str, ...]]) -> list[tuple[st
     groups: dict[tuple[str, int, int], list[int]] = {}
     for m, modality in enumerate(schema):
         for kind in kinds[m] if modality.vocabulary is None else ():
+            if kind == "timing":
+                continue
             shape = (modality.n_channels, modality.n_timepoints)
             groups.setdefault((kind, *shape), []).append(m)
     return [(kind, group) for (kind, *_), group in groups.items()]

@@ -70,9 +70,10 @@ class KernelMap(nn.Module):
         known = _is_known(landmarks)
         square = landmarks.nan_to_num(0.0).double().square().sum(1)
         norm = (square.sum() / known.sum().clamp(min=1)).sqrt()
-        scale = 1 / norm if norm > 0 else torch.ones(())
-        self.register_buffer("scale", scale.float())
-        self.register_buffer("landmarks", landmarks.nan_to_num(0.0) * self.scale)
+        scale = 1 / norm if norm > 0 else torch.ones((), dtype=torch.float64)
+        self.register_buffer("scale", scale)
+        # In float64, so that a sample has the same kernel in any batch.
+        self.register_buffer("landmarks", landmarks.nan_to_num(0.0).double() * self.scale)
         self.register_buffer("known", known)
         self.register_buffer("projection", None)
         self.n_coordinates = len(landmarks)
@@ -83,14 +84,14 @@ class KernelMap(nn.Module):
 
     def _project(self, n_coordinates: int) -> None:
         assert self.landmarks is not None
-        gram = self._kernel(self.landmarks, self.known).double()
+        gram = self._kernel(self.landmarks, self.known)
         values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
         values, vectors = values.flip(0)[:n_coordinates], vectors.flip(1)[:, :n_coordinates]
         kept = values > values[0].clamp(min=0) * _RELATIVE_EIGENVALUE
         if not bool(kept.any()):  # a modality without any spread
             kept = torch.zeros_like(kept).index_fill(0, torch.tensor([0]), True)
             values = values.clamp(min=1.0)
-        projection = (vectors[:, kept] / values[kept].sqrt()).float()
+        projection = vectors[:, kept] / values[kept].sqrt()
         if self.bandwidth is None:  # (L, F), (L, R) -> (F, R)
             projection = self.landmarks.T @ projection
             self.landmarks = None
@@ -116,7 +117,8 @@ class KernelMap(nn.Module):
             Of more samples.
         """
         assert self.landmarks is not None
-        self.landmarks = torch.cat([self.landmarks, features.nan_to_num(0.0) * self.scale])
+        new = features.nan_to_num(0.0).double() * self.scale
+        self.landmarks = torch.cat([self.landmarks, new])
         self.known = torch.cat([self.known, _is_known(features)])
         self.n_coordinates = len(self.landmarks)
 
@@ -138,7 +140,7 @@ class KernelMap(nn.Module):
         Returns
         -------
         Tensor of shape (L, L)
-            float32.
+            float64.
         """
         assert self.landmarks is not None
         return self._kernel(self.landmarks, self.known)
@@ -152,7 +154,8 @@ class KernelMap(nn.Module):
             NaN where nothing is known.
         """
         assert self.landmarks is not None
-        return (self.landmarks / self.scale).masked_fill(~self.known.unsqueeze(1), torch.nan)
+        features = (self.landmarks / self.scale).float()
+        return features.masked_fill(~self.known.unsqueeze(1), torch.nan)
 
     def forward(self, features: Tensor) -> Tensor:
         """Coordinates.
@@ -165,7 +168,7 @@ class KernelMap(nn.Module):
         Returns
         -------
         Tensor of shape (B, R)
-            float32; 0 where nothing is known.
+            float64; 0 where nothing is known.
         """
         base = self.base(features)
         return base if self.projection is None else base @ self.projection
@@ -181,9 +184,9 @@ class KernelMap(nn.Module):
         Returns
         -------
         Tensor of shape (B, F) or (B, L)
-            float32; 0 where nothing is known.
+            float64; 0 where nothing is known.
         """
-        x = features.nan_to_num(0.0) * self.scale
+        x = features.nan_to_num(0.0).double() * self.scale
         return x if self.landmarks is None else self._kernel(x, _is_known(features))
 
     def behind(self, coef: Tensor) -> Tensor:
@@ -197,11 +200,9 @@ class KernelMap(nn.Module):
         Returns
         -------
         Tensor of shape (F or L, C)
-            float32.
+            float64.
         """
-        if self.projection is None:
-            return coef.float()
-        return (self.projection.double() @ coef).float()
+        return coef if self.projection is None else self.projection @ coef
 
 
 def _is_known(features: Tensor) -> Tensor:
