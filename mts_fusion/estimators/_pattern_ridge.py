@@ -63,8 +63,8 @@ _ATTRIBUTES = """schema_ : Schema
         Columns of a 2-D X, channels of a 3-D one, else modalities."""
 
 _NOTES = """For a set S of sensors the kernel is the mean of one kernel a modality, so that a silent
-    sensor adds nothing, and the model is that of a ridge regression on exactly the sensors that work: a
-    pattern submodel [1]_. There are ``2 ** M`` of them; each costs one Cholesky factorisation, when
+    sensor adds nothing, and the model is that of a ridge regression on exactly the sensors that
+    work: a pattern submodel [1]_. There are ``2 ** M`` of them; each costs one Cholesky factorisation, when
     it is met. Leaving out a fold of groups (or of runs of neighbouring samples) has a closed form,
     so penalty, temperature, the quality of each set (:meth:`explain`, :meth:`sensor_values`) and
     conformal sets are all learnt on people the models have not seen. Samples that have nothing of a
@@ -92,7 +92,7 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
         probability relative to how frequent the class was in training, which favours rare classes.
         Probabilities are the same.
     device : str, default="cpu"
-        Device of torch for features and algebra; ``"auto"`` takes an accelerator where there is one.
+        Device of torch for features and algebra; ``"auto"`` takes an accelerator if there is one.
     random_state : int, RandomState or None, default=None
         Seed of the random convolutions. The same int gives the same model.
 
@@ -375,7 +375,7 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
     ----------
     {_PARAMETERS}
     device : str, default="cpu"
-        Device of torch for features and algebra; ``"auto"`` takes an accelerator where there is one.
+        Device of torch for features and algebra; ``"auto"`` takes an accelerator if there is one.
     random_state : int, RandomState or None, default=None
         Seed of the random convolutions. The same int gives the same model.
 

@@ -1,4 +1,4 @@
-"""What PatternRidgeClassifier and PatternRidgeRegressor share: rows in, models, explanations out."""
+"""What PatternRidgeClassifier and PatternRidgeRegressor share: rows, models, explanations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.training import (
@@ -133,7 +134,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         some = np.flatnonzero(weight > 0)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         few = len(panel.schema) > N_SEARCHED
-        self._folds = None if labels is None else GroupFolds(labels[some], few=few)
+        self._folds = None if labels is None else GroupFolds(labels[some], weight[some], few=few)
         meta, where = self._distinct(panel, y, weight, labels)
         first = meta.take(np.arange(min(len(where), _FIRST_ROWS)))
         few = panel[where[:_FIRST_ROWS]]
@@ -147,6 +148,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             random_state=seed,
             device=pick_device(self.device),
         )
+        if not any(self.features_.n_features):
+            raise ValueError(
+                f"kinds={list(self.kinds)} gives no features of any of {list(few.schema.names)}: "
+                "convolutions want a regular clock, 'timing' irregular times. Add 'statistics'."
+            )
         features = self.features_.fit_transform(self.scaler_.transform(few))
         self.models_ = PatternModels(
             self._heads(),
@@ -379,7 +385,14 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         return [*heads, Head(smooth, _BANDWIDTHS)] if smooth else heads
 
     def _checked_kinds(self) -> tuple[str, ...]:
-        return tuple(self.kinds)
+        kinds = tuple(self.kinds)
+        unknown = [kind for kind in kinds if kind not in FEATURE_KINDS]
+        if unknown or not kinds or len(set(kinds)) < len(kinds):
+            raise ValueError(
+                f"kinds names each of {list(FEATURE_KINDS)} at most once and at least one, got "
+                f"{list(kinds)}."
+            )
+        return kinds
 
     def _weights(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray:
         weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)), dtype=np.float64)

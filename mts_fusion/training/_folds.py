@@ -51,7 +51,9 @@ class GroupFolds:
     ----------
     groups : array of shape (n,)
         Labels of the rows seen first. Up to ten groups are folds of their own; more are dealt to
-        ten folds, the largest first, each to the fold with the fewest rows.
+        ten folds, the heaviest first, each to the lightest fold.
+    weight : array of shape (n,) or None, default=None
+        Weights of the rows; None for all alike.
     few : bool, default=False
         Whether there are at most four folds.
 
@@ -69,10 +71,14 @@ class GroupFolds:
     [1, 0]
     """
 
-    def __init__(self, groups: np.ndarray, *, few: bool = False) -> None:
+    def __init__(
+        self, groups: np.ndarray, weight: np.ndarray | None = None, *, few: bool = False
+    ) -> None:
         self.labels: list[object] = []
         self.fold_of: dict[object, int] = {}
-        labels, counts = np.unique(groups, return_counts=True)
+        labels, inverse = np.unique(groups, return_inverse=True)
+        # Rounded, so that two rows and one of weight 2 make the same order.
+        counts = np.round(np.bincount(inverse.ravel(), weights=weight), 6)
         self.n_folds = min(len(labels), _FEW_FOLDS if few else _MOST_FOLDS)
         sizes = np.zeros(self.n_folds)
         # Of equal size in the order of their labels: the order of the rows does not matter.

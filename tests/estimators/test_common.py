@@ -22,6 +22,8 @@ from mts_fusion.estimators import (
     FusionRegressor,
     MaestroClassifier,
     MaestroRegressor,
+    PatternRidgeClassifier,
+    PatternRidgeRegressor,
     RocketFeatures,
     TraceClassifier,
     TraceRegressor,
@@ -53,6 +55,14 @@ ALL = {
     ConditionalDiffusionImputer: (
         ConditionalDiffusionImputer(**DIFFUSION, n_steps=2, **TRAINING),
         {"n_steps": [1, 2]},
+    ),
+    PatternRidgeClassifier: (
+        PatternRidgeClassifier(n_groups=2, n_threads=1, random_state=0),
+        {"penalty": [0.1, 1.0]},
+    ),
+    PatternRidgeRegressor: (
+        PatternRidgeRegressor(n_groups=2, n_threads=1, random_state=0),
+        {"penalty": [0.1, 1.0]},
     ),
     RocketFeatures: (
         RocketFeatures(n_groups=2, random_state=0),

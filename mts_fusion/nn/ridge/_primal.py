@@ -6,6 +6,7 @@ Sizes: n rows, M modalities, R coordinates of a modality, P of all, C targets, B
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -149,7 +150,7 @@ class PrimalSystem:
         """Products of the coordinates of some modalities and the constant, by fold."""
         spans = [slice(self.offsets[m], self.offsets[m + 1]) for m in members]
         ends = torch.tensor([0, *(self.widths[m] for m in members)]).cumsum(0).tolist()
-        places = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+        places = [slice(start, end) for start, end in pairwise(ends)]
         n, n_folds = ends[-1], len(self.gram)
         scale = len(members) ** -0.5
         counts = torch.zeros(n_folds, 1 + self.products.shape[2], dtype=torch.float64)

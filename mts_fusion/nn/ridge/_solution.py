@@ -1,4 +1,4 @@
-"""What the two forms of the ridge regression share: the rows that go in, the solution that comes out.
+"""What the two forms of the ridge regression share: rows and solutions.
 
 Sizes: n rows, M modalities, R coordinates of a modality, P coordinates of a solution, C targets,
 B folds.
