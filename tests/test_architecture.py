@@ -130,8 +130,18 @@ def test_fixed_features_know_nothing_of_networks() -> None:
 def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None:
     """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none."""
     features, patterns = "training/_features.py", "training/_patterns.py"
-    bridges = {"from_numpy": {"training/_batch.py"}, "numpy": {"training/_net.py", features, patterns}}
-    both = {"training/_batch.py", "training/_net.py", "training/_task.py", features, patterns, SORTING}
+    bridges = {
+        "from_numpy": {"training/_batch.py"},
+        "numpy": {"training/_net.py", features, patterns},
+    }
+    both = {
+        "training/_batch.py",
+        "training/_net.py",
+        "training/_task.py",
+        features,
+        patterns,
+        SORTING,
+    }
     wrong = []
     for path in FILES:
         name = str(path.relative_to(ROOT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def _solves(settings: Settings) -> dict[str, Any]:
         for code in range(1, 2 ** len(data.panel.schema))
     ]
     seconds["31 models, s"] = _seconds(lambda: [ridge.models_.model(s) for s in sets])
-    fusion = FusionClassifier(random_state=0, **({"max_epochs": 2} if settings.quick else {}))
+    short: dict[str, Any] = {"max_epochs": 2} if settings.quick else {}
+    fusion = FusionClassifier(random_state=0, **short)
     seconds["Fusion, fit, s"] = _seconds(lambda: fusion.fit(X, y))
     return seconds
 
@@ -61,7 +63,7 @@ def _window(settings: Settings) -> dict[str, Any]:
     times = []
     for i in range(_N_WINDOWS):
         window = test[i : i + 1]
-        times.append(_seconds(lambda window=window: ridge.predict_proba(window)))
+        times.append(_seconds(partial(ridge.predict_proba, window)))
     found = np.quantile(1e3 * np.array(times[5:]), (0.1, 0.5, 0.9))
     return dict(zip(("window, ms, 10 %", "median", "90 %"), found.tolist(), strict=True))
 

@@ -563,7 +563,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         names = self.schema_.names
-        n, values = len(names), {(): 0.0}
+        n = len(names)
+        values: dict[tuple[int, ...], float] = {(): 0.0}
         nothing = self._loss_of_nothing()
 
         def value(members: tuple[int, ...]) -> float:
@@ -579,12 +580,12 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         else:
             shares, errors = _sampled_shapley(n, value)
         sets = sorted(values, key=lambda members: (len(members), members))
-        subsets = {
+        subsets: dict[str, list[Any]] = {
             "modalities": [", ".join(names[m] for m in members) for members in sets],
             "n_modalities": [len(members) for members in sets],
             "value": [values[members] for members in sets],
         }
-        shapley = {
+        shapley: dict[str, list[Any]] = {
             "modality": list(names),
             "value": shares.tolist(),
             "standard_error": errors.tolist(),

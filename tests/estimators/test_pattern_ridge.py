@@ -86,7 +86,9 @@ def test_samples_come_and_go_exactly(form: str) -> None:
     in_turn = add(add(first(), b), c)
     np.testing.assert_allclose(in_turn.predict_proba(X), whole, atol=1e-8)
     in_turn.forget(X[c])
-    np.testing.assert_allclose(in_turn.predict_proba(X), add(first(), b).predict_proba(X), atol=1e-8)
+    np.testing.assert_allclose(
+        in_turn.predict_proba(X), add(first(), b).predict_proba(X), atol=1e-8
+    )
 
     here = add(first(), b)
     there = add(here.blank(), c)

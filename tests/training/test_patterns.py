@@ -24,9 +24,7 @@ from mts_fusion.training import (
 def _rows(n: int = 60, n_classes: int = 2, seed: int = 0) -> tuple[TrainingRows, np.ndarray]:
     generator = np.random.default_rng(seed)
     y = generator.integers(n_classes, size=n)
-    features = [
-        (generator.normal(size=(n, 4)) + y[:, None]).astype(np.float32) for _ in range(3)
-    ]
+    features = [(generator.normal(size=(n, 4)) + y[:, None]).astype(np.float32) for _ in range(3)]
     features[2][::4] = np.nan
     available = np.stack([~np.isnan(x).any(1) for x in features], axis=1)
     targets = SoftmaxLink(n_classes).targets(y)
@@ -62,7 +60,10 @@ def test_one_factor_is_the_temperature_of_the_least_log_loss() -> None:
 def test_a_head_that_knows_nothing_gets_little() -> None:
     generator = np.random.default_rng(0)
     y = generator.integers(2, size=400)
-    good, noise = 3 * np.eye(2)[y] + generator.normal(size=(400, 2)), generator.normal(size=(400, 2))
+    good, noise = (
+        3 * np.eye(2)[y] + generator.normal(size=(400, 2)),
+        generator.normal(size=(400, 2)),
+    )
     link = SoftmaxLink(2)
     factors = link.weights([good, noise], link.targets(y), np.ones(400))
     assert factors[1] * noise.std() < 0.1 * factors[0] * good.std()

@@ -57,4 +57,7 @@ def test_a_silent_channel_has_a_count_and_a_silent_modality_nothing() -> None:
 def test_only_irregular_modalities_have_such_features() -> None:
     schema = Schema((Modality("acc", 3, 50), Modality("lab", 2, 9, irregular=True)))
     features = SchemaFeatures(schema, ("statistics", "timing"))
-    assert [list(widths) for widths in features.widths] == [["statistics"], ["statistics", "timing"]]
+    assert [list(widths) for widths in features.widths] == [
+        ["statistics"],
+        ["statistics", "timing"],
+    ]

@@ -28,9 +28,7 @@ def _systems(bandwidth: float | None = None):
     primal_maps = [KernelMap(x, bandwidth=bandwidth, n_coordinates=N) for x in features]
     rest = (targets, weight, fold, available)
     dual_rows = RidgeRows([one.gram() for one in dual_maps], *rest)
-    primal_rows = RidgeRows(
-        [one(x) for one, x in zip(primal_maps, features, strict=True)], *rest
-    )
+    primal_rows = RidgeRows([one(x) for one, x in zip(primal_maps, features, strict=True)], *rest)
     primal = PrimalSystem([x.shape[1] for x in primal_rows.coordinates], 3, FOLDS)
     primal.add(primal_rows)
     return DualSystem(dual_rows, FOLDS), primal, dual_rows, primal_rows
