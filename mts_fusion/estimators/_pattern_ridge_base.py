@@ -133,8 +133,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         labels = self._check_groups(groups, panel)
         some = np.flatnonzero(weight > 0)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        few = len(panel.schema) > N_SEARCHED
-        self._folds = None if labels is None else GroupFolds(labels[some], weight[some], few=few)
+        many = len(panel.schema) > N_SEARCHED
+        self._folds = None if labels is None else GroupFolds(labels[some], weight[some], few=many)
         meta, where = self._distinct(panel, y, weight, labels)
         first = meta.take(np.arange(min(len(where), _FIRST_ROWS)))
         few = panel[where[:_FIRST_ROWS]]
@@ -363,7 +363,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             )
         models = deepcopy(other.models_)
         if self._folds is not None:
-            labels = np.array([*other._folds.labels, None], dtype=object)[models.kept.group]
+            known: list[Any] = [*other._folds.labels, None]  # type: ignore[union-attr]
+            labels = np.array(known, dtype=object)[models.kept.group]
             self._folds(labels)
             models.kept = models.kept._replace(group=self._folds.numbers(labels))
         self.models_.merge(models)

@@ -610,7 +610,7 @@ class PatternModels:
                 own = head.members(model.members)
                 parts = [coordinates[k][m] for m in own]
                 added = _array(head.system.contributions(parts, solution.coef))
-                contributions[np.ix_(rows, own)] += model.factors[k] * added
+                contributions[rows[:, None], np.array(own)] += model.factors[k] * added
         return contributions, self.scores(features, available) - contributions.sum(1)
 
     def models_of(self, available: np.ndarray) -> Iterator[tuple[np.ndarray, PatternModel]]:
