@@ -66,10 +66,11 @@ _NOTES = """For a set S of sensors the kernel is the mean of one kernel a modali
     sensor adds nothing, and the model is that of a ridge regression on exactly the sensors that
     work: a pattern submodel [1]_. There are ``2 ** M`` of them; each costs one Cholesky
     factorisation, when it is met. Leaving out a fold of groups (or of runs of neighbouring
-    samples) has a closed form, so penalty, temperature, the quality of each set
-    (:meth:`explain`, :meth:`sensor_values`) and conformal sets are all learnt on people the models have not seen. Samples that have nothing of a
-    set are left out of its model; a sample that has nothing at all, or only what no training sample
-    had, gets the prior. Gaps inside a modality need nothing: features are of what was observed.
+    samples) has a closed form, so penalty, temperature, the quality of each set (:meth:`explain`,
+    :meth:`sensor_values`) and conformal sets are all learnt on people the models have not seen.
+    Samples that have nothing of a set are left out of its model; a sample that has nothing at
+    all, or only what no training sample had, gets the prior. Gaps inside a modality need nothing:
+    features are of what was observed.
 
     Fixed features and kernels are learnt from at most 20,000 samples in ``fit`` or the first
     ``partial_fit``; other samples then come and go exactly (``partial_fit``, ``forget``,
