@@ -22,7 +22,6 @@ from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.training import (
-    N_SEARCHED,
     FixedFeatures,
     GroupFolds,
     Head,
@@ -31,6 +30,7 @@ from mts_fusion.training import (
     pick_device,
     run_folds,
 )
+from mts_fusion.training._patterns import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 

@@ -14,12 +14,11 @@ from ._features import FixedFeatures
 from ._folds import GroupFolds, run_folds
 from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
-from ._patterns import N_SEARCHED, Head, PatternModel, PatternModels, TrainingRows
+from ._patterns import Head, PatternModel, PatternModels, TrainingRows
 from ._runtime import pick_device, seeded
 from ._task import Multiclass, Multilabel, Regression, Task
 
 __all__ = [
-    "N_SEARCHED",
     "OPTIMIZERS",
     "PRECISIONS",
     "BestWeights",

@@ -159,7 +159,9 @@ def test_columns_that_no_training_sample_has_do_not_stop_the_trees(data):
 
 
 def test_an_unknown_method_is_an_error():
-    with pytest.raises(ValueError, match=r"--methods has \['Magic'\]; the methods are \['Maestro'"):
+    with pytest.raises(
+        ValueError, match=r"--methods has \['Magic'\]; the methods are \['PatternRidge'"
+    ):
         choose(CLASSIFIERS, ["Magic"], [])
 
 
