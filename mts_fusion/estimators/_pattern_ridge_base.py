@@ -316,7 +316,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
 
         Examples
         --------
-        >>> from mts_fusion.datasets import make_panel_classification
+        >>> from mts_fusion import PatternRidgeClassifier, make_panel_classification
         >>> X, y = make_panel_classification(n_samples=90, random_state=0)
         >>> here = PatternRidgeClassifier(n_groups=2, random_state=0).fit(X[:60], y[:60])
         >>> there = here.blank().partial_fit(X[60:], y[60:])
