@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._solution import INTERCEPT, RidgeRows, RidgeSolution
+from ._solution import INTERCEPT, RidgeRows, RidgeSolution, factorise
 
 __all__ = ["DualSystem"]
 
@@ -65,7 +65,7 @@ class DualSystem:
         solutions = []
         for penalty in penalties:
             system = kernel + torch.diag(penalty / rows.weight[index])
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
+            inverse = torch.cholesky_inverse(factorise(system, penalty))
             alpha = inverse @ targets
             coef = torch.zeros_like(rows.targets)
             coef[index] = alpha

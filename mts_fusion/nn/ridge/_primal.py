@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ._solution import INTERCEPT, RidgeRows, RidgeSolution
+from ._solution import INTERCEPT, RidgeRows, RidgeSolution, factorise
 
 __all__ = ["PrimalSystem"]
 
@@ -130,11 +130,11 @@ class PrimalSystem:
         solutions = []
         for penalty in penalties:
             left = total + penalty * eye
-            coef = torch.cholesky_solve(total_products, torch.linalg.cholesky(left))
+            coef = torch.cholesky_solve(total_products, factorise(left, penalty))
             fold_coef = torch.stack(
                 [
                     torch.cholesky_solve(
-                        total_products - products[b], torch.linalg.cholesky(left - gram[b])
+                        total_products - products[b], factorise(left - gram[b], penalty)
                     )
                     for b in range(len(gram))
                 ]

@@ -6,12 +6,13 @@ B folds.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["INTERCEPT", "RidgeRows", "RidgeSolution"]
+__all__ = ["INTERCEPT", "RidgeRows", "RidgeSolution", "factorise"]
 
 INTERCEPT = 10.0
 """Value of the constant coordinate: large, so that the penalty hardly shrinks the intercept."""
@@ -81,3 +82,46 @@ class RidgeSolution(NamedTuple):
     coef: Tensor
     fold_coef: Tensor
     held_out: Tensor
+
+
+def factorise(system: Tensor, penalty: float) -> Tensor:
+    """Cholesky factor; where rounding has left a system without one, more is put on its diagonal.
+
+    Parameters
+    ----------
+    system : Tensor of shape (P, P)
+        Symmetric, the penalty included.
+    penalty : float
+        Lambda, for the warning.
+
+    Returns
+    -------
+    Tensor of shape (P, P)
+        Lower triangle.
+
+    Raises
+    ------
+    ValueError
+        If a system has no factor with a ten-thousandth of its largest entry added either.
+    """
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if not failed:
+        return factor
+    largest = float(system.diagonal().abs().max())
+    for share in (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
+        jitter = share * largest
+        factor, failed = torch.linalg.cholesky_ex(
+            system + jitter * torch.eye(len(system), dtype=system.dtype)
+        )
+        if not failed:
+            warnings.warn(
+                f"A kernel is not positive definite with penalty={penalty:g}, up to rounding; "
+                f"{jitter:g} was added to its diagonal. Set a larger penalty, or weights that "
+                "differ less.",
+                stacklevel=2,
+            )
+            return factor
+    raise ValueError(
+        f"A kernel is not positive definite with penalty={penalty:g}. Set a larger penalty, and "
+        "check that features and weights are finite."
+    )
