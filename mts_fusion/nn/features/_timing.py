@@ -105,8 +105,11 @@ class TimingFeatures(RankedFeatures):
         so_far = torch.where(observed, clock, -torch.inf).cummax(1).values
         before = F.pad(so_far[:, :-1], (0, 0, 1, 0), value=-torch.inf)
         gap = torch.where(observed & before.isfinite(), clock - before, 0.0).amax(1)
-        first = torch.where(observed & (clock == first_time.unsqueeze(1)), x, 0.0).sum(1)
-        last = torch.where(observed & (clock == last_time.unsqueeze(1)), x, 0.0).sum(1)
+        # By place, not by time: a channel may have several values of one time.
+        place = torch.arange(x.shape[1], device=x.device).view(1, -1, 1).expand(x.shape)
+        none = x.shape[1] - 1
+        first = x.gather(1, place.where(observed, none).amin(1, keepdim=True)).squeeze(1)
+        last = x.gather(1, place.where(observed, 0).amax(1, keepdim=True)).squeeze(1)
         mean = x.sum(1) / n
         centred = (clock - (clock * mask).sum(1, keepdim=True) / n.unsqueeze(1)) * mask
         spread = centred.square().sum(1)
