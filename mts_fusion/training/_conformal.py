@@ -15,6 +15,9 @@ __all__ = ["conformal_intervals", "conformal_sets"]
 
 _N_BISECTIONS = 50
 
+# Share of the weight by which a sum may be wrong in its last bits.
+_ROUNDING = 1e-9
+
 
 def conformal_sets(
     models: PatternModels,
@@ -50,7 +53,7 @@ def conformal_sets(
     n_classes = models.kept.targets.shape[1]
     sets = np.ones((len(available), n_classes), dtype=bool)
     for rows, model, answers in _fold_answers(models, features, available):
-        valid, weight, total = _calibration(models, model, coverage)
+        valid, weight, wanted = _calibration(models, model, coverage)
         if not valid.any():
             continue
         truth = models.kept.targets[valid] > 0
@@ -59,7 +62,7 @@ def conformal_sets(
         for b, answer in answers:
             of_fold = models.kept.fold[valid] == b
             below += _weight_below(errors[of_fold], weight[of_fold], 1 - answer)
-        sets[rows] = below < coverage * total
+        sets[rows] = below < wanted
         empty = ~sets[rows].any(1)
         sets[rows[empty], np.argmin(below[empty], axis=1)] = True
     return sets
@@ -98,14 +101,13 @@ def conformal_intervals(
     ends = np.empty((len(available), n_targets, 2))
     ends[...] = -np.inf, np.inf
     for rows, model, answers in _fold_answers(models, features, available):
-        valid, weight, total = _calibration(models, model, coverage)
+        valid, weight, wanted = _calibration(models, model, coverage)
         if not valid.any():
             continue
         truth = models.link.answers(models.kept.targets[valid])
         residuals = np.abs(truth - models.link.answers(model.held_out[valid]))
         fold = models.kept.fold[valid]
         parts = [(residuals[fold == b], weight[fold == b], answer) for b, answer in answers]
-        wanted = coverage * total
         if wanted > weight.sum():
             continue
         for c in range(n_targets):
@@ -130,7 +132,9 @@ def _fold_answers(
 def _calibration(
     models: PatternModels, model: PatternModel, coverage: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Which kept rows have a held-out answer, their weights, and the sum of these and a new one.
+    """Which kept rows have a held-out answer, their weights, and how much of it has to agree.
+
+    That is ``coverage`` times the sum of the weights and that of a new sample.
 
     Where groups are enough for the coverage, each group is as heavy as any other [1]_: then the
     coverage is that of a sample of a new group.
@@ -143,11 +147,12 @@ def _calibration(
     valid = np.isfinite(model.held_out).all(1)
     weight, group = models.kept.weight[valid], models.kept.group[valid]
     groups, inverse = np.unique(group, return_inverse=True)
-    if (group >= 0).all() and len(groups) * (1 - coverage) >= coverage:
+    if (group >= 0).all() and len(groups) >= coverage * (len(groups) + 1) - _ROUNDING:
         weight = weight / np.bincount(inverse, weights=weight)[inverse]
-        return valid, weight, float(weight.sum() + 1)
+        return valid, weight, (coverage - _ROUNDING) * float(weight.sum() + 1)
     # The sample itself counts as one more, as heavy as the heaviest.
-    return valid, weight, float(weight.sum() + weight.max(initial=0.0))
+    total = float(weight.sum() + weight.max(initial=0.0))
+    return valid, weight, (coverage - _ROUNDING) * total
 
 
 def _weight_below(errors: np.ndarray, weight: np.ndarray, bounds: np.ndarray) -> np.ndarray:
