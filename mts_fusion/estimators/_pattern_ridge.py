@@ -87,7 +87,8 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
     ----------
     {_PARAMETERS}
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the regressions.
+        Weight of each class in the regressions. ``"balanced"`` weighs by the samples of the first
+        call, in ``partial_fit`` too.
     decision : {{"probability", "balanced"}}, default="probability"
         What ``predict`` answers: the class of the largest probability, or of the largest
         probability relative to how frequent the class was in training, which favours rare classes.
@@ -206,19 +207,28 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
                 f"{unknown.tolist()}. Name all classes in the first partial_fit(classes=...)."
             )
 
-    def _reweight(self, weight: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _class_factors(self, weight: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
-            return weight
+            return None
         if self._is_multilabel():
             raise ValueError("class_weight is for one class a sample; set class_weight=None.")
         if self.class_weight == "balanced":
             code = self._encode(y)
             sums = np.bincount(code, weights=weight, minlength=len(self.classes_))
             present = (sums > 0).sum()
-            return weight * (weight.sum() / (present * np.where(sums > 0, sums, 1)))[code]
+            return np.where(sums > 0, weight.sum() / (present * np.where(sums > 0, sums, 1)), 1.0)
         if not isinstance(self.class_weight, dict):
             raise ValueError(f"class_weight is a dict, 'balanced' or None: {self.class_weight!r}.")
-        return weight * np.array([self.class_weight.get(label, 1.0) for label in y.tolist()])
+        classes = self.classes_.tolist()
+        unknown = [label for label in self.class_weight if label not in classes]
+        if unknown:
+            raise ValueError(f"class_weight names {unknown}, but the classes are {classes}.")
+        factors = np.array([self.class_weight.get(label, 1.0) for label in classes], dtype=float)
+        if not np.isfinite(factors).all() or (factors < 0).any():
+            raise ValueError(f"class_weight needs to be >= 0, got {self.class_weight}.")
+        if not (weight * factors[self._encode(y)] > 0).any():
+            raise ValueError(f"class_weight {self.class_weight} leaves no sample any weight.")
+        return factors
 
     def _prior(self) -> np.ndarray:
         """Shares of the classes, or of each label, in training."""

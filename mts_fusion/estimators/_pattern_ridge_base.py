@@ -94,9 +94,15 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     def _prior_scores(self) -> np.ndarray:
         """Scores ``(C,)`` where nothing is known of a sample."""
 
+    def _class_factors(self, weight: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """Weights of the classes, from the first call; None for all alike."""
+        return None
+
     def _reweight(self, weight: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Weights of the samples with those of their classes."""
-        return weight
+        return (
+            weight if self._class_factor is None else weight * self._class_factor[self._encode(y)]
+        )
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
         """Fit features, kernels and penalties; the model of a set of sensors comes when it is met.
@@ -125,10 +131,12 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             If X, y, weights or groups cannot be used; the message says what was wanted.
         """
         self._validate_params()
+        self.__dict__.pop("models_", None)  # not fitted until the end; nothing of an earlier fit
         panel = self._check_X(X, reset=True)
         y = self._check_y(y, panel)
         weight = self._weights(sample_weight, y, panel)
         self._link = self._make_link(y, weight)
+        self._class_factor = self._class_factors(weight, y)
         weight = self._reweight(weight, y)
         labels = self._check_groups(groups, panel)
         some = np.flatnonzero(weight > 0)
@@ -167,6 +175,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             seed=seed,
         )
         n_folds = int(meta.fold.max()) + 1 if self._folds is None else self._folds.n_folds
+        self._origin = (self._checked_kinds(), self.n_groups, seed)
         self.models_.fit(first._replace(features=features), n_folds)
         if len(where) > _FIRST_ROWS:
             self._check_exact(f"A fit on more than {_FIRST_ROWS} samples")
@@ -188,8 +197,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     ) -> Any:
         """Learn from more samples, exactly as if they had been there from the first.
 
-        Features, kernels and penalties' scales are those of the first call; the rest is the same,
-        up to rounding, as one fit on all samples with those.
+        Features, kernels, penalties' scales and weights of classes are those of the first call;
+        the rest is the same, up to rounding, as one fit on all samples with those.
 
         Parameters
         ----------
@@ -356,7 +365,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         self._check_exact("merge")
         if type(other) is not type(self) or not other.__sklearn_is_fitted__():
             raise ValueError(f"merge takes a fitted {type(self).__name__}, got {other!r}.")
-        if other.models_.fingerprint != self.models_.fingerprint:
+        same = other._origin == self._origin and other.models_.is_dual == self.models_.is_dual
+        if not same or other.models_.fingerprint != self.models_.fingerprint:
             raise ValueError(
                 "The other has features and kernels of another first fit. Make it with "
                 "blank().partial_fit(...) of this one."
@@ -410,9 +420,16 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         if groups.ndim != 1 or missing:
             what = f"shape {groups.shape}" if groups.ndim != 1 else f"none for sample {missing[0]}"
             raise ValueError(f"groups is one label a sample, got {what}.")
-        if len(np.unique(groups)) < 2 and not self.__sklearn_is_fitted__():
+        try:
+            labels = np.unique(groups)
+        except TypeError:
+            kinds = sorted({type(g).__name__ for g in groups.tolist()})
             raise ValueError(
-                f"groups names only {np.unique(groups).tolist()}, so no group is left to learn "
+                f"groups mixes {kinds}. Give all labels as strings, or as numbers."
+            ) from None
+        if len(labels) < 2 and not self.__sklearn_is_fitted__():
+            raise ValueError(
+                f"groups names only {labels.tolist()}, so no group is left to learn "
                 "from when it is held out. Pass no groups."
             )
         return groups
@@ -558,11 +575,21 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             ``standard_error`` (0 where exact), ``alone``. In nats (classes, labels) or units of the
             variance of y (numbers).
 
+        Raises
+        ------
+        ValueError
+            If the estimator is a blank copy without any sample.
+
         References
         ----------
         .. [1] Shapley, "A value for n-person games", Contributions to the Theory of Games II, 1953.
         """
         check_is_fitted(self)
+        if not self.models_.n_rows:
+            raise ValueError(
+                f"This blank copy of {type(self).__name__} has no samples. Fill it with "
+                "partial_fit(X, y)."
+            )
         names = self.schema_.names
         n = len(names)
         values: dict[tuple[int, ...], float] = {(): 0.0}

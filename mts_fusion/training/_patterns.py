@@ -6,6 +6,7 @@ B folds.
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -249,7 +250,8 @@ class PatternModels:
         """
         self.n_folds = n_folds
         self.is_dual = self.form == "dual" or (self.form == "auto" and len(rows.keys) <= DUAL_ROWS)
-        self.fingerprint = int(np.bitwise_xor.reduce(rows.keys)) if len(rows.keys) else 0
+        parts = (rows.keys, rows.weight, rows.fold)
+        self.fingerprint = zlib.crc32(b"".join(part.tobytes() for part in parts))
         self._keep(rows)
         with self._place():
             self.heads = [
@@ -765,6 +767,8 @@ class PatternModels:
         sums = np.concatenate([[rows.weight.sum()], (rows.weight[:, None] * rows.targets).sum(0)])
         self.total = self.total + sign * sums
         self.n_rows += int(sign) * len(rows.keys)
+        if not self.n_rows:  # no rounding is left of what was there
+            self.total = np.zeros_like(self.total)
 
     def _place(self) -> Any:
         return nullcontext() if self.device == "cpu" else torch.device(self.device)
