@@ -61,3 +61,13 @@ def test_only_irregular_modalities_have_such_features() -> None:
         ["statistics"],
         ["statistics", "timing"],
     ]
+
+
+def test_of_several_values_of_one_time_the_first_and_the_last_count() -> None:
+    values = torch.tensor([[[1.0, 2.0], [3.0, 2.0], [7.0, 2.0], [9.0, 2.0]]])
+    times = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    raw = _block(4).compute(values, torch.ones(1, 4, 2, dtype=torch.bool), times)[0]
+    named = dict(zip(_block(4).feature_names(), raw.tolist(), strict=True))
+    assert named["0__last_minus_first"] == 8
+    assert named["0__last_minus_mean"] == 4
+    assert named["1__last_minus_first"] == 0
