@@ -134,7 +134,19 @@ def _calibration(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Which kept rows have a held-out answer, their weights, and how much of it has to agree.
 
-    That is ``coverage`` times the sum of the weights and that of a new sample.
+    The rows are those that have all of the sensors, where there are enough of them.
+    """
+    valid = np.isfinite(model.held_out).all(1)
+    # Exchangeable with the sample asked about; rows that lack some of the sensors are harder.
+    complete = valid & models.kept.available[:, list(model.members)].all(1)
+    weight, wanted = _weights(models, complete, coverage)
+    if complete.any() and wanted <= weight.sum():
+        return complete, weight, wanted
+    return valid, *_weights(models, valid, coverage)
+
+
+def _weights(models: PatternModels, valid: np.ndarray, coverage: float) -> tuple[np.ndarray, float]:
+    """Weights of some kept rows, and ``coverage`` times their sum and that of a new sample.
 
     Where groups are enough for the coverage, each group is as heavy as any other [1]_: then the
     coverage is that of a sample of a new group.
@@ -144,15 +156,14 @@ def _calibration(
     .. [1] Lee, Barber and Willett, "Distribution-free inference with hierarchical data", 2023.
        https://arxiv.org/abs/2306.06342
     """
-    valid = np.isfinite(model.held_out).all(1)
     weight, group = models.kept.weight[valid], models.kept.group[valid]
     groups, inverse = np.unique(group, return_inverse=True)
     if (group >= 0).all() and len(groups) >= coverage * (len(groups) + 1) - _ROUNDING:
         weight = weight / np.bincount(inverse, weights=weight)[inverse]
-        return valid, weight, (coverage - _ROUNDING) * float(weight.sum() + 1)
+        return weight, (coverage - _ROUNDING) * float(weight.sum() + 1)
     # The sample itself counts as one more, as heavy as the heaviest.
     total = float(weight.sum() + weight.max(initial=0.0))
-    return valid, weight, (coverage - _ROUNDING) * total
+    return weight, (coverage - _ROUNDING) * total
 
 
 def _weight_below(errors: np.ndarray, weight: np.ndarray, bounds: np.ndarray) -> np.ndarray:
