@@ -36,14 +36,14 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
         What stands on the features. ``"boosting"`` adds boosted trees on statistics and timing,
         trained on all samples and without each fold, with a weight for each set of sensors from
         held-out samples: better where variables interact, as in records of intensive care, and
-        minutes slower. Explanations then leave the trees in the constant, and samples cannot come
-        and go.
+        minutes slower. Explanations then leave the trees in the constant, samples cannot come and
+        go, and at most 20,000 distinct ones are taken.
     penalty : float or None, default=None
         Ridge penalty of all regressions. None takes, for each set of sensors, the one of the
         least held-out squared error.
     form : {"auto", "dual", "primal"}, default="auto"
         One unknown a training sample (exact, small), or one a coordinate of the kernels: at most
-        512 a modality and about 1,280 in all, so that time and memory do not grow with the samples.
+        512 a modality and about 1,024 in all, so that time and memory do not grow with the samples.
         ``"auto"``: dual up to 800 distinct samples in the first fit, primal above.
     max_patterns : int, default=512
         Models kept, one for each set of working sensors that was met; the others are made again.
@@ -162,6 +162,11 @@ class PatternRidgeClassifier(ClassifierMixin, PatternRidge):
     def _make_link(self, y: np.ndarray, weight: np.ndarray) -> Any:
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
+            if self.head == "boosting":
+                raise ValueError(
+                    "head='boosting' is for one class a sample, but y holds labels. Set "
+                    "head='ridge', or fit one classifier a label."
+                )
             self.classes_ = np.arange(y.shape[1])
             return SigmoidLink()
         if y.ndim > 1:
@@ -512,9 +517,9 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
         epistemic = self._fold_answers(panel).std(0)
         residual = np.empty_like(epistemic)
         spread = np.array(self._link.scale)
-        for i, pattern in enumerate(panel.available):
-            model = self.models_.model(tuple(np.flatnonzero(pattern).tolist()))
-            residual[i] = spread if model is None else spread * np.sqrt(model.loss)
+        residual[:] = spread
+        for rows, model in self.models_.models_of(panel.available):
+            residual[rows] = spread * np.sqrt(model.loss)
         total = np.sqrt(residual**2 + epistemic**2)
         parts = {"total": total, "aleatoric": residual, "epistemic": epistemic}
         return {key: self._shape(part) for key, part in parts.items()}

@@ -144,6 +144,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         many = len(panel.schema) > N_SEARCHED
         self._folds = None if labels is None else GroupFolds(labels[some], weight[some], few=many)
         meta, where = self._distinct(panel, y, weight, labels)
+        if len(where) > _FIRST_ROWS:
+            self._check_exact(f"A fit on more than {_FIRST_ROWS} distinct samples")
         first = meta.take(np.arange(min(len(where), _FIRST_ROWS)))
         few = panel[where[:_FIRST_ROWS]]
         self.scaler_ = PanelScaler().fit(few)
@@ -162,7 +164,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
                 "convolutions want a regular clock, 'timing' irregular times. Add 'statistics'."
             )
         features = self.features_.fit_transform(self.scaler_.transform(few))
-        self.models_ = PatternModels(
+        models = PatternModels(
             self._heads(),
             _columns(self.features_),
             self._link,
@@ -176,14 +178,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         )
         n_folds = int(meta.fold.max()) + 1 if self._folds is None else self._folds.n_folds
         self._origin = (self._checked_kinds(), self.n_groups, seed)
-        self.models_.fit(first._replace(features=features), n_folds)
-        if len(where) > _FIRST_ROWS:
-            self._check_exact(f"A fit on more than {_FIRST_ROWS} samples")
+        models.fit(first._replace(features=features), n_folds)
         for start in range(_FIRST_ROWS, len(where), _ROWS_AT_ONCE):
             piece = np.arange(start, min(start + _ROWS_AT_ONCE, len(where)))
-            self.models_.add(
-                meta.take(piece)._replace(features=self._featurize(panel[where[piece]]))
-            )
+            models.add(meta.take(piece)._replace(features=self._featurize(panel[where[piece]])))
+        self.models_ = models
         return self
 
     def partial_fit(
@@ -397,6 +396,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
 
     def _checked_kinds(self) -> tuple[str, ...]:
         kinds = tuple(self.kinds)
+        if self.head == "boosting" and not set(kinds) & set(_BOOSTED_KINDS):
+            raise ValueError(
+                f"head='boosting' has trees on {list(_BOOSTED_KINDS)}, but kinds={list(kinds)} "
+                "names none of them. Add 'statistics'."
+            )
         unknown = [kind for kind in kinds if kind not in FEATURE_KINDS]
         if unknown or not kinds or len(set(kinds)) < len(kinds):
             raise ValueError(
@@ -545,11 +549,9 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         n_factors = n_heads + (self.models_.trees is not None)
         penalty, factor = np.full((n, n_heads), np.nan), np.full((n, n_factors), np.nan)
         loss = np.full(n, np.nan)
-        for i, pattern in enumerate(available):
-            model = self.models_.model(tuple(np.flatnonzero(pattern).tolist()))
-            if model is not None:
-                penalty[i] = [np.nan if s is None else s.penalty for s in model.solutions]
-                factor[i], loss[i] = model.factors, model.loss
+        for rows, model in self.models_.models_of(available):
+            penalty[rows] = [np.nan if s is None else s.penalty for s in model.solutions]
+            factor[rows], loss[rows] = model.factors, model.loss
         return {
             "contribution": contribution,
             "constant": constant,

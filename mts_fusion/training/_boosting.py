@@ -84,7 +84,8 @@ class BoostedTrees:
 
     def _train(
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
-    ) -> list[HistGradientBoostingClassifier | HistGradientBoostingRegressor]:
+    ) -> list[HistGradientBoostingClassifier | HistGradientBoostingRegressor | int]:
+        """One classifier, or a regressor a target; the class itself, where there is only one."""
         row, table = row[use], table[use]
         # The binning of scikit-learn 1.9 fails on a column without any number in training.
         known = ~np.isnan(table).all(0)
@@ -96,6 +97,9 @@ class BoostedTrees:
                 )
                 for c in range(self.n_targets)
             ]
+        classes = np.unique(y[row])
+        if len(classes) == 1:  # the others are of the fold that is left out
+            return [int(classes[0])]
         trees = HistGradientBoostingClassifier(random_state=self.seed, early_stopping=False)
         return [trees.fit(table, y[row], sample_weight=weight[row])]
 
@@ -111,6 +115,9 @@ class BoostedTrees:
         if self.is_regression:
             return np.stack([model.predict(table) for model in models], axis=1)
         scores = np.full((len(table), self.n_targets), -_LARGEST)
+        if isinstance(models[0], int):
+            scores[:, models[0]] = 0.0
+            return scores
         p = models[0].predict_proba(table)
         scores[:, models[0].classes_] = np.maximum(np.log(np.maximum(p, 1e-12)), -_LARGEST)
         return scores

@@ -26,7 +26,15 @@ _LOG_BOUNDS = (-5.0, 6.0)
 
 
 class ScoreLink(Protocol):
-    """Targets of the regression, weights of its heads, answers from its scores."""
+    """Targets of the regression, weights of its heads, answers from its scores.
+
+    Attributes
+    ----------
+    is_numeric : bool
+        Whether the targets are numbers; otherwise they are 1 for a class or label and -1.
+    """
+
+    is_numeric: bool
 
     def targets(self, y: np.ndarray) -> np.ndarray:
         """What the regression is fitted to, float64 ``(n, C)``."""
@@ -56,6 +64,8 @@ class SoftmaxLink:
     >>> SoftmaxLink(3).targets(np.array([2]))
     array([[-1., -1.,  1.]])
     """
+
+    is_numeric = False
 
     def __init__(self, n_classes: int) -> None:
         self.n_classes = n_classes
@@ -95,6 +105,8 @@ class SigmoidLink:
     array([[ 1., -1.]])
     """
 
+    is_numeric = False
+
     def targets(self, y: np.ndarray) -> np.ndarray:
         """1 for a label, -1 for none."""
         return 2.0 * np.asarray(y, dtype=np.float64) - 1.0
@@ -133,6 +145,8 @@ class IdentityLink:
     >>> IdentityLink(np.array([2.0]), np.array([3.0])).answers(np.array([[1.0]]))
     array([[5.]])
     """
+
+    is_numeric = True
 
     def __init__(self, mean: np.ndarray, scale: np.ndarray) -> None:
         self.mean = mean

@@ -19,7 +19,7 @@ from torch import Tensor
 from mts_fusion.nn.ridge import DualSystem, KernelMap, PrimalSystem, RidgeRows, RidgeSolution
 
 from ._boosting import BoostedTrees
-from ._links import IdentityLink, ScoreLink
+from ._links import ScoreLink
 from ._runtime import threads
 
 __all__ = ["DUAL_ROWS", "N_SEARCHED", "Head", "PatternModel", "PatternModels", "TrainingRows"]
@@ -262,7 +262,7 @@ class PatternModels:
         if self.boosted_kinds is not None:
             self.trees = BoostedTrees(
                 self._columns_of(self.boosted_kinds),
-                is_regression=isinstance(self.link, IdentityLink),
+                is_regression=self.link.is_numeric,
                 seed=self.seed,
             ).fit(rows.features, *rows[1:5], n_folds)
         self._update()
@@ -384,7 +384,7 @@ class PatternModels:
         """Rows that were held out from models which have seen their like."""
         known = np.isfinite(held_out).all(1)
         targets, fold = _array(rows.targets), _array(rows.fold)
-        if targets.shape[1] < 2 or not np.isin(targets, (-1.0, 1.0)).all():
+        if self.link.is_numeric or targets.shape[1] < 2:
             return known
         # A class that one fold has alone cannot be told by the others.
         in_folds = np.stack([targets[fold == b].max(0, initial=-1.0) > 0 for b in np.unique(fold)])
@@ -492,7 +492,7 @@ class PatternModels:
     # Answers
 
     def scores(self, features: Sequence[np.ndarray], available: np.ndarray) -> np.ndarray:
-        """Scores before the link; the mean of the targets where there is no model.
+        """Scores before the link.
 
         Parameters
         ----------
@@ -507,21 +507,14 @@ class PatternModels:
             float64; NaN where there is no model.
         """
         scores = np.full((len(available), self.kept.targets.shape[1]), np.nan)
-        for start in range(0, len(available), _CHUNK):
-            piece = slice(start, start + _CHUNK)
-            with torch.inference_mode(), threads(self.n_threads), self._place():
-                few = [part[piece] for part in features]
-                bases = [head.bases(few) for head in self.heads]
-                for rows, model in self.models_of(available[piece]):
-                    index = None if len(rows) == len(few[0]) else _tensor(rows)
-                    total = model.constant.expand(len(rows), -1).clone()
-                    for base, maps in zip(bases, model.direct, strict=True):
-                        for m, weights in maps.items():
-                            total += (base[m] if index is None else base[m][index]) @ weights
-                    scores[rows + start] = _array(total)
-                    if self.trees is not None:
-                        added = self.trees.scores([part[rows] for part in few])
-                        scores[rows + start] += model.factors[-1] * added
+        for rows, model, terms in self._terms(features, available):
+            total = model.constant.expand(len(rows), -1)
+            for _, term in terms:
+                total = total + term
+            scores[rows] = _array(total)
+            if self.trees is not None:
+                added = self.trees.scores([part[rows] for part in features])
+                scores[rows] += model.factors[-1] * added
         return scores
 
     def fold_scores(self, features: Sequence[np.ndarray], available: np.ndarray) -> np.ndarray:
@@ -603,17 +596,30 @@ class PatternModels:
         constant : array of shape (n, C)
             The sum of both is what `scores` gives; NaN where there is no model.
         """
-        n_targets = self.kept.targets.shape[1]
-        contributions = np.zeros((*available.shape, n_targets))
-        for rows, model, coordinates in self._grouped(features, available):
-            for k, (head, solution) in enumerate(zip(self.heads, model.solutions, strict=True)):
-                if solution is None:
-                    continue
-                own = head.members(model.members)
-                parts = [coordinates[k][m] for m in own]
-                added = _array(head.system.contributions(parts, solution.coef))
-                contributions[rows[:, None], np.array(own)] += model.factors[k] * added
+        contributions = np.zeros((*available.shape, self.kept.targets.shape[1]))
+        for rows, _, terms in self._terms(features, available):
+            for m, term in terms:
+                contributions[rows, m] += _array(term)
         return contributions, self.scores(features, available) - contributions.sum(1)
+
+    def _terms(
+        self, features: Sequence[np.ndarray], available: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, PatternModel, list[tuple[int, Tensor]]]]:
+        """Rows of each set of modalities, its model, and what each modality adds, ``(k, C)``."""
+        for start in range(0, len(available), _CHUNK):
+            piece = slice(start, start + _CHUNK)
+            with torch.inference_mode(), threads(self.n_threads), self._place():
+                few = [part[piece] for part in features]
+                bases = [head.bases(few) for head in self.heads]
+            for rows, model in self.models_of(available[piece]):
+                index = slice(None) if len(rows) == len(few[0]) else _tensor(rows)
+                with torch.inference_mode(), threads(self.n_threads):
+                    terms = [
+                        (m, base[m][index] @ weights)
+                        for base, maps in zip(bases, model.direct, strict=True)
+                        for m, weights in maps.items()
+                    ]
+                yield rows + start, model, terms
 
     def models_of(self, available: np.ndarray) -> Iterator[tuple[np.ndarray, PatternModel]]:
         """Rows of each set of modalities and its model; rows without a model are left out.
@@ -713,22 +719,6 @@ class PatternModels:
                 assert isinstance(head.system, PrimalSystem)
                 head.system.add(head.rows.take(_tensor(index)), -1.0)
                 head.rows = head.rows.take(_tensor(left))
-        self._update()
-
-    def subtract(self, rows: TrainingRows) -> None:
-        """Take away rows that are not kept, in the primal form.
-
-        Parameters
-        ----------
-        rows : TrainingRows
-            As they were added.
-        """
-        self._change(rows, -1.0)
-        with self._place(), torch.inference_mode():
-            for head in self.heads:
-                assert isinstance(head.system, PrimalSystem)
-                gone = self._ridge_rows(head.coordinates(rows.features), rows)
-                head.system.add(gone, -1.0)
         self._update()
 
     def merge(self, other: PatternModels) -> None:

@@ -12,6 +12,7 @@ import pytest
 from scipy.special import softmax
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -234,12 +235,33 @@ def test_a_boosting_head_is_weighed_with_the_others() -> None:
         clf.partial_fit(X, Y)
 
 
+def test_boosted_trees_take_one_class_a_sample_and_classes_of_one_group() -> None:
+    labels = np.stack([Y == 0, Y > 0], axis=1).astype(int)
+    with pytest.raises(ValueError, match="head='boosting' is for one class a sample"):
+        _clf(head="boosting").fit(X, labels)
+    half = (GROUPS > 4).astype(int)  # each of two groups has a class of its own
+    p = _clf(head="boosting").fit(X, half, groups=half).predict_proba(X)
+    np.testing.assert_allclose(p.sum(1), 1.0)
+
+
+def test_a_fit_that_breaks_off_leaves_nothing_behind(monkeypatch) -> None:
+    from mts_fusion.training import PatternModels
+
+    clf = _clf().fit(X, Y)
+    monkeypatch.setattr(PatternModels, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        clf.fit(X[:50], Y[:50])
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"kinds": ["rocket"]}, "kinds names each of"),
         ({"kinds": []}, "kinds names each of"),
         ({"kinds": ["timing"]}, "gives no features of any of"),
+        ({"head": "boosting", "kinds": ["multirocket"]}, "names none of them. Add 'statistics'"),
         ({"class_weight": [1, 2]}, "class_weight is a dict"),
     ],
 )

@@ -117,21 +117,3 @@ class DualSystem:
         """
         parts = [coef / len(members)] * len(members)
         return parts, INTERCEPT**2 * coef.sum(0)
-
-    def contributions(self, coordinates: Sequence[Tensor], coef: Tensor) -> Tensor:
-        """What each modality of a set adds to the answers; the intercept not included.
-
-        Parameters
-        ----------
-        coordinates : list of Tensors of shape (B, n)
-            Of the modalities of the set.
-        coef : Tensor of shape (n, C)
-            Of its solution.
-
-        Returns
-        -------
-        Tensor of shape (B, len(coordinates), C)
-            float64.
-        """
-        parts = [part.double() @ coef / len(coordinates) for part in coordinates]
-        return torch.stack(parts, 1)

@@ -206,23 +206,3 @@ class PrimalSystem:
         """
         scaled = coef[:-1] * len(members) ** -0.5
         return list(scaled.split([self.widths[m] for m in members])), INTERCEPT * coef[-1]
-
-    def contributions(self, coordinates: Sequence[Tensor], coef: Tensor) -> Tensor:
-        """What each modality of a set adds to the answers; the intercept not included.
-
-        Parameters
-        ----------
-        coordinates : list of Tensors of shape (B, R)
-            Of the modalities of the set.
-        coef : Tensor of shape (P, C)
-            Of its solution.
-
-        Returns
-        -------
-        Tensor of shape (B, len(coordinates), C)
-            float64.
-        """
-        scale = len(coordinates) ** -0.5
-        widths = [part.shape[1] for part in coordinates]
-        parts = zip(coordinates, coef[:-1].split(widths), strict=True)
-        return torch.stack([z.double() @ w * scale for z, w in parts], 1)
