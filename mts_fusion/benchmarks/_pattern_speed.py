@@ -29,7 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _solves(settings: Settings) -> dict[str, Any]:
-    """DSADS, four people: the fit, its features alone, all 31 models, one live window."""
+    """DSADS, four people: the fit, its features alone, all 31 models, and a fit of Fusion."""
     from ..estimators import FusionClassifier, PatternRidgeClassifier
 
     data, folds = load_data("dsads", settings.data_home)
