@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize, nnls
 from scipy.special import expit, log_expit, log_softmax, softmax
 
@@ -20,6 +21,12 @@ __all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
 # Nats a sample, times the squared logarithms by which the weights of the heads differ: a weight
 # far from that of the others has to be worth it on the held-out samples.
 _SPREAD_COST = 0.01
+
+# Of the squared entries of what classes learn from each other's scores, as many samples' nats: more
+# samples support a larger difference from "each class by its own score".
+_COUPLING_COST = 50.0
+
+_COUPLING_OPTIONS = {"maxiter": 500, "gtol": 1e-6, "ftol": 1e-13}
 
 # Bounds of the logarithm of what the scores are multiplied by.
 _LOG_BOUNDS = (-5.0, 6.0)
@@ -44,8 +51,11 @@ class ScoreLink(Protocol):
     ) -> np.ndarray:
         """Factors ``(K,)`` of the scores ``(n, C)`` of each head, from held-out ones."""
 
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Matrix ``(C, C)`` that the sum of the scaled held-out scores is multiplied by."""
+
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Mean loss of scores that the factors have been applied to."""
+        """Mean loss of scores that factors and coupling have been applied to."""
 
     def answers(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities, or numbers, ``(n, C)``."""
@@ -86,6 +96,23 @@ class SoftmaxLink:
 
         return _minimise(loss, scores, weight)
 
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Of the lowest log loss: a class may be told by the scores of others.
+
+        Each column of a ridge regression knows its own class only. With matrix ``I + E`` the scores
+        ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on ``E`` keeps
+        it near the identity. Two classes have one score, and nothing to add; a class without a
+        held-out sample keeps its own.
+        """
+        truth = targets > 0
+        seen = np.flatnonzero(truth.any(0))
+        coupling = np.eye(scores.shape[1])
+        if len(seen) > 2:
+            coupling[np.ix_(seen, seen)] += _minimise_coupling(
+                scores[:, seen], truth[:, seen], weight
+            )
+        return coupling
+
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Log loss, in nats."""
         each = -log_softmax(scores, axis=1)[targets > 0]
@@ -122,6 +149,10 @@ class SigmoidLink:
             return each, -targets * expit(-targets * scaled) / n_labels
 
         return _minimise(loss, scores, weight)
+
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The identity: each column by its own score."""
+        return np.eye(scores.shape[1])
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Cross-entropy, in nats a label."""
@@ -168,6 +199,10 @@ class IdentityLink:
         found = nnls(columns * root[:, None], targets.ravel() * root)[0]
         return found if found.sum() > 0 else np.full(len(scores), 1 / len(scores))
 
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The identity: each column by its own score."""
+        return np.eye(scores.shape[1])
+
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Mean squared error, in units of the variance."""
         return _squared_error(scores, targets, weight)
@@ -211,3 +246,34 @@ def _factors(
         objective, start, jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * len(scores)
     )
     return np.asarray(np.exp(result.x))
+
+
+def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """E of least mean log loss of ``s + s E``, plus the penalty on its squares.
+
+    Solved in the coordinates in which a bound of the curvature, ``S^T W S / 2 + p I`` (Boehning,
+    "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed then.
+    """
+    n_classes = scores.shape[1]
+    share, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()
+    bound = (scores * share[:, None]).T @ scores / 2 + penalty * np.eye(n_classes)
+    root = np.linalg.cholesky(bound)
+    design = solve_triangular(root, scores.T, lower=True).T
+    inverse = solve_triangular(root, np.eye(n_classes), lower=True)
+    shrink = penalty * inverse @ inverse.T
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        found = flat.reshape(n_classes, n_classes)
+        shifted = scores + design @ found
+        shifted -= shifted.max(1, keepdims=True)
+        slope = np.exp(shifted)
+        total = slope.sum(1)
+        loss = share @ (np.log(total) - shifted[truth])
+        slope *= (share / total)[:, None]
+        slope[truth] -= share
+        drawn = shrink @ found
+        return loss + (found * drawn).sum() / 2, (design.T @ slope + drawn).ravel()
+
+    start = np.zeros(n_classes**2)
+    result = minimize(objective, start, jac=True, method="L-BFGS-B", options=_COUPLING_OPTIONS)
+    return inverse.T @ np.asarray(result.x).reshape(n_classes, n_classes)

@@ -113,6 +113,8 @@ class PatternModel(NamedTuple):
         Of each head; None where it has no features of any of them.
     factors : array of shape (K,)
         By which the scores of the heads are multiplied before they are added up.
+    coupling : array of shape (C, C)
+        What the sum of them is multiplied by.
     held_out : array of shape (n, C)
         Sums of the kept rows, each by the models without its fold; NaN for rows without any of the
         modalities, and where no other fold has the class.
@@ -120,7 +122,7 @@ class PatternModel(NamedTuple):
         Mean of the link's loss of those.
     direct : list of K dicts of int to Tensor of shape (F or L, C)
         By modality, what its features, or its kernel to the landmarks, are multiplied by: the
-        coefficients behind the map, times the factor of the head.
+        coefficients behind the map, times the factor of the head and the coupling.
     constant : Tensor of shape (1, C)
         Added to that.
     """
@@ -128,6 +130,7 @@ class PatternModel(NamedTuple):
     members: tuple[int, ...]
     solutions: list[RidgeSolution | None]
     factors: np.ndarray
+    coupling: np.ndarray
     held_out: np.ndarray
     loss: float
     direct: list[dict[int, Tensor]]
@@ -451,21 +454,25 @@ class PatternModels:
         valid = self._valid(np.concatenate(scores, axis=1), rows)
         targets, weight = self.kept.targets, self.kept.weight
         held_out, loss = np.full_like(targets, np.nan), np.nan
+        coupling = np.eye(targets.shape[1])
         if valid.any():
             few = [score[valid] for score in scores]
             factors[used] = self.link.weights(few, targets[valid], weight[valid])
-            held_out[valid] = np.tensordot(factors[used], np.stack(few), 1)
+            added = np.tensordot(factors[used], np.stack(few), 1)
+            coupling = self.link.coupling(added, targets[valid], weight[valid])
+            held_out[valid] = added @ coupling
             loss = self.link.loss(held_out[valid], targets[valid], weight[valid])
         else:
             factors[used] = 1 / len(used)
-        direct, constant = self._direct(members, solutions, factors)
-        return PatternModel(members, solutions, factors, held_out, loss, direct, constant)
+        direct, constant = self._direct(members, solutions, factors, coupling)
+        return PatternModel(members, solutions, factors, coupling, held_out, loss, direct, constant)
 
     def _direct(
         self,
         members: tuple[int, ...],
         solutions: list[RidgeSolution | None],
         factors: np.ndarray,
+        coupling: np.ndarray,
     ) -> tuple[list[dict[int, Tensor]], Tensor]:
         """What an answer needs, without coordinates between."""
         constant = torch.zeros(1, self.kept.targets.shape[1], dtype=torch.float64)
@@ -477,9 +484,10 @@ class PatternModels:
             own = head.members(members)
             with torch.inference_mode():
                 parts, added = head.system.split(solution.coef, own)
-                constant = constant + factors[k] * added
+                mixing = factors[k] * torch.as_tensor(coupling)
+                constant = constant + added @ mixing
                 for m, part in zip(own, parts, strict=True):
-                    direct[-1][m] = head.maps[m].behind(factors[k] * part)  # type: ignore[union-attr]
+                    direct[-1][m] = head.maps[m].behind(part @ mixing)  # type: ignore[union-attr]
         return direct, constant
 
     def _has_rows(self, members: tuple[int, ...]) -> bool:
@@ -514,7 +522,7 @@ class PatternModels:
             scores[rows] = _array(total)
             if self.trees is not None:
                 added = self.trees.scores([part[rows] for part in features])
-                scores[rows] += model.factors[-1] * added
+                scores[rows] += model.factors[-1] * added @ model.coupling
         return scores
 
     def fold_scores(self, features: Sequence[np.ndarray], available: np.ndarray) -> np.ndarray:
@@ -544,7 +552,7 @@ class PatternModels:
             if self.trees is not None:
                 added = self.trees.fold_scores([part[rows] for part in features])
                 total += model.factors[-1] * added
-            scores[:, rows] = total
+            scores[:, rows] = total @ model.coupling
         return scores
 
     def designs(
