@@ -130,14 +130,15 @@ def fetch_cmapss(
         columns = [_COLUMNS.index(channel) for channel in channels]
         windows = sensors[:, columns][np.maximum(rows, 0)].swapaxes(1, 2)  # (n, C, L)
         values[name] = np.where(before[:, None], np.float32(np.nan), windows)
+    names = {name: list(channels) for name, channels in _MODALITIES.items()}
     target = left[ends].astype(np.float64)
     return Bunch(
-        data=Panel(values, rates=dict.fromkeys(values, 1.0)),
+        data=Panel(values, rates=dict.fromkeys(values, 1.0), channels=names),
         target=target if max_life is None else np.minimum(target, max_life),
         groups=unit[ends],
         cycle=cycle[ends],
         target_names=["remaining life (cycles)"],
-        feature_names={name: list(channels) for name, channels in _MODALITIES.items()},
+        feature_names=names,
         DESCR=_DESCRIPTION,
     )
 

@@ -147,6 +147,7 @@ def fetch_hydraulic(
         data=Panel(
             {name: values[:, None] for name, values in arrays.items()},  # (n, L) -> (n, 1, L)
             rates={name: values.shape[1] / _SECONDS for name, values in arrays.items()},
+            channels={name: [_SENSORS[name]] for name in arrays},
         ),
         target=codes[str(target)] if one else np.stack(list(codes.values()), axis=1),
         groups=np.arange(len(profile)) // block_size,

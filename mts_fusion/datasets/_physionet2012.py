@@ -157,7 +157,7 @@ def fetch_physionet2012(
         names["static"] = ["Age", "Gender", "Height", *(f"ICUType_{t}" for t in _ICU_TYPES)]
     outcomes = {name: rows["outcomes"][:, i] for i, name in enumerate(_OUTCOMES)}
     return Bunch(
-        data=Panel(values, times=times, rates=rates),
+        data=Panel(values, times=times, rates=rates, channels=names),
         target=outcomes["In-hospital_death"],
         groups=record,
         outcomes=outcomes,

@@ -154,7 +154,7 @@ def fetch_physionet2019(
         values["descriptors"] = rows["descriptors"][:, :, None]
         names["descriptors"] = list(_DESCRIPTORS)
     return Bunch(
-        data=Panel(values, times=times),
+        data=Panel(values, times=times, channels=names),
         target=(~np.isnan(rows["onset"])).astype(np.int64),
         groups=patients,
         hospital=np.where(patients < _FIRST_OF_B, "A", "B"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,17 +15,11 @@ from sklearn.base import (
     is_classifier,
 )
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.utils import Tags, check_array, check_random_state, compute_sample_weight
+from sklearn.utils import Tags, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from mts_fusion.panel import SERIES, Panel, Schema, as_panel
+from mts_fusion.panel import Panel, Schema
 from mts_fusion.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -44,6 +38,8 @@ from mts_fusion.training import (
     seeded,
 )
 from mts_fusion.transforms import PanelScaler
+
+from ._checks import check_groups, check_X, check_y
 
 __all__ = ["MANY_SAMPLES", "PanelEstimator"]
 
@@ -171,9 +167,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         panel = self._check_X(X, reset=not continues)
         y = self._check_y(y, panel)
         weight = self._check_weight(sample_weight, y, panel)
-        if groups is not None:
-            groups = np.asarray(groups)
-            check_consistent_length(panel, groups)
+        groups = check_groups(groups, panel)
         random_state = check_random_state(self.random_state)
         n_estimators = self.n_estimators
         if n_estimators == "auto":
@@ -344,51 +338,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # Checks
 
     def _check_X(self, X: Any, *, reset: bool) -> Panel:
-        if not reset and _is_table(X, self.schema_, self.n_features_in_):
-            validate_data(self, X, reset=False, skip_check_array=True)
-        panel = as_panel(X, schema=None if reset else self)
-        if reset:
-            self.schema_ = panel.schema
-            silent = [name for name, seen in panel.observed.items() if not seen.any()]
-            if silent and len(silent) < len(panel.schema):
-                raise ValueError(
-                    f"Modality {silent[0]!r} is never observed in the {len(panel)} training "
-                    f"samples; a network cannot learn what it says. Leave it out with "
-                    f"X.drop({silent})."
-                )
-            if silent:
-                raise ValueError(
-                    f"Nothing is observed in any of the {len(panel)} training samples: all values "
-                    "are NaN. Check how X was read."
-                )
-            table = _as_table(X, panel)
-            validate_data(self, panel if table is None else table, skip_check_array=True)
-        return panel
+        return check_X(self, X, reset=reset)
 
     def _check_y(self, y: Any, panel: Panel) -> np.ndarray:
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
-        y = check_array(
-            y,
-            ensure_2d=False,
-            dtype=None,
-            input_name="y",
-            ensure_all_finite=True,
-            ensure_min_samples=0,
-        )
-        if y.dtype == object:
-            missing = np.flatnonzero([value is None for value in y.ravel()])
-            if missing.size:
-                raise ValueError(
-                    f"Input y contains NaN: {missing.size} values are None, the first in sample "
-                    f"{missing[0] // (y.size // len(y))}. Leave those samples out."
-                )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        check_consistent_length(panel, y)
-        return y
+        return check_y(self, y, panel)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
         """Weights of mean 1, those of the classes included; None for all alike."""
@@ -475,33 +428,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         tags.input_tags.allow_nan = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _as_table(X: Any, panel: Panel) -> Any:
-    """X itself, or its array, where it is a plain table whose columns scikit-learn counts."""
-    if panel.schema.names != (SERIES,) or isinstance(X, (Panel, Mapping)):
-        return None
-    values = panel.values[SERIES]
-    if values.shape[1] > 1:
-        return values
-    if hasattr(X, "columns"):
-        return X if X.shape[1] == values.shape[2] else None
-    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
-    return values[:, 0] if n_axes == 2 else values
-
-
-def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
-    """Whether X is a table, and so was the X of fit: then scikit-learn counts its columns."""
-    if schema.names != (SERIES,) or n_features != schema[SERIES].n_timepoints:
-        return False
-    if schema[SERIES].n_channels > 1 or isinstance(X, (Panel, Mapping)):
-        return False
-    if hasattr(X, "columns"):
-        plain = getattr(getattr(X, "index", None), "nlevels", 1) == 1
-        return plain and all(getattr(dtype, "kind", "f") != "O" for dtype in X.dtypes)
-    if isinstance(X, (list, tuple)):
-        return bool(len(X)) and all(np.ndim(row) == 1 and len(row) == len(X[0]) for row in X)
-    return getattr(X, "ndim", 0) == 2
 
 
 def _check_continues(task: Task | None, y: np.ndarray) -> None:

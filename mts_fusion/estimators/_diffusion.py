@@ -310,10 +310,12 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
                 )
             silent = np.flatnonzero(~panel.observed[name].any((0, 2)))
             if len(silent):
+                labels = modality.channels or range(modality.n_channels)
+                unknown = [labels[i] for i in silent]
                 raise ValueError(
-                    f"Channel {silent[0]} of modality {name!r} is never observed in the "
+                    f"Channel {unknown[0]!r} of modality {name!r} is never observed in the "
                     f"{len(panel)} training samples, so nothing is known of its values. Leave out "
-                    f"channels {silent.tolist()}, or fit on samples that have them."
+                    f"channels {unknown}, or fit on samples that have them."
                 )
         self.time_unit_ = _time_unit(panel)
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -510,7 +512,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     def _draw(self, panel: Panel, n_samples: int) -> Iterator[tuple[int, np.ndarray]]:
         """First row and draws ``(S, rows, entries)``, for a few rows at a time."""
         batch_size = self.nets_[0].batch_size
-        at_once = max(16, batch_size // n_samples)  # PanelNet fills up to 16 rows anyway
+        at_once = max(16, batch_size // n_samples)
         # Networks share the draws; the first ones give one more where they do not come out even.
         shares = [
             n_samples // len(self.nets_) + (i < n_samples % len(self.nets_))

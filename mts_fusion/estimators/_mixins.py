@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.training import Multiclass, Multilabel, Regression, Task
 
 from ._base import ENOUGH_TO_VALIDATE
+from ._checks import check_numbers
 
 __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
 
@@ -201,17 +202,7 @@ class PanelRegressorMixin(RegressorMixin):
     _task: Any
 
     def _make_task(self, y: np.ndarray) -> Task:
-        if y.dtype.kind in "fiub":
-            return Regression(y)
-        try:
-            if y.dtype == object:
-                return Regression(y.astype(np.float64))
-        except (TypeError, ValueError):
-            pass
-        raise ValueError(
-            f"y holds {y.dtype} values; numbers are wanted. Encode it as numbers, or take a "
-            "classifier."
-        )
+        return Regression(check_numbers(y))
 
     def predict(self, X: Any) -> np.ndarray:
         """The number, or numbers, of each sample.

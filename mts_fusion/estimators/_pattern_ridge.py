@@ -20,6 +20,7 @@ from mts_fusion.training import (
     conformal_sets,
 )
 
+from ._checks import check_numbers
 from ._pattern_ridge_base import PatternRidge
 
 __all__ = ["PatternRidgeClassifier", "PatternRidgeRegressor"]
@@ -443,13 +444,7 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
         self.random_state = random_state
 
     def _make_link(self, y: np.ndarray, weight: np.ndarray) -> Any:
-        try:
-            numbers = y.astype(np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"y holds {y.dtype} values; numbers are wanted. Encode it as numbers, or take a "
-                "classifier."
-            ) from None
+        numbers = check_numbers(y)
         self._is_flat = y.ndim == 1
         numbers = numbers.reshape(len(y), -1)
         self._n_targets = numbers.shape[1]
@@ -458,7 +453,7 @@ class PatternRidgeRegressor(RegressorMixin, PatternRidge):
         return IdentityLink(mean, np.where(spread > 0, spread, 1.0))
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        return y.astype(np.float64)
+        return check_numbers(y)
 
     def _check_known(self, y: np.ndarray) -> None:
         n_targets = y.reshape(len(y), -1).shape[1]

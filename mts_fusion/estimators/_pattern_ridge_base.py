@@ -12,11 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
@@ -34,7 +30,7 @@ from mts_fusion.training._patterns import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 
-from ._base import PanelEstimator
+from ._checks import check_groups, check_X, check_y
 
 __all__ = ["PatternRidge"]
 
@@ -73,10 +69,6 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     }
 
     _link: Any
-
-    # One check of X and y for all estimators.
-    _check_X = PanelEstimator._check_X
-    _check_y = PanelEstimator._check_y
 
     @abstractmethod
     def _make_link(self, y: np.ndarray, weight: np.ndarray) -> Any:
@@ -132,8 +124,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         """
         self._validate_params()
         self.__dict__.pop("models_", None)  # not fitted until the end; nothing of an earlier fit
-        panel = self._check_X(X, reset=True)
-        y = self._check_y(y, panel)
+        panel = check_X(self, X, reset=True)
+        y = check_y(self, y, panel)
         weight = self._weights(sample_weight, y, panel)
         self._link = self._make_link(y, weight)
         self._class_factor = self._class_factors(weight, y)
@@ -230,8 +222,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             finally:
                 del self._all_classes
         self._check_exact("partial_fit")
-        panel = self._check_X(X, reset=False)
-        y = self._check_y(y, panel)
+        panel = check_X(self, X, reset=False)
+        y = check_y(self, y, panel)
         self._check_known(y)
         weight = self._reweight(self._weights(sample_weight, y, panel), y)
         labels = self._check_groups(groups, panel)
@@ -280,7 +272,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         if groups is not None:
             index = self._rows_of_groups(groups)
         else:
-            panel = self._check_X(X, reset=False)
+            panel = check_X(self, X, reset=False)
             content = _content(panel)
             unknown = np.flatnonzero(~np.isin(content, kept.content))
             if unknown.size:
@@ -416,21 +408,10 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         return weight
 
     def _check_groups(self, groups: Any, panel: Panel) -> np.ndarray | None:
+        groups = check_groups(groups, panel)
         if groups is None:
             return None
-        groups = np.asarray(groups)
-        check_consistent_length(panel, groups)
-        missing = [i for i, g in enumerate(groups.ravel()) if g is None or g != g]
-        if groups.ndim != 1 or missing:
-            what = f"shape {groups.shape}" if groups.ndim != 1 else f"none for sample {missing[0]}"
-            raise ValueError(f"groups is one label a sample, got {what}.")
-        try:
-            labels = np.unique(groups)
-        except TypeError:
-            kinds = sorted({type(g).__name__ for g in groups.tolist()})
-            raise ValueError(
-                f"groups mixes {kinds}. Give all labels as strings, or as numbers."
-            ) from None
+        labels = np.unique(groups)
         if len(labels) < 2 and not self.__sklearn_is_fitted__():
             raise ValueError(
                 f"groups names only {labels.tolist()}, so no group is left to learn "
@@ -483,7 +464,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
 
     def _ready(self, X: Any) -> Panel:
         check_is_fitted(self)
-        return self._check_X(X, reset=False)
+        return check_X(self, X, reset=False)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "models_")

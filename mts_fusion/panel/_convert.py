@@ -12,7 +12,7 @@ from ._assemble import assemble
 from ._dates import dates_to_seconds, is_clock_of_dates
 from ._frames import as_frame, as_pandas, is_frame
 from ._model import schema_of
-from ._named import is_dataset, is_named_array, read_named_array
+from ._named import is_dataset, is_named_array, read_named_array, samples_as_frames
 from ._panel import Panel
 from ._read import Reading, read_frame, read_modality, read_samples
 from ._schema import Schema
@@ -182,7 +182,7 @@ def _readings(X: Any, single: str) -> tuple[dict[str, Reading | None], int]:
     if is_missing(X):
         X = np.asarray(X)  # nothing is no panel: refused as an array without axes
     n = len(X) if isinstance(X, (list, tuple)) else 0
-    return {single: read_modality(X, single)}, n
+    return {single: read_modality(samples_as_frames(X, single), single)}, n
 
 
 def _from_dict(given: Mapping[Any, Any]) -> tuple[dict[str, Reading | None], int]:
@@ -198,7 +198,9 @@ def _from_dict(given: Mapping[Any, Any]) -> tuple[dict[str, Reading | None], int
         if isinstance(part, Panel):
             part = part.values[part.schema.names[0]] if len(part.schema) == 1 else np.asarray(part)
         readings[name] = (
-            read_named_array(part, name) if is_named_array(part) else read_modality(part, name)
+            read_named_array(part, name)
+            if is_named_array(part)
+            else read_modality(samples_as_frames(part, name), name)
         )
         if readings[name] is None and not is_missing(part):
             n = max(n, len(part))
@@ -227,7 +229,10 @@ def _from_frames(frames: Sequence[Any], single: str) -> dict[str, Reading | None
 
 def _from_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Reading | None]:
     names = list(dict.fromkeys(name for sample in samples for name in sample))
-    return {name: read_samples([s.get(name) for s in samples], name) for name in names}
+    return {
+        name: read_samples(samples_as_frames([s.get(name) for s in samples], name), name)
+        for name in names
+    }
 
 
 def _all_times(given: Mapping[str, Any], panel: Panel) -> dict[str, np.ndarray | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, is_missing
+from ._arrays import as_array, is_missing, library_of
 from ._clock import Stamps
 from ._frames import (
     as_pandas,
@@ -171,7 +171,7 @@ def _common_clock(cells: list[Any], name: str, sample: int) -> Stamps | None:
 
 def _is_ragged(part: Any) -> bool:
     """Whether samples have to be read one by one."""
-    if any(is_series(item) or is_frame(item) for item in part):
+    if any(library_of(item) == "polars" or is_series(item) or is_frame(item) for item in part):
         return True
     present = [item for item in part if not is_missing(item)]
     try:

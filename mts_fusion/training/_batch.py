@@ -17,10 +17,16 @@ from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel
 
-__all__ = ["ROWS", "Inputs", "PanelDataset", "collate", "filled_rows"]
+__all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "filled_rows"]
 
-ROWS = 16
-"""Rows of which a batch outside training is a multiple, so that a row has the same bits in any."""
+NETWORK_ROWS = 4
+"""Rows of which a batch that a network predicts is a multiple.
+
+Products of one, two or three rows take other code, with another order of additions.
+"""
+
+FEATURE_ROWS = 16
+"""Rows of which a batch of fixed features is a multiple, unless there are fewer samples."""
 
 
 class Inputs:
@@ -185,15 +191,17 @@ def collate(batch: Batch) -> Batch:
     return batch
 
 
-def filled_rows(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Rows 0 to n - 1, some at a time, the last of them repeated to a multiple of 16.
+def filled_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows 0 to n - 1, some at a time, the last of them repeated to a multiple of a few.
 
     Parameters
     ----------
     n : int
         Rows.
     size : int
-        Rows at a time, a multiple of 16.
+        Rows at a time, a multiple of ``multiple``.
+    multiple : int
+        Rows of which each batch is a multiple.
 
     Yields
     ------
@@ -202,12 +210,12 @@ def filled_rows(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
 
     Examples
     --------
-    >>> [(len(rows), n) for rows, n in filled_rows(70, 32)]
-    [(32, 32), (32, 32), (16, 6)]
+    >>> [(len(rows), n) for rows, n in filled_rows(70, 32, 4)]
+    [(32, 32), (32, 32), (8, 6)]
     """
     for start in range(0, n, size):
         rows = np.arange(start, min(start + size, n))
-        yield np.pad(rows, (0, -len(rows) % ROWS), mode="edge"), len(rows)
+        yield np.pad(rows, (0, -len(rows) % multiple), mode="edge"), len(rows)
 
 
 def _regular_seconds(panel: Panel) -> float:

@@ -85,7 +85,7 @@ class GroupFolds:
         for i in np.argsort(-counts, kind="stable"):
             fold = int(sizes.argmin())
             sizes[fold] += counts[i]
-            self._note(labels[i].item(), fold)
+            self._note(labels.tolist()[i], fold)
 
     def _note(self, label: object, fold: int) -> None:
         self.fold_of[label] = fold

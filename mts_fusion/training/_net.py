@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mts_fusion.nn.blocks import Dropout, ModuleOutput, set_generator
 
-from ._batch import ROWS, Inputs, PanelDataset, collate, filled_rows
+from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, filled_rows
 from ._callbacks import BestWeights, StopOnNaN
 from ._runtime import threads
 from ._task import Task
@@ -190,8 +190,9 @@ class PanelNet(NeuralNet):
 
         Without gradients to keep, four times ``batch_size`` take no more memory than a step; up to
         128 of them, or ``batch_size`` where that is more, are taken together.
-        The last batch is filled up with its last sample to a multiple of 16 rows: vector
-        instructions then treat all rows alike, and a sample has the same bits in any company.
+        The last batch is filled up with its last sample to a multiple of 4 rows: an answer then
+        depends on the other samples of a batch by no more than rounding does, below 1e-6 of a
+        probability (docs/decisions/0024-rows-of-four.md).
 
         Parameters
         ----------
@@ -204,9 +205,9 @@ class PanelNet(NeuralNet):
             A batch.
         """
         size = max(self.batch_size, min(4 * self.batch_size, _MANY_TO_PREDICT))
-        size = -(-size // ROWS) * ROWS
+        size = -(-size // NETWORK_ROWS) * NETWORK_ROWS
         for part in [dataset] if isinstance(dataset, PanelDataset) else dataset:
-            for rows, n in filled_rows(len(part), size):
+            for rows, n in filled_rows(len(part), size, NETWORK_ROWS):
                 yield part.__getitems__(rows)[0], n
 
     def collect(self, dataset: PanelDataset | Iterable[PanelDataset]) -> np.ndarray:

@@ -50,6 +50,16 @@ def test_windows_end_where_their_target_begins(tmp_path, name, nested):
     np.testing.assert_allclose(pressure, [1.0213, 1.0313, 1.0413], atol=1e-6)
 
 
+def test_channels_have_the_names_of_the_sensors(tmp_path):
+    write(tmp_path / "CMAPSSData.zip", rows())
+    engines = fetch_cmapss(data_home=tmp_path, n_cycles=3)
+
+    names = {m.name: list(m.channels) for m in engines.data.schema}
+
+    assert names == engines.feature_names
+    assert "Ps30" in names["pressure"]
+
+
 def test_each_sensor_is_in_one_modality(tmp_path):
     write(tmp_path / "CMAPSSData.zip", rows())
     names = fetch_cmapss(data_home=tmp_path, n_cycles=3).feature_names

@@ -43,6 +43,16 @@ def test_sensors_are_modalities_and_their_length_tells_the_rate(tmp_path):
     assert cycles.feature_names["FS1"] == ["volume flow (l/min)"]
 
 
+def test_channels_say_what_was_measured(tmp_path):
+    write(tmp_path / "hydraulic_part.zip")
+    cycles = fetch_hydraulic(data_home=tmp_path, modalities=["FS1", "PS1"])
+
+    names = {m.name: list(m.channels) for m in cycles.data.schema}
+
+    assert names == cycles.feature_names
+    assert names["FS1"] == ["volume flow (l/min)"]
+
+
 def test_a_copy_averaged_to_one_hertz_is_read_too(tmp_path):
     write(tmp_path / "hydraulic_part.zip")
     cycles = fetch_hydraulic(data_home=tmp_path, modalities=["TS1", "PS1"])

@@ -59,6 +59,17 @@ def home(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("hourly", [False, True])
+@pytest.mark.parametrize("grouping", ["organ", "variable", "single"])
+def test_channels_have_the_names_of_the_variables(home, grouping, hourly):
+    stays = fetch_physionet2012(data_home=home, grouping=grouping, hourly=hourly)
+
+    names = {m.name: list(m.channels) for m in stays.data.schema}
+
+    assert names == stays.feature_names
+    assert names["static"][:2] == ["Age", "Gender"]
+
+
 def test_organs_are_irregular_modalities(home):
     stays = fetch_physionet2012(data_home=home)
     assert stays.groups.tolist() == [132539, 132540, 132541]

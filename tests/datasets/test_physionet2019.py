@@ -40,6 +40,15 @@ def home(tmp_path):
     return tmp_path
 
 
+def test_channels_have_the_names_of_the_variables(home):
+    patients = fetch_physionet2019(data_home=home)
+
+    names = {m.name: list(m.channels) for m in patients.data.schema}
+
+    assert names == patients.feature_names
+    assert names["vitals"][0] == "HR"
+
+
 def test_measured_hours_are_timepoints_of_irregular_modalities(home):
     patients = fetch_physionet2019(data_home=home)
     assert patients.groups.tolist() == [1, 3]

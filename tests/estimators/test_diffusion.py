@@ -227,6 +227,9 @@ def test_unusable_panels_are_refused_in_fit():
     silent[:, 1] = np.nan
     with pytest.raises(ValueError, match=r"Channel 1 of modality 'a' is never observed in the 12"):
         imputer.fit({"a": silent})
+    names = [f"c{i}" for i in range(silent.shape[1])]
+    with pytest.raises(ValueError, match=r"Channel 'c1' of modality 'a'.*channels \['c1'\]"):
+        imputer.fit(Panel({"a": silent}, channels={"a": names}))
     with pytest.raises(ValueError, match="Nothing is observed in any of the 12 training samples"):
         imputer.fit({"a": np.full_like(values, np.nan)})
     times = np.tile(np.arange(5) - 2.0, (12, 1))

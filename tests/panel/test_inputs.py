@@ -258,6 +258,55 @@ def test_a_list_of_panels_is_concatenated():
     assert joined.available[:, 1].tolist() == [False, True, True]
 
 
+def _two_samples():
+    return np.random.default_rng(0).normal(size=(2, 3, 10)).astype(np.float32)
+
+
+def test_a_list_of_polars_frames_has_a_row_each_timepoint():
+    polars = pytest.importorskip("polars")
+    values = _two_samples()
+    frames = [polars.DataFrame(dict(zip("xyz", sample, strict=True))) for sample in values]
+    frames[1] = frames[1].select("z", "x", "y")
+    objects = np.empty(2, object)
+    objects[:] = frames
+
+    lists = frames, tuple(frames), objects, [frame.lazy() for frame in frames]
+    for X in (*({"acc": part} for part in lists), [{"acc": frame} for frame in frames]):
+        panel = as_panel(X)
+        assert panel.schema["acc"].channels == ("x", "y", "z")
+        assert_array_equal(panel.values["acc"], values)
+
+
+def test_a_list_of_named_arrays_is_read_by_the_names_of_their_dimensions():
+    xarray = pytest.importorskip("xarray")
+    values = _two_samples()
+    arrays = [
+        xarray.DataArray(
+            sample.T,
+            dims=("time", "channel"),
+            coords={"channel": ["x", "y", "z"], "time": np.arange(10) / 5},
+        )
+        for sample in values
+    ]
+    arrays[1] = arrays[1].isel(channel=[2, 0, 1]).transpose("channel", "time")
+
+    for X in (
+        arrays,
+        {"series": arrays},
+        {"series": tuple(arrays)},
+        [{"series": a} for a in arrays],
+    ):
+        panel = as_panel(X)
+        assert panel.schema["series"].channels == ("x", "y", "z")
+        assert panel.schema["series"].rate == 5.0
+        assert_array_equal(panel.values["series"], values)
+    assert as_panel({"acc": [arrays[0], None]}).available[:, 0].tolist() == [True, False]
+    assert as_panel([arrays[0].isel(channel=0)]).values["series"].shape == (1, 1, 10)
+    joined = xarray.concat([arrays[0], arrays[0]], "sample")
+    with pytest.raises(ValueError, match="an array of 2 samples in it; one sample each is wanted"):
+        as_panel({"acc": [joined, joined]})
+
+
 # Out
 
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -236,15 +236,25 @@ def test_weights_follow_the_data():
     assert accuracy > 0.9
 
 
-def test_the_same_sample_has_the_same_bits_in_any_company():
+def test_a_sample_has_the_same_answer_in_any_batch():
     net = _net(batch_size=10).train(_dataset(), None)
     dataset, order = _dataset(45), np.random.default_rng(0).permutation(45)
 
     together = net.collect(dataset)
 
-    assert_array_equal(net.collect(dataset.take(order)), together[order])
-    for i in (0, 20, 44):
-        assert_array_equal(net.collect(dataset.take(np.array([i])))[0], together[i])
+    assert_allclose(net.collect(dataset.take(order)), together[order], rtol=0, atol=1e-6)
+    for rows in ([0], [20], [44], [3, 7], [5, 6, 8], list(range(17))):
+        some = net.collect(dataset.take(np.array(rows)))
+        assert_allclose(some, together[rows], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "computed"), [(1, 4), (3, 4), (4, 4), (6, 8), (16, 16), (17, 20)])
+def test_few_samples_are_not_filled_up_to_sixteen(n, computed):
+    net = _net(batch_size=32).train(_dataset(), None)
+
+    sizes = [(len(inputs), real) for inputs, real in net.batches(_dataset(n))]
+
+    assert sizes == [(computed, n)]
 
 
 def test_record_has_a_row_a_sample():

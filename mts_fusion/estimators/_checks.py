@@ -1,0 +1,252 @@
+"""What X, y and groups have to be, the same for all estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from mts_fusion.panel import SERIES, Panel, Schema, as_panel
+from mts_fusion.panel._arrays import as_array, is_missing
+from mts_fusion.panel._frames import as_pandas, is_frame
+
+__all__ = ["check_X", "check_groups", "check_numbers", "check_y"]
+
+
+def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
+    """X as a panel; with ``reset`` its schema is noted, otherwise it is brought to that of fit.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Where ``schema_`` and ``n_features_in_`` are noted.
+    X : Panel, or whatever :func:`as_panel` takes
+        n samples.
+    reset : bool
+        Whether X is that of a first fit.
+
+    Returns
+    -------
+    Panel
+        n samples.
+
+    Raises
+    ------
+    ValueError
+        If X contradicts the schema of fit, or a modality is never observed in X of a first fit.
+    """
+    if not reset and _is_table(X, estimator.schema_, estimator.n_features_in_):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    panel = as_panel(X, schema=None if reset else estimator)
+    if reset:
+        estimator.schema_ = panel.schema
+        silent = [name for name, observed in panel.observed.items() if not observed.any()]
+        if silent and len(silent) < len(panel.schema):
+            raise ValueError(
+                f"Modality {silent[0]!r} is never observed in the {len(panel)} training "
+                f"samples; a network cannot learn what it says. Leave it out with "
+                f"X.drop({silent})."
+            )
+        if silent:
+            raise ValueError(
+                f"Nothing is observed in any of the {len(panel)} training samples: all values "
+                "are NaN. Check how X was read."
+            )
+        table = _as_table(X, panel)
+        validate_data(estimator, panel if table is None else table, skip_check_array=True)
+    return panel
+
+
+def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
+    """Targets as a plain array, one entry a sample.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named where y is absent.
+    y : array of shape (n,) or (n, n_outputs)
+        Of numpy, pandas, polars or torch, or a list.
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    array of shape (n,) or (n, n_outputs)
+        Whole numbers and truth values of nullable columns stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If y is absent, has another length, or an entry is None, NaN, NaT, NA or masked.
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    missing = _missing_rows(y)
+    if missing.size:
+        raise ValueError(
+            f"Input y contains NaN: {missing.size} of the targets are None, NaN, NA or masked, the "
+            f"first is that of sample {missing[0]}. Leave those samples out."
+        )
+    y = check_array(
+        _plain(y),
+        ensure_2d=False,
+        dtype=None,
+        input_name="y",
+        ensure_all_finite=True,
+        ensure_min_samples=0,
+    )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    check_consistent_length(panel, y)
+    return y
+
+
+def check_numbers(y: np.ndarray) -> np.ndarray:
+    """Targets of a regressor as float64.
+
+    Parameters
+    ----------
+    y : array
+        What :func:`check_y` gave.
+
+    Returns
+    -------
+    array
+        float64, of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If y holds anything but numbers.
+    """
+    try:
+        if y.dtype.kind in "fiubO":
+            return y.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"y holds {y.dtype} values; numbers are wanted. Encode it as numbers, or take a classifier."
+    )
+
+
+def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
+    """Groups as a plain array, one label a sample.
+
+    Parameters
+    ----------
+    groups : array of shape (n,) or None
+        Labels that can be sorted: numbers, strings, dates or tuples.
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    array of shape (n,) or None
+        None where no groups were given.
+
+    Raises
+    ------
+    ValueError
+        If a sample has no label, there is not one each, or the labels are of several types.
+    """
+    if groups is None:
+        return None
+    groups = as_pandas(groups)
+    check_consistent_length(panel, groups)
+    missing = _missing_rows(groups)
+    if missing.size:
+        raise ValueError(
+            f"groups is one label a sample, got none for sample {missing[0]}. Give it a group, or "
+            "leave it out."
+        )
+    labels = _plain(groups)
+    if isinstance(labels, (list, tuple)):
+        given, labels = labels, np.empty(len(labels), dtype=object)
+        for i, label in enumerate(given):
+            labels[i] = label
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"groups is one label a sample, got shape {labels.shape}.")
+    if labels.dtype != object:
+        return labels
+    entries = labels.tolist()
+    if any(isinstance(label, list) for label in entries):
+        raise ValueError("groups is one label a sample, got a list of several for a sample.")
+    kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
+    if len(kinds) > 1:
+        names = sorted({type(label).__name__ for label in entries})
+        raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
+    return labels if tuple in kinds else np.asarray(entries)
+
+
+def _plain(x: Any) -> Any:
+    """Columns of pandas and polars, masked arrays and tensors as plain arrays."""
+    x = as_array(as_pandas(x))
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or isinstance(dtype, np.dtype):
+        return x
+    kind = getattr(dtype, "kind", "O")  # of a nullable or arrow column
+    return x.to_numpy(dtype=getattr(dtype, "numpy_dtype", None) if kind in "iufb" else None)
+
+
+def _missing_rows(x: Any) -> np.ndarray:
+    """Rows in which an entry is None, NaN, NaT, NA or masked."""
+    if isinstance(x, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(x)
+        if masked.any():
+            return np.flatnonzero(masked.reshape(len(x), -1).any(1))
+    x = as_pandas(x)
+    if hasattr(x, "iloc"):  # a frame or series, whatever its dtypes
+        missing = x.isna().to_numpy()
+    elif isinstance(x, (list, tuple)):
+        missing = np.array([_holds_missing(entry) for entry in x], dtype=bool)
+    else:
+        x = np.asarray(as_array(x))
+        if x.dtype.kind in "fc":
+            missing = np.isnan(x)
+        elif x.dtype.kind in "mM":
+            missing = np.isnat(x)
+        elif x.dtype == object:
+            cells = [_holds_missing(entry) for entry in x.ravel()]
+            missing = np.array(cells, dtype=bool).reshape(x.shape)
+        else:
+            return np.zeros(0, dtype=int)
+    return np.flatnonzero(missing.reshape(len(missing), -1).any(1)) if missing.size else missing
+
+
+def _holds_missing(entry: Any) -> bool:
+    if isinstance(entry, (list, tuple, np.ndarray)) and np.ndim(entry) > 0:
+        return bool(_missing_rows(entry).size)
+    return is_missing(entry)
+
+
+def _as_table(X: Any, panel: Panel) -> Any:
+    """X itself, or its array, where it is a plain table whose columns scikit-learn counts."""
+    if panel.schema.names != (SERIES,) or isinstance(X, (Panel, Mapping)):
+        return None
+    values = panel.values[SERIES]
+    if values.shape[1] > 1:
+        return values
+    if is_frame(X) or hasattr(X, "columns"):
+        return X if X.shape[1] == values.shape[2] else None
+    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
+    return values[:, 0] if n_axes == 2 else values
+
+
+def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
+    """Whether X is a table, and so was the X of fit: then scikit-learn counts its columns."""
+    if schema.names != (SERIES,) or n_features != schema[SERIES].n_timepoints:
+        return False
+    if schema[SERIES].n_channels > 1 or isinstance(X, (Panel, Mapping)):
+        return False
+    if hasattr(X, "columns"):
+        plain = getattr(getattr(X, "index", None), "nlevels", 1) == 1
+        return plain and all(getattr(dtype, "kind", "f") != "O" for dtype in X.dtypes)
+    if isinstance(X, (list, tuple)):
+        return bool(len(X)) and all(np.ndim(row) == 1 and len(row) == len(X[0]) for row in X)
+    return getattr(X, "ndim", 0) == 2
