@@ -64,7 +64,6 @@ class LoopMaestro(nn.Module):
                     d_hidden=layer.inner.weight.shape[2],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
-                    in_parts=False,
                 )
                 _copy_row(layer, one_layer, row)
                 one_layer.attention = _GatheredAttention(layer.attention)  # type: ignore[assignment]
@@ -81,7 +80,6 @@ class LoopMaestro(nn.Module):
                 budget=across.budget,
                 d_hidden=across.experts.weight_in.shape[2],
                 dropout=across.dropout.p,
-                in_parts=False,
             )
             copy.load_state_dict(across.state_dict())
             copy.attention = _GatheredAttention(across.attention)  # type: ignore[assignment]

@@ -7,7 +7,6 @@ S sampled keys, K queries that may attend.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,8 @@ from torch import Tensor, nn
 __all__ = [
     "BudgetGate",
     "BudgetedAttention",
-    "Plan",
     "attend",
     "budgeted_attend",
-    "rank_queries",
 ]
 
 # Share of the tokens that may attend from which one full product is cheaper than picking them.
@@ -93,7 +90,7 @@ def _count(n_tokens: int, factor: float) -> int:
 
 
 @torch.no_grad()
-def rank_queries(
+def _rank_queries(
     q: Tensor, k: Tensor, observed: Tensor, n_ranks: int, position: Tensor, share: Tensor
 ) -> Tensor:
     """Positions ``(N, H, K)`` of the queries farthest from uniform attention, best first.
@@ -191,7 +188,7 @@ def budgeted_attend(
     if picked is None:
         picked = n_ranks <= _FULL_FRACTION * n_tokens
     position, shares = _sample_keys(observed, factor, generator, training)
-    top = rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
+    top = _rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
     gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
     share = observed / observed.sum(1, keepdim=True).clamp(min=1)
     mean = share.to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
@@ -206,25 +203,6 @@ def budgeted_attend(
     everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
     place = index.expand(-1, -1, -1, d_head).transpose(1, 2)
     return everywhere.scatter(1, place, mixed.transpose(1, 2)).transpose(1, 2)
-
-
-class Plan(NamedTuple):
-    """How many queries of each sequence attend, and by which keys they are picked.
-
-    Parameters
-    ----------
-    n_queries : Tensor of shape (N,)
-        Queries that attend; a fraction of a query attends by that fraction.
-    gate : Tensor of shape (N, K)
-        How much the query of each rank is mixed in.
-    position, share : Tensor of shape (N, S)
-        See :func:`rank_queries`.
-    """
-
-    n_queries: Tensor
-    gate: Tensor
-    position: Tensor
-    share: Tensor
 
 
 class BudgetedAttention(nn.Module):
@@ -296,14 +274,6 @@ class BudgetedAttention(nn.Module):
         if values is not None:
             return out.mean(1)
         return out.transpose(1, 2).reshape(n, n_tokens, width // 3)
-
-    def plan(self, observed: Tensor, budget: Tensor) -> Plan:
-        """What :meth:`forward` does with the same input, for who does it himself."""
-        sampled = _sample_keys(observed, self.max_budget, self.generator, self.training)
-        n_queries = _n_queries(observed, budget)
-        return Plan(
-            n_queries, _gate(n_queries, _count(observed.shape[1], self.max_budget)), *sampled
-        )
 
 
 def _n_queries(observed: Tensor, budget: Tensor) -> Tensor:

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from mts_fusion.nn.blocks._attention import BudgetedAttention
 from mts_fusion.nn.blocks._linear import ModalityLinear
 from mts_fusion.nn.blocks._moe import Routing, SparseMoE
-from mts_fusion.nn.blocks._parts import split, split_tokens, unpack, worth
-from mts_fusion.nn.blocks._parts_attention import attend_in_parts
-from mts_fusion.nn.blocks._parts_layers import distil_in_parts, feed_forward_in_parts
 from mts_fusion.nn.blocks._random import Dropout
 
 __all__ = ["CrossModalLayer", "Distilling", "IntraModalLayer", "distilled_times"]
@@ -133,10 +130,7 @@ class IntraModalLayer(nn.Module):
     dropout : float, default=0.1
         Dropout behind the attention and the feed-forward layer.
     picked : bool or None, default=None
-        See :func:`budgeted_attend`; only where the layer is not computed in parts.
-    in_parts : bool, default=True
-        Whether training on a CPU goes in parts that fit its cache: the same numbers, with less
-        memory and time.
+        See :func:`budgeted_attend`.
 
     Notes
     -----
@@ -161,10 +155,8 @@ class IntraModalLayer(nn.Module):
         distil: bool = True,
         dropout: float = 0.1,
         picked: bool | None = None,
-        in_parts: bool = True,
     ) -> None:
         super().__init__()
-        self.in_parts = in_parts
         d_hidden = 2 * d_model if d_hidden is None else d_hidden
         self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=max_budget, picked=picked)
@@ -180,8 +172,6 @@ class IntraModalLayer(nn.Module):
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Encode the tokens of each modality."""
-        if self.in_parts and worth(x, self.qkv.weight):
-            return self._in_parts(x, available, budget, modalities)
         m, batch = x.shape[:2]
         qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
         flat = None if budget is None else budget.flatten()
@@ -193,34 +183,6 @@ class IntraModalLayer(nn.Module):
         if self.distilling is None:
             return x, available
         return self.distilling(x, available, modalities)
-
-    def _in_parts(
-        self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice
-    ) -> tuple[Tensor, Tensor]:
-        """The same for training; silent sensors, which nobody reads, are left out."""
-        parts = split(available, skip=budget is not None)
-        tokens, seen = x.flatten(0, 1), available.flatten(0, 1)  # (m B, T, D), (m B, T)
-        layers = (self.qkv, self.out, self.inner, self.outer)
-        w_qkv, w_out, w_inner, w_outer = (layer.weight[modalities] for layer in layers)
-        if budget is None:
-            qkv = self.qkv(_normalise(x), modalities).flatten(0, 1)
-            mixed = self.attention(qkv, seen).view_as(x)
-            tokens = self.dropout.add(x, self.out(mixed, modalities)).flatten(0, 1)
-        else:
-            plan = self.attention.plan(seen, budget.flatten())
-            mask, n_heads = self.dropout.mask(tokens), self.attention.n_heads
-            tokens = attend_in_parts(tokens, w_qkv, w_out, seen, plan, parts, mask, n_heads)
-        assert self.inner.bias is not None
-        bias = self.inner.bias[modalities]
-        mask = self.dropout.mask(x.flatten(0, 1))
-        tokens = feed_forward_in_parts(tokens, w_inner, bias, w_outer, parts, mask)
-        if self.distilling is None:
-            return unpack(tokens, len(seen), parts).view_as(x), available
-        gap = x.shape[2] % 2
-        tokens, seen = F.pad(tokens, (0, 0, 0, gap)), F.pad(seen, (0, gap))
-        tokens = distil_in_parts(tokens, self.distilling.conv.weight[modalities], seen, parts)
-        left = seen.unflatten(1, (-1, 2)).any(-1)
-        return tokens.unflatten(0, x.shape[:2]), left.unflatten(0, x.shape[:2])
 
 
 class CrossModalOutput(NamedTuple):
@@ -260,8 +222,6 @@ class CrossModalLayer(nn.Module):
         Hidden width of each expert; None is ``2 * d_model``.
     dropout : float, default=0.1
         Dropout behind the attention and the experts.
-    in_parts : bool, default=True
-        See :class:`IntraModalLayer`.
 
     Notes
     -----
@@ -285,17 +245,13 @@ class CrossModalLayer(nn.Module):
         budget: float | None = None,
         d_hidden: int | None = None,
         dropout: float = 0.1,
-        in_parts: bool = True,
     ) -> None:
         super().__init__()
-        self.in_parts = in_parts
         self.budget = budget
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
-        self.experts = SparseMoE(
-            d_model, n_experts, n_active_experts, d_hidden=d_hidden, in_parts=in_parts
-        )
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
         self.dropout = Dropout(dropout)
 
     def forward(
@@ -306,19 +262,11 @@ class CrossModalLayer(nn.Module):
         if self.budget is not None:
             budget = torch.full((x.shape[0],), self.budget, device=x.device)
         attention = None
-        in_parts = self.in_parts and modality is None and worth(x, self.qkv.weight)
-        if budget is not None and in_parts:
-            plan = self.attention.plan(available, budget)
-            parts = split_tokens(available)
-            weights = self.qkv.weight.T.unsqueeze(0), self.out.weight.T.unsqueeze(0)
-            mask, n_heads = self.dropout.mask(x), self.attention.n_heads
-            x = attend_in_parts(x, *weights, available, plan, parts, mask, n_heads)
-        else:
-            qkv = self.qkv(_normalise(x))
-            if modality is not None:
-                # Attention to a modality is what its tokens give if each gives 1.
-                shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
-                attention = self.attention(qkv, available, budget, shown)
-            x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
+        qkv = self.qkv(_normalise(x))
+        if modality is not None:
+            # Attention to a modality is what its tokens give if each gives 1.
+            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+            attention = self.attention(qkv, available, budget, shown)
+        x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
         y, routing = self.experts(_normalise(x), available)
         return CrossModalOutput(self.dropout.add(x, y), routing, attention)

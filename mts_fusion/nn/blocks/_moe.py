@@ -12,9 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._parts import worth
-from mts_fusion.nn.blocks._parts_layers import experts_in_parts
-
 __all__ = ["Routing", "SparseMoE"]
 
 # Tokens of one expert that are multiplied at once. Forward and backward of 20,480 tokens, width
@@ -57,9 +54,6 @@ class SparseMoE(nn.Module):
         Experts a token passes through. Cost grows in proportion to ``k``, not to ``n_experts``.
     d_hidden : int or None, default=None
         Hidden width F of each expert; None is ``2 * d_model``.
-    in_parts : bool, default=True
-        Whether training on a CPU goes in parts that fit its cache: the same numbers, with less
-        memory and time.
 
     Raises
     ------
@@ -91,7 +85,6 @@ class SparseMoE(nn.Module):
         k: int = 1,
         *,
         d_hidden: int | None = None,
-        in_parts: bool = True,
     ) -> None:
         super().__init__()
         if not 1 <= k <= n_experts:
@@ -100,7 +93,6 @@ class SparseMoE(nn.Module):
                 f"n_experts={n_experts}; got {k}."
             )
         d_hidden = 2 * d_model if d_hidden is None else d_hidden
-        self.in_parts = in_parts
         self.n_experts = n_experts
         self.k = k
         self.router = nn.Linear(d_model, n_experts, bias=False) if n_experts > 1 else None
@@ -129,11 +121,7 @@ class SparseMoE(nn.Module):
         if self.k > 1:
             weight = weight / weight.sum(-1, keepdim=True)
         weight = weight.to(x.dtype)
-        if self.in_parts and worth(tokens, self.weight_in):
-            weights = self.weight_in, self.bias_in, self.weight_out
-            y = experts_in_parts(tokens, weight, *weights, expert, observed.flatten())
-        else:
-            y = self._dispatch(tokens, expert, weight)
+        y = self._dispatch(tokens, expert, weight)
         return y.view_as(x), self._routing(x, expert, gate, observed)
 
     def _experts(self, blocks: Tensor, experts: Tensor | slice) -> Tensor:
