@@ -12,17 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn import Maestro
-from mts_fusion.nn.blocks import (
+from mts_fusion.nn.attention import (
     BudgetedAttention,
     CrossModalLayer,
     IntraModalLayer,
-    PatchEmbedding,
-    SparseMoE,
     distilled_times,
-    token_times,
+    sample_keys,
 )
-from mts_fusion.nn.blocks._attention import _sample_keys
-from mts_fusion.nn.blocks._moe import Routing
+from mts_fusion.nn.embedding import PatchEmbedding, token_times
+from mts_fusion.nn.experts import Routing, SparseMoE
 
 __all__ = ["LoopMaestro"]
 
@@ -134,7 +132,7 @@ class _GatheredAttention(nn.Module):
         n, n_tokens, width = qkv.shape
         d_head = width // (3 * self.n_heads)
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
-        position, share = _sample_keys(observed, self.max_budget, None, False)  # (N, S)
+        position, share = sample_keys(observed, self.max_budget, None, False)  # (N, S)
         n_keys = position.shape[1]
         n_queries = budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
         with torch.no_grad():
