@@ -57,9 +57,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
 def sample_keys(
     observed: Tensor, factor: float, generator: torch.Generator | None, training: bool
 ) -> tuple[Tensor, Tensor]:
-    """Positions ``(N, S)`` of ``factor * log(n)`` of the n observed keys, and their shares.
+    """Sample of ``factor * log(n)`` of the n observed keys of each sequence.
 
-    A sequence with fewer keys than slots repeats its first one, with share 0.
+    Parameters
+    ----------
+    observed : Tensor of shape (N, T)
+        Bool.
+    factor : float
+        How many keys are sampled; at most all.
+    generator : torch.Generator or None
+        Where the sample is drawn from in training.
+    training : bool
+        Whether the sample is drawn; otherwise it is spread evenly.
+
+    Returns
+    -------
+    position : Tensor of shape (N, S)
+        Positions of the sampled keys. A sequence with fewer keys than S repeats its first one.
+    share : Tensor of shape (N, S)
+        Weight of each in a mean over the sample; 0 for a repeated one.
     """
     n_sequences, n_tokens = observed.shape
     n_slots = _count(n_tokens, factor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mts_fusion.nn.attention import CrossModalLayer, Distilling, IntraModalLayer, distilled_times
+from mts_fusion.nn.attention import Distilling, IntraModalLayer, distilled_times
 
 
 def alone(layer: IntraModalLayer, m: int) -> IntraModalLayer:
@@ -48,20 +48,3 @@ def test_distilled_times_are_those_of_the_token_that_is_available():
     seconds = torch.tensor([[[1.0, 2.0, 0.0, 4.0, 5.0]]])
     available = torch.tensor([[[True, True, False, True, True]]])
     assert distilled_times(seconds, available).tolist() == [[[1.0, 4.0, 5.0]]]
-
-
-def test_the_attention_shown_is_that_of_the_keys():
-    layer = CrossModalLayer(8, 2).eval()
-    x, available = torch.randn(2, 6, 8), torch.ones(2, 6, dtype=torch.bool)
-    available[0, 3:] = False
-    modality = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 1, 1, 1]), 2)
-    shown = layer(x, available, modality).attention
-    torch.testing.assert_close(shown.sum(-1), torch.ones(2, 6))
-    assert (shown[0, :, 1] == 0).all()
-    assert (shown[1] > 0).all()
-
-
-def test_attention_across_modalities_can_have_a_budget():
-    x, available = torch.randn(2, 200, 8), torch.ones(2, 200, dtype=torch.bool)
-    layer = CrossModalLayer(8, 2, budget=3.0).eval()
-    assert layer(x, available).tokens.isfinite().all()
