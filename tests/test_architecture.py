@@ -21,6 +21,28 @@ FLOORS = {
     "estimators": 4,
     "benchmarks": 5,
 }
+# Which packages of nn a package of nn may import; each names earlier ones only.
+NN_IMPORTS = {
+    "features": set(),
+    "ridge": set(),
+    "layers": set(),
+    "experts": set(),
+    "embedding": {"layers"},
+    "diffusion": {"layers"},
+    "strategies": {"layers"},
+    "attention": {"layers", "experts"},
+    "encoders": {"layers", "embedding", "attention"},
+    "networks": {
+        "features",
+        "layers",
+        "experts",
+        "embedding",
+        "diffusion",
+        "strategies",
+        "attention",
+        "encoders",
+    },
+}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -116,15 +138,70 @@ def test_nn_imports_torch_the_standard_library_and_the_schema_only() -> None:
     assert not wrong
 
 
-def test_fixed_features_know_nothing_of_networks() -> None:
+def _imports_between_packages_of_nn() -> list[tuple[Path, str, str]]:
+    """File, its package of nn, and the module of another package of nn (or nn) that it imports."""
+    return [
+        (path, path.parent.name, name)
+        for path, name, _ in _imports_of("nn")
+        if path.parent != ROOT / "nn"
+        and name.startswith("mts_fusion.nn")
+        and name.split(".")[2:3] != [path.parent.name]
+    ]
+
+
+def test_packages_of_nn_import_what_their_table_allows() -> None:
+    packages = {path.parent.name for path in (ROOT / "nn").glob("*/__init__.py")}
+    assert packages == set(NN_IMPORTS)
+    earlier: set[str] = set()
+    for package, allowed in NN_IMPORTS.items():
+        assert allowed <= earlier, package  # so there is no circle
+        earlier.add(package)
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for path, name, _ in _imports_of("nn")
-        if path.parent.name == "features"
-        and name.startswith("mts_fusion.nn")
-        and not name.startswith("mts_fusion.nn.features")
+        for path, package, name in _imports_between_packages_of_nn()
+        if name.removeprefix("mts_fusion.nn").strip(".").split(".")[0] not in NN_IMPORTS[package]
     ]
     assert not wrong
+
+
+def test_packages_of_nn_take_only_what_another_one_makes_public() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path, _, name in _imports_between_packages_of_nn()
+        if any(part.startswith("_") for part in name.split("."))
+    ]
+    assert not wrong
+
+
+def test_packages_of_nn_export_only_what_they_define() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} exports names of {name}"
+        for path, _, name in _imports_between_packages_of_nn()
+        if path.name == "__init__.py"
+    ]
+    for path in (ROOT / "nn").glob("*/_[!_]*.py"):
+        tree = ast.parse(path.read_text())
+        imported = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        public = next(
+            (
+                set(ast.literal_eval(node.value))
+                for node in tree.body
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            ),
+            set(),
+        )
+        wrong += [f"{path.relative_to(ROOT)} exports {name}" for name in public & imported]
+    assert not wrong
+
+
+def test_tests_of_nn_stand_in_folders_of_its_packages() -> None:
+    folders = {path.name for path in (ROOT.parent / "tests" / "nn").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} == set(NN_IMPORTS)
 
 
 def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None:

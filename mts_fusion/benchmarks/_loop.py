@@ -12,17 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn import Maestro
-from mts_fusion.nn.blocks import (
+from mts_fusion.nn.attention import (
     BudgetedAttention,
     CrossModalLayer,
     IntraModalLayer,
-    PatchEmbedding,
-    SparseMoE,
     distilled_times,
-    token_times,
+    sample_keys,
 )
-from mts_fusion.nn.blocks._attention import _sample_keys
-from mts_fusion.nn.blocks._moe import Routing
+from mts_fusion.nn.embedding import PatchEmbedding, token_times
+from mts_fusion.nn.experts import Routing, SparseMoE
 
 __all__ = ["LoopMaestro"]
 
@@ -64,7 +62,6 @@ class LoopMaestro(nn.Module):
                     d_hidden=layer.inner.weight.shape[2],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
-                    in_parts=False,
                 )
                 _copy_row(layer, one_layer, row)
                 one_layer.attention = _GatheredAttention(layer.attention)  # type: ignore[assignment]
@@ -81,7 +78,6 @@ class LoopMaestro(nn.Module):
                 budget=across.budget,
                 d_hidden=across.experts.weight_in.shape[2],
                 dropout=across.dropout.p,
-                in_parts=False,
             )
             copy.load_state_dict(across.state_dict())
             copy.attention = _GatheredAttention(across.attention)  # type: ignore[assignment]
@@ -136,7 +132,7 @@ class _GatheredAttention(nn.Module):
         n, n_tokens, width = qkv.shape
         d_head = width // (3 * self.n_heads)
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
-        position, share = _sample_keys(observed, self.max_budget, None, False)  # (N, S)
+        position, share = sample_keys(observed, self.max_budget, None, False)  # (N, S)
         n_keys = position.shape[1]
         n_queries = budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
         with torch.no_grad():

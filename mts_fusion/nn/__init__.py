@@ -1,11 +1,12 @@
-"""Networks and the blocks of which they are built: torch only."""
+"""Networks and the layers of which they are built: torch only."""
 
-from mts_fusion.nn.blocks import ModuleOutput, set_generator
+from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks import (
     ConditionalDiffusion,
     DiffusionSampler,
     FusionNet,
     Maestro,
+    ModuleOutput,
     Trace,
     WithFeatures,
 )

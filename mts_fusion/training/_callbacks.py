@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from skorch.callbacks import Callback
 
-from mts_fusion.nn.blocks import ModalityDropout, curriculum_rate
+from mts_fusion.nn.layers import ModalityDropout, curriculum_rate
 
 __all__ = [
     "BestWeights",

@@ -13,7 +13,8 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mts_fusion.nn.blocks import Dropout, ModuleOutput, set_generator
+from mts_fusion.nn.layers import Dropout, set_generator
+from mts_fusion.nn.networks import ModuleOutput
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, filled_rows
 from ._callbacks import BestWeights, StopOnNaN

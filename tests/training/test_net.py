@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import Callback
 from torch import nn
 
-from mts_fusion.nn.blocks import Dropout, ModalityDropout, ModuleOutput
+from mts_fusion.nn.layers import Dropout, ModalityDropout
+from mts_fusion.nn.networks import ModuleOutput
 from mts_fusion.panel import Panel
 from mts_fusion.training import (
     BestWeights,

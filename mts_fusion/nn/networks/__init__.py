@@ -3,6 +3,7 @@
 from mts_fusion.nn.networks._diffusion import ConditionalDiffusion, DiffusionSampler
 from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
 from mts_fusion.nn.networks._maestro import Maestro
+from mts_fusion.nn.networks._output import ModuleOutput
 from mts_fusion.nn.networks._trace import Trace
 from mts_fusion.nn.networks._with_features import WithFeatures
 
@@ -11,6 +12,7 @@ __all__ = [
     "DiffusionSampler",
     "FusionNet",
     "Maestro",
+    "ModuleOutput",
     "Trace",
     "WithFeatures",
     "encoder_names",

@@ -14,27 +14,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._diffusion import (
+from mts_fusion.nn.diffusion import (
+    SAMPLERS,
     CrossModalContext,
     Grid,
     GridEncoderLayer,
+    HideObserved,
+    NoiseSchedule,
     ResidualDenoiserLayer,
     StepEmbedding,
-    sinusoids,
-)
-from mts_fusion.nn.blocks._filling import fill_between
-from mts_fusion.nn.blocks._hiding import HideObserved
-from mts_fusion.nn.blocks._noise import content_keys, keyed_normal
-from mts_fusion.nn.blocks._output import ModuleOutput
-from mts_fusion.nn.blocks._sampler import (
-    SAMPLERS,
+    content_keys,
+    fill_between,
+    keyed_normal,
     sample_ddim,
     sample_ddpm,
     sample_dpmpp_2m,
     sample_flow_2m,
+    sinusoids,
 )
-from mts_fusion.nn.blocks._schedule import NoiseSchedule
 from mts_fusion.panel._schema import Schema
+
+from ._output import ModuleOutput
 
 __all__ = ["ConditionalDiffusion", "DiffusionSampler"]
 
@@ -137,7 +137,7 @@ class ConditionalDiffusion(nn.Module):
     gating : {"moe", "fixed"}, default="moe"
         How the other modalities are weighed: by a learnt gate, or alike.
     mask_strategy : {"random", "block", "modality", "mix", "historical"}, default="mix"
-        What is hidden in training, see :class:`~mts_fusion.nn.blocks.HideObserved`.
+        What is hidden in training, see :class:`~mts_fusion.nn.diffusion.HideObserved`.
     hidden_fraction : float or None, default=None
         Share hidden in training; None draws it for each sample.
     schedule : {"quad", "linear", "cosine"}, default="quad"

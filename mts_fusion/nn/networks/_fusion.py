@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._convolution_encoders import ConvolutionEncoder
-from mts_fusion.nn.blocks._encoded import Encoded
-from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
-from mts_fusion.nn.blocks._output import ModuleOutput
-from mts_fusion.nn.blocks._sequence import ENCODERS
+from mts_fusion.nn.encoders import ENCODERS, ConvolutionEncoder, Encoded
+from mts_fusion.nn.layers import ModalityDropout, available_modalities
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
+
+from ._output import ModuleOutput
 
 __all__ = ["FusionNet", "encoder_names"]
 

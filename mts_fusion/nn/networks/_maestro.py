@@ -14,20 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._attention import BudgetGate
-from mts_fusion.nn.blocks._embedding import (
+from mts_fusion.nn.attention import BudgetGate, CrossModalLayer, IntraModalLayer, distilled_times
+from mts_fusion.nn.embedding import (
+    FeatureLogits,
+    FeatureTokens,
     PatchEmbedding,
     SymbolEmbedding,
     TimeEncoding,
     patch_lengths,
     token_times,
 )
-from mts_fusion.nn.blocks._encoder import CrossModalLayer, IntraModalLayer, distilled_times
-from mts_fusion.nn.blocks._feature_tokens import FeatureLogits, FeatureTokens
-from mts_fusion.nn.blocks._missing import ModalityDropout, available_modalities
-from mts_fusion.nn.blocks._output import ModuleOutput
-from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.layers import Dropout, ModalityDropout, available_modalities
 from mts_fusion.panel._schema import Schema
+
+from ._output import ModuleOutput
 
 __all__ = ["Maestro"]
 

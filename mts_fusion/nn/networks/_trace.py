@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._feature_tokens import FeatureLogits, FeatureTokens
-from mts_fusion.nn.blocks._missing import ModalityDropout
-from mts_fusion.nn.blocks._mtand import MultiTimeAttention, TimeEmbedding
-from mts_fusion.nn.blocks._output import ModuleOutput
-from mts_fusion.nn.blocks._random import Dropout
-from mts_fusion.nn.blocks._router import ModalityMoE
+from mts_fusion.nn.embedding import FeatureLogits, FeatureTokens, MultiTimeAttention, TimeEmbedding
+from mts_fusion.nn.experts import ModalityMoE
+from mts_fusion.nn.layers import Dropout, ModalityDropout
 from mts_fusion.panel._schema import Schema
+
+from ._output import ModuleOutput
 
 __all__ = ["Trace"]
 
@@ -56,7 +55,7 @@ class Trace(nn.Module):
     d_hidden : int, default=64
         Hidden width of an expert.
     router : {"joint", "per_modality", "disjoint"}, default="joint"
-        Who is routed where, see :class:`~mts_fusion.nn.blocks.ModalityMoE`.
+        Who is routed where, see :class:`~mts_fusion.nn.experts.ModalityMoE`.
     gate : {"softmax", "laplace", "gaussian"}, default="laplace"
         How near an expert is.
     noisy : bool, default=True

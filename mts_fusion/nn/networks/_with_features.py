@@ -7,8 +7,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._output import ModuleOutput
 from mts_fusion.nn.features import SchemaFeatures
+
+from ._output import ModuleOutput
 
 __all__ = ["WithFeatures"]
 

@@ -52,7 +52,7 @@ class Fusion(nn.Module):
     Subclasses are built with ``(n_modalities, d_model, n_outputs, *, n_heads, dropout)`` and obey
     three rules: a modality that is not available changes no bit of the output, the output is finite
     even if none is, and ``forward`` draws random numbers through
-    ``mts_fusion.nn.blocks.Dropout`` only.
+    ``mts_fusion.nn.layers.Dropout`` only.
 
     Attributes
     ----------

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._linear import ModalityLinear
-from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.layers import Dropout, ModalityLinear
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown
 
 __all__ = ["EarlyFusion"]

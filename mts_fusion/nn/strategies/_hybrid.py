@@ -10,8 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._linear import ModalityLinear
-from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.layers import Dropout, ModalityLinear
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, shares
 
 __all__ = ["HybridFusion"]

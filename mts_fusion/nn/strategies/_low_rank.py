@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._linear import ModalityLinear
-from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.layers import Dropout, ModalityLinear
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens
 
 __all__ = ["LowRankFusion"]

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.blocks._linear import ModalityLinear
-from mts_fusion.nn.blocks._random import Dropout
+from mts_fusion.nn.layers import Dropout, ModalityLinear
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
 
 __all__ = ["MulTFusion"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mts_fusion.nn.blocks import set_generator
+from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks._diffusion import ConditionalDiffusion
 from mts_fusion.panel import Modality, Schema, Vocabulary
 

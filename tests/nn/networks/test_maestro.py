@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.blocks import set_generator
 from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks import Maestro, WithFeatures
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 

@@ -1,0 +1,105 @@
+"""Attention across all modalities, and experts behind it.
+
+Sizes: B batch, M modalities, T tokens of all modalities, D width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mts_fusion.nn.experts import Routing, SparseMoE
+from mts_fusion.nn.layers import Dropout, normalise
+
+from ._budgeted import BudgetedAttention
+
+__all__ = ["CrossModalLayer", "CrossModalOutput"]
+
+
+class CrossModalOutput(NamedTuple):
+    """Tokens, their routing, and the attention between modalities.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (B, T, D)
+        The tokens after the layer.
+    routing : Routing
+        Where each token went.
+    attention : Tensor of shape (B, T, M) or None
+        Share of each token's attention that goes to each modality; None unless asked for.
+    """
+
+    tokens: Tensor
+    routing: Routing
+    attention: Tensor | None
+
+
+class CrossModalLayer(nn.Module):
+    """Attention over the tokens of all modalities, and a sparse mixture of experts.
+
+    Parameters
+    ----------
+    d_model : int, default=64
+        Width D.
+    n_heads : int, default=8
+        Heads.
+    n_experts : int, default=4
+        See :class:`SparseMoE`.
+    n_active_experts : int, default=1
+        Experts a token passes through.
+    budget : float or None, default=None
+        ``budget * log(T)`` of T tokens attend, the others take the mean; None: all do.
+    d_hidden : int or None, default=None
+        Hidden width of each expert; None is ``2 * d_model``.
+    dropout : float, default=0.1
+        Dropout behind the attention and the experts.
+
+    Notes
+    -----
+    Input ``x (B, T, D)``, ``available (B, T)`` bool, and for the record the one-hot modality of
+    each token ``(T, M)``; output :class:`CrossModalOutput`.
+
+    Examples
+    --------
+    >>> x, seen = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
+    >>> CrossModalLayer(8, 2)(x, seen).tokens.shape
+    torch.Size([2, 9, 8])
+    """
+
+    def __init__(
+        self,
+        d_model: int = 64,
+        n_heads: int = 8,
+        *,
+        n_experts: int = 4,
+        n_active_experts: int = 1,
+        budget: float | None = None,
+        d_hidden: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.budget = budget
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, available: Tensor, modality: Tensor | None = None
+    ) -> CrossModalOutput:
+        """Let the modalities see each other."""
+        budget = None
+        if self.budget is not None:
+            budget = torch.full((x.shape[0],), self.budget, device=x.device)
+        attention = None
+        qkv = self.qkv(normalise(x))
+        if modality is not None:
+            # Attention to a modality is what its tokens give if each gives 1.
+            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+            attention = self.attention(qkv, available, budget, shown)
+        x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
+        y, routing = self.experts(normalise(x), available)
+        return CrossModalOutput(self.dropout.add(x, y), routing, attention)

@@ -1,0 +1,30 @@
+"""Conditional diffusion: noise levels, samplers, denoiser layers, training masks, noise."""
+
+from ._content_noise import content_keys, keyed_normal
+from ._context import CrossModalContext
+from ._denoiser import ResidualDenoiserLayer, StepEmbedding, sinusoids
+from ._grid import Grid, GridAttention, GridEncoderLayer
+from ._interpolation import fill_between
+from ._sampler import SAMPLERS, sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_flow_2m
+from ._schedule import NoiseSchedule
+from ._training_masks import HideObserved
+
+__all__ = [
+    "CrossModalContext",
+    "Grid",
+    "GridAttention",
+    "GridEncoderLayer",
+    "HideObserved",
+    "NoiseSchedule",
+    "ResidualDenoiserLayer",
+    "SAMPLERS",
+    "StepEmbedding",
+    "content_keys",
+    "fill_between",
+    "keyed_normal",
+    "sample_ddim",
+    "sample_ddpm",
+    "sample_dpmpp_2m",
+    "sample_flow_2m",
+    "sinusoids",
+]

@@ -1,0 +1,19 @@
+"""Encoders of one modality: a masked sequence of any length becomes one embedding."""
+
+from ._base import Encoded, Encoder
+from ._cnn import CNNEncoder
+from ._convolution import ConvolutionEncoder
+from ._recurrent import GRUEncoder, LSTMEncoder
+from ._registry import ENCODERS
+from ._transformer import TransformerEncoder
+
+__all__ = [
+    "CNNEncoder",
+    "ConvolutionEncoder",
+    "ENCODERS",
+    "Encoded",
+    "Encoder",
+    "GRUEncoder",
+    "LSTMEncoder",
+    "TransformerEncoder",
+]

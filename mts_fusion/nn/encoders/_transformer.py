@@ -1,0 +1,119 @@
+"""Transformer over the observed timepoints of one modality.
+
+Sizes: B batch, L timepoints, C channels, D width, S steps, T tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mts_fusion.nn.attention import attend
+from mts_fusion.nn.layers import Dropout
+from mts_fusion.panel._schema import Modality
+
+from ._base import Encoded, Encoder
+from ._packing import Steps, mean_seen, thinned
+
+__all__ = ["TransformerEncoder"]
+
+
+class TransformerEncoder(Encoder):
+    """Transformer over the observed timepoints.
+
+    Parameters
+    ----------
+    modality : Modality
+        What is encoded.
+    d_model : int
+        Width D, a multiple of ``n_heads``.
+    dropout : float, default=0.1
+        Dropout in all layers.
+    n_layers : int, default=2
+        Layers.
+    n_heads : int, default=4
+        Heads of the attention.
+
+    Raises
+    ------
+    ValueError
+        If ``d_model`` is not a multiple of ``n_heads``.
+
+    Notes
+    -----
+    The embedding is the mean of the steps. A modality of more than 128 timepoints has several in a
+    step.
+
+    References
+    ----------
+    .. [1] Vaswani et al., "Attention Is All You Need", NeurIPS, 2017.
+       https://arxiv.org/abs/1706.03762
+
+    Examples
+    --------
+    >>> encoder = TransformerEncoder(Modality("acc", 3, 50), 16)
+    >>> encoder(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=bool)).embedding.shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        d_model: int,
+        *,
+        dropout: float = 0.1,
+        n_layers: int = 2,
+        n_heads: int = 4,
+    ) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(
+                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
+            )
+        self.steps = Steps(modality, d_model)
+        self.dropout = Dropout(dropout)
+        self.layers = nn.ModuleList(
+            _TransformerLayer(d_model, n_heads, dropout) for _ in range(n_layers)
+        )
+        self.leave = nn.LayerNorm(d_model)
+
+    def forward(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Encoded:
+        """Encode."""
+        x, n_steps = self.steps(values, observed, times)
+        seen = torch.arange(x.shape[1], device=x.device) < n_steps.unsqueeze(1)  # (B, S)
+        x = self.dropout(x)
+        for layer in self.layers:
+            x = layer(x, seen)
+        x = self.leave(x)
+        return Encoded(mean_seen(x, seen), *thinned(x, n_steps))
+
+
+class _TransformerLayer(nn.Module):
+    """Attention between the steps that there are, then a feed-forward layer."""
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.enter = nn.LayerNorm(d_model)
+        self.project = nn.Linear(d_model, 3 * d_model)
+        self.join = nn.Linear(d_model, d_model)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(d_model),
+            nn.Linear(d_model, 2 * d_model),
+            nn.GELU(),
+            nn.Linear(2 * d_model, d_model),
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        parts = self.project(self.enter(x)).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (B, H, S, d)
+        x = x + self.dropout(self.join(attend(q, k, v, seen).transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feed(x))

@@ -1,0 +1,55 @@
+"""Sensors are silenced per sample, in training only, and never all of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mts_fusion.nn.layers import ModalityDropout, available_modalities, curriculum_rate
+
+
+def make_observed(n: int = 2000) -> list[torch.Tensor]:
+    observed = [torch.ones(n, 3, 2, dtype=torch.bool), torch.ones(n, 5, 1, dtype=torch.bool)]
+    return [*observed, torch.zeros(n, 4, 1, dtype=torch.bool)]
+
+
+def test_the_rate_is_kept_and_differs_from_sample_to_sample():
+    dropout = ModalityDropout(0.3)
+    dropout.generator = torch.Generator().manual_seed(0)
+    available = available_modalities(dropout(make_observed()))
+    # Both hidden (.09) never happens: one of the two is given back.
+    assert abs((~available[:, :2]).float().mean() - (0.3 - 0.045)) < 0.03
+
+
+def test_something_always_stays_of_what_a_sample_has():
+    available = available_modalities(ModalityDropout(1.0)(make_observed()))
+    assert (available.sum(1) == 1).all()
+    assert not available[:, 2].any()
+    assert available[:, 0].any()
+    assert available[:, 1].any()
+
+
+def test_a_sample_without_any_sensor_stays_without():
+    observed = [torch.zeros(4, 3, 1, dtype=torch.bool)] * 2
+    assert not available_modalities(ModalityDropout(0.5)(observed)).any()
+
+
+def test_nothing_is_hidden_in_evaluation_or_at_rate_zero():
+    observed = make_observed(50)
+    for dropout in (ModalityDropout(0.9).eval(), ModalityDropout(0.0)):
+        assert all(map(torch.equal, dropout(observed), observed))
+
+
+def test_a_schedule_sets_the_rate():
+    dropout = ModalityDropout(0.0)
+    dropout.p.fill_(curriculum_rate(20, max_rate=0.4, n_warmup_epochs=10, n_epochs=20))
+    assert float(dropout.p) == pytest.approx(0.4)
+
+
+def test_the_curriculum_rises_in_a_straight_line_to_its_end():
+    rates = [curriculum_rate(t, max_rate=0.4, n_warmup_epochs=10, n_epochs=110) for t in range(200)]
+    assert rates[:11] == [0.0] * 11
+    assert rates[60] == pytest.approx(0.2)
+    assert rates == sorted(rates)
+    assert max(rates) == rates[110] == 0.4
+    assert curriculum_rate(11, n_warmup_epochs=10, n_epochs=10) == 0.4
