@@ -100,8 +100,8 @@ class SoftmaxLink:
         """Of the lowest log loss: a class may be told by the scores of others.
 
         Each column of a ridge regression knows its own class only. With matrix ``I + E`` the scores
-        ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on ``E`` keeps
-        it near the identity. Two classes have one score, and nothing to add; a class without a
+        ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on ``E``
+        keeps it near the identity. Two classes have one score, and nothing to add; a class without a
         held-out sample keeps its own.
         """
         truth = targets > 0
