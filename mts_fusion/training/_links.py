@@ -101,8 +101,8 @@ class SoftmaxLink:
 
         Each column of a ridge regression knows its own class only. With matrix ``I + E`` the scores
         ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on ``E``
-        keeps it near the identity. Two classes have one score, and nothing to add; a class without a
-        held-out sample keeps its own.
+        keeps it near the identity. Two classes have one score, and nothing to add; a class without
+        a held-out sample keeps its own.
         """
         truth = targets > 0
         seen = np.flatnonzero(truth.any(0))
