@@ -114,6 +114,23 @@ def test_kept_models_are_bounded_and_made_again_alike(form: str) -> None:
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.parametrize("form", ["dual", "primal"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_held_out_scores_are_those_of_the_models_without_the_fold(
+    form: str, n_classes: int
+) -> None:
+    rows, _ = _rows(n_classes=n_classes)
+    models = _models(rows, form=form)
+    whole = (0, 1, 2)
+    model = models.model(whole)
+    assert model is not None
+    assert np.array_equal(model.coupling, np.eye(n_classes)) == (n_classes == 2)
+    has_all = rows.available.all(1)
+    answers = models.fold_scores([x[has_all] for x in rows.features], rows.available[has_all])
+    own = answers[rows.fold[has_all], np.arange(has_all.sum())]
+    np.testing.assert_allclose(own, model.held_out[has_all], rtol=1e-6, atol=1e-8)
+
+
 def test_what_no_training_row_has_gives_no_score() -> None:
     rows, _ = _rows()
     available = rows.available.copy()
