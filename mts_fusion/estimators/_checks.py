@@ -47,7 +47,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
         if silent and len(silent) < len(panel.schema):
             raise ValueError(
                 f"Modality {silent[0]!r} is never observed in the {len(panel)} training "
-                f"samples; a network cannot learn what it says. Leave it out with "
+                f"samples, so nothing can be learnt from it. Leave it out with "
                 f"X.drop({silent})."
             )
         if silent:

@@ -69,6 +69,8 @@ _NOTES = """For a set S of sensors the kernel is the mean of one kernel a modali
     factorisation, when it is met. Leaving out a fold of groups (or of runs of neighbouring
     samples) has a closed form, so penalty, temperature, the quality of each set (:meth:`explain`,
     :meth:`sensor_values`) and conformal sets are all learnt on people the models have not seen.
+    With three classes or more the scores are also multiplied by a matrix that couples the classes,
+    a multinomial logistic regression on the held-out scores.
     Samples that have nothing of a set are left out of its model; a sample that has nothing at
     all, or only what no training sample had, gets the prior. Gaps inside a modality need nothing:
     features are of what was observed.

@@ -508,7 +508,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             ``contribution (n, M, C)`` and ``constant (n, C)``, which add up to ``score (n, C)``,
             what the softmax (the sigmoid, the mean and spread of y) is applied to;
             ``available (n, M)``; of each head of the regression (convolutions, statistics)
-            ``penalty (n, K)`` and ``factor (n, K)``, by which its scores are multiplied; and
+            ``penalty (n, K)`` and ``factor (n, K)``, by which its scores are multiplied (before the
+            coupling of three or more classes, which contributions and score include); and
             ``held_out_loss (n,)`` of the model of these sensors: nats, or squared error in units of
             the variance of y. NaN where there is no model.
 
