@@ -669,8 +669,8 @@ def test_tokens_instead_of_numbers_name_the_modality(fitted, X):
 def test_a_modality_never_observed_in_training_is_named(X, y):
     silent = X.replace(values={"hr": np.full((40, 1, 8), np.nan)})
     message = (
-        "Modality 'hr' is never observed in the 40 training samples; a network cannot learn what "
-        "it says. Leave it out with X.drop(['hr'])."
+        "Modality 'hr' is never observed in the 40 training samples, so nothing can be learnt from "
+        "it. Leave it out with X.drop(['hr'])."
     )
     with _raises(ValueError, message):
         _clf().fit(silent, y)
