@@ -76,7 +76,7 @@ class LoopMaestro(nn.Module):
                 n_experts=across.experts.n_experts,
                 n_active_experts=across.experts.k,
                 budget=across.budget,
-                d_hidden=across.experts.weight_in.shape[2],
+                d_hidden=across.experts.experts.weight_in.shape[2],
                 dropout=across.dropout.p,
             )
             copy.load_state_dict(across.state_dict())

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import mean_weights
+
 __all__ = [
     "BudgetGate",
     "BudgetedAttention",
@@ -207,8 +209,9 @@ def budgeted_attend(
     position, shares = sample_keys(observed, factor, generator, training)
     top = _rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
     gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
-    share = observed / observed.sum(1, keepdim=True).clamp(min=1)
-    mean = share.to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
+    mean = mean_weights(observed).to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(
+        2
+    )  # (N, 1, H d)
     mean = mean.view(n_sequences, 1, n_heads, d_head).transpose(1, 2)  # (N, H, 1, d)
     if not picked:
         weight = torch.zeros_like(q[..., 0]).scatter(2, top, gate.expand(-1, n_heads, -1))

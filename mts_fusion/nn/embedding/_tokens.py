@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import ModalityLinear
+from mts_fusion.nn.layers import ModalityLinear, masked_mean
 from mts_fusion.panel._schema import Modality, Schema
 
 __all__ = [
@@ -277,9 +277,9 @@ def token_times(
         n_tokens = -(-n_timepoints // patch_length)
         middle = torch.arange(n_tokens, device=device) * patch_length + (patch_length - 1) / 2
         return middle / (modality.rate or 1.0)
-    seen = _patches(observed.any(-1, keepdim=True).to(times.dtype), patch_length).flatten(-2)
+    counted = _patches(observed.any(-1, keepdim=True), patch_length).flatten(-2)
     seconds = _patches(times.unsqueeze(-1), patch_length).flatten(-2)
-    return torch.where(seen > 0, seconds, 0).sum(-1) / seen.sum(-1).clamp(min=1)
+    return masked_mean(seconds, counted, -1)
 
 
 class TimeEncoding(nn.Module):

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout
+from mts_fusion.nn.layers import Dropout, masked_mean
 from mts_fusion.panel._schema import Modality
 
 from ._base import Encoded, Encoder
-from ._packing import Timepoints, compact, mean_seen, thinned
+from ._packing import Timepoints, compact, thinned
 
 __all__ = ["CNNEncoder"]
 
@@ -80,7 +80,7 @@ class CNNEncoder(Encoder):
             x = (x + F.gelu(norm(new))) * shown
         largest = x.masked_fill(~shown, -math.inf).amax(1)
         largest = torch.where(seen.any(1, keepdim=True), largest, 0.0)
-        pooled = self.dropout(torch.cat([mean_seen(x, seen), largest], -1))
+        pooled = self.dropout(torch.cat([masked_mean(x, shown, 1), largest], -1))
         order, n_seen = compact(seen)
         tokens, token_seen = thinned(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
         return Encoded(self.leave(pooled), tokens, token_seen)

@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.layers import nearest_observed
 from mts_fusion.panel._schema import Modality, Vocabulary
 
 from ._base import FeatureBlock
+from ._symbols import symbol_values
 
 __all__ = ["RandomConvolutions", "Response", "has_clock"]
 
@@ -80,8 +82,8 @@ class RandomConvolutions(FeatureBlock):
     n_kernels : int
         Kernels K of a group.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 
@@ -113,7 +115,7 @@ class RandomConvolutions(FeatureBlock):
     weight: Tensor
     mixing: Tensor
     bias: Tensor
-    centers: Tensor | None
+    symbols: Tensor | None
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class RandomConvolutions(FeatureBlock):
         self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
-        self.register_buffer("centers", None if vocabulary is None else _centers(vocabulary))
+        self.register_buffer("symbols", None if vocabulary is None else symbol_values(vocabulary))
 
     def _check_positive(self, **sizes: int) -> None:
         for name, size in sizes.items():
@@ -225,8 +227,8 @@ class RandomConvolutions(FeatureBlock):
         The coverage is that of one sample, (C, L, 1), where all are complete.
         Samples come last: sums over time then run over all of them at once.
         """
-        if self.centers is not None:
-            values = self.centers[values]
+        if self.symbols is not None:
+            values = self.symbols[values]
         observed = observed.permute(2, 1, 0)  # (B, L, C) -> (C, L, B)
         series = values.permute(2, 1, 0)
         # The usual case, with the same numbers for less; a graph has no branch on data.
@@ -326,18 +328,6 @@ def _dilations(n_timepoints: int, n_taps: int) -> tuple[int, ...]:
     return tuple(2**i for i in range(largest.bit_length()))
 
 
-def _centers(vocabulary: Vocabulary) -> Tensor:
-    """The number that each token stands for, (n_tokens,)."""
-    if vocabulary.centers is not None:
-        centers = torch.tensor(vocabulary.centers, dtype=torch.float32)
-    else:
-        centers = torch.linspace(-1, 1, vocabulary.size)
-    table = torch.zeros(vocabulary.n_tokens)
-    symbols = [s for s in range(vocabulary.n_tokens) if s != vocabulary.missing]
-    table[symbols] = centers
-    return table
-
-
 def _interpolate(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """``(C, L, B)`` linear over the gaps, zero outside the observations, and where it is inside.
 
@@ -345,12 +335,11 @@ def _interpolate(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     zero.
     """
     n_timepoints = series.shape[1]
-    t = torch.arange(n_timepoints, device=series.device).view(1, -1, 1).expand_as(series)
-    before = torch.where(observed, t, -1).cummax(1).values
-    after = torch.where(observed, t, n_timepoints).flip(1).cummin(1).values.flip(1)
+    before, after = nearest_observed(observed)
     left = series.gather(1, before.clamp(min=0))
     right = series.gather(1, after.clamp(max=n_timepoints - 1))
-    fraction = (t - before) / (after - before).clamp(min=1)
+    index = torch.arange(n_timepoints, device=series.device).view(1, -1, 1)
+    fraction = (index - before) / (after - before).clamp(min=1)
     line = torch.where(observed, series, torch.lerp(left, right, fraction.to(series.dtype)))
     inside = (before >= 0) & (after < n_timepoints)
     return torch.where(inside, line, 0.0), inside

@@ -42,8 +42,8 @@ class HydraFeatures(RandomConvolutions):
     max_channels : int, default=8
         Most channels that a group adds up. Each group draws its own channels and signs.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 

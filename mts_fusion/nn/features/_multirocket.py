@@ -52,8 +52,8 @@ class MultiRocketFeatures(RandomConvolutions):
     n_kernels : int, default=8
         Kernels K of a group.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     scale : sequence of C float or None, default=None
         What the values of each channel have been divided by. Channels then add up as they were
         before, each with the weight of its unit. None draws the weight of each channel in each

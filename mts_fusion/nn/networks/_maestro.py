@@ -24,9 +24,16 @@ from mts_fusion.nn.embedding import (
     patch_lengths,
     token_times,
 )
-from mts_fusion.nn.layers import Dropout, ModalityDropout, available_modalities
+from mts_fusion.nn.layers import (
+    Dropout,
+    ModalityDropout,
+    available_modalities,
+    check_heads,
+    mean_weights,
+)
 from mts_fusion.panel._schema import Schema
 
+from ._inputs import check_features, check_values
 from ._output import ModuleOutput
 
 __all__ = ["Maestro"]
@@ -181,10 +188,7 @@ class Maestro(nn.Module):
         linear: bool = False,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         if max_budget <= 0:
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
@@ -308,7 +312,7 @@ class Maestro(nn.Module):
         ModuleOutput
             Prediction ``(B, n_outputs)``, balancing loss, record.
         """
-        self._check(values, observed)
+        check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         there = available_modalities(observed)  # (B, M)
         budget = None
@@ -321,7 +325,7 @@ class Maestro(nn.Module):
             convolved = self.convolutions.mask_and_drop(convolved, there)
         patches = self._encode(values, observed, times, budget) if self.patches else None
         x, kinds, modality = self._tokens(patches, statistics, convolved, there)
-        weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
+        weight = torch.cat([mean_weights(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
         one_hot, columns = None, None
@@ -362,8 +366,7 @@ class Maestro(nn.Module):
             if each:
                 seen["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
                 attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
-            rows = one_hot.T * available.unsqueeze(1)  # (B, M, T)
-            rows = rows / rows.sum(-1, keepdim=True).clamp(min=1)
+            rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
             seen["attention"] = rows.to(attention.dtype) @ attention
         return ModuleOutput(prediction, loss, seen)
 
@@ -371,10 +374,8 @@ class Maestro(nn.Module):
         """Statistics and convolutions of each modality, of no width where there are none."""
         if not self.widths:
             return [], []
-        if features is None:
-            raise ValueError("The network has feature_widths, but no features were given.")
         kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for parts, x in zip(self.widths, features, strict=True):
+        for parts, x in zip(self.widths, check_features(features), strict=True):
             split = x.split([width for _, width in parts], 1) if parts else ()
             for kind, of_statistics in zip(kinds, (True, False), strict=True):
                 chosen = [
@@ -471,19 +472,6 @@ class Maestro(nn.Module):
             seconds.append(middle)
         return _stack_times(seconds, batch)
 
-    def _check(self, values: list[Tensor], observed: list[Tensor]) -> None:
-        if not len(values) == len(observed) == len(self.schema):
-            raise ValueError(
-                f"The network has {len(self.schema)} modalities {list(self.schema.names)}, got "
-                f"{len(values)} values and {len(observed)} observed."
-            )
-        for modality, x in zip(self.schema, values, strict=True):
-            if x.dim() != 3 or x.shape[2] != modality.n_channels:
-                raise ValueError(
-                    f"Modality {modality.name!r} has values of shape (B, L, "
-                    f"{modality.n_channels}), got {tuple(x.shape)}."
-                )
-
 
 class _Tokens(NamedTuple):
     """Tokens ``(m, B, T, D)``, ``available (m, B, T)``, ``seconds (m, T)`` or ``(m, B, T)``."""
@@ -500,12 +488,6 @@ def _by_kind(
     return [
         [(kind == "statistics", sum(w)) for kind, w in kinds.items()] for kinds in feature_widths
     ]
-
-
-def _mean_weight(available: Tensor) -> Tensor:
-    """Weights ``(B, T)`` of a mean over what is available; 0 where nothing is."""
-    weight = available.float()
-    return weight / weight.sum(1, keepdim=True).clamp(min=1)
 
 
 def _groups(schema: Schema, lengths: list[int]) -> list[list[int]]:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.features import HydraFeatures, MultiRocketFeatures
+from mts_fusion.nn.features import HydraFeatures, MultiRocketFeatures, SchemaFeatures
 from mts_fusion.nn.features._convolution import RandomConvolutions
-from mts_fusion.panel._schema import Vocabulary
+from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 
 def make_batch(
@@ -245,6 +245,14 @@ def test_symbols_are_their_centers(kind):
     sizes = {"n_channels": 2, "n_timepoints": 40, "n_groups": 4, "n_kernels": 8}
     of_tokens = kind(**sizes, vocabulary=vocabulary)(tokens, seen)
     assert torch.equal(of_tokens, kind(**sizes)(numbers, seen))
+
+
+def test_all_kinds_of_features_read_a_symbol_as_one_number():
+    modality = Modality("words", 2, 40, vocabulary=Vocabulary(3))
+    kinds = ("multirocket", "hydra", "statistics")
+    blocks = SchemaFeatures(Schema((modality,)), kinds, n_groups=4).blocks[0]
+    for kind in kinds:
+        assert blocks[kind].symbols.tolist() == [0.0, -1.5, 0.0, 1.5]
 
 
 def test_wrong_sizes_name_themselves():
