@@ -171,7 +171,7 @@ class _LoopMoE(nn.Module):
         self.ours = ours
 
     def forward(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Routing]:
-        ours = self.ours
+        ours, experts = self.ours, self.ours.experts
         assert ours.router is not None
         tokens = x.reshape(-1, x.shape[-1])
         gate = ours.router(tokens).softmax(-1)
@@ -179,8 +179,8 @@ class _LoopMoE(nn.Module):
         y = torch.zeros_like(tokens)
         for e in range(ours.n_experts):
             rows, place = (expert == e).nonzero(as_tuple=True)
-            hidden = F.relu(torch.addmm(ours.bias_in[e], tokens[rows], ours.weight_in[e]))
-            out = hidden @ ours.weight_out[e] * weight[rows, place].unsqueeze(-1)
+            hidden = F.relu(torch.addmm(experts.bias_in[e], tokens[rows], experts.weight_in[e]))
+            out = hidden @ experts.weight_out[e] * weight[rows, place].unsqueeze(-1)
             y = y.index_add(0, rows, out)
         balance = y.new_zeros(())
         return y.view_as(x), Routing(expert, gate, balance)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -39,7 +38,7 @@ class _RecurrentEncoder(Encoder):
 
     @staticmethod
     @abstractmethod
-    def _run(x: Tensor, start: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    def _run(x: Tensor, start: Tensor, weights: list[Tensor]) -> Tensor:
         """States ``(B, S, d_state)`` of a recurrent layer that starts from ``(1, B, d_state)``."""
 
     def forward(
@@ -116,7 +115,7 @@ class LSTMEncoder(_RecurrentEncoder):
     _N_GATES = 4
 
     @staticmethod
-    def _run(x: Tensor, start: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    def _run(x: Tensor, start: Tensor, weights: list[Tensor]) -> Tensor:
         return torch.lstm(x, [start, start], weights, True, 1, 0.0, False, False, True)[0]
 
 
@@ -156,5 +155,5 @@ class GRUEncoder(_RecurrentEncoder):
     _N_GATES = 3
 
     @staticmethod
-    def _run(x: Tensor, start: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    def _run(x: Tensor, start: Tensor, weights: list[Tensor]) -> Tensor:
         return torch.gru(x, start, weights, True, 1, 0.0, False, False, True)[0]
