@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -156,7 +155,7 @@ class PanelPredictor(PanelEstimator):
         samples = []
         for panel in self._panels(X):
             net, datasets = self.nets_[0], self._datasets(panel)
-            raw: Sequence[np.ndarray] = (
+            raw = (
                 net.predict_ensemble(self.nets_, datasets)
                 if len(self.nets_) > 1
                 else list(net.predict_dropout(datasets, n_samples, seed=0))

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
 from mts_fusion.panel import Panel, as_panel
-from mts_fusion.training import FixedFeatures
+from mts_fusion.training import FixedFeatures, PanelDataset
 from mts_fusion.transforms import PanelImputer, PanelScaler
 
 from ._checks import check_X
@@ -23,8 +23,6 @@ from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
-
-_NEARLY_ZERO = np.float32(1e-6)
 
 _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=None
         Stage 1, fitted with ``(X, y)`` before the network: :class:`ConditionalDiffusionImputer`
@@ -117,14 +115,8 @@ class _ImputeThenScale(TransformerMixin, BaseEstimator):
     def _scale(self, panel: Panel) -> Panel:
         if self.scaler_ is None:
             return panel
-        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names)).values
-        # To the network an unobserved 0 is an empty entry. An imputed value that happens to be the
-        # mean of its channel is 0 after scaling, and has to be told from it.
-        values = {
-            name: np.where((x == 0) & ~panel.observed[name], _NEARLY_ZERO, x)
-            for name, x in scaled.items()
-        }
-        return panel.replace(values=values, observed=panel.observed)
+        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))
+        return panel.replace(values=scaled.values, observed=panel.observed)
 
 
 class _Trace(PanelPredictor):
@@ -265,10 +257,14 @@ class _Trace(PanelPredictor):
             entropy_weight=self.entropy_weight,
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
-            imputed=self.imputer is not None,
             feature_widths=None if features is None else features.widths,
             horizon_seconds=self.horizon_seconds,
         )
+
+    def _make_dataset(
+        self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
+    ) -> PanelDataset:
+        return PanelDataset(panel, target, weight, has_imputed=self.imputer_ is not None)
 
     @property
     def imputer_(self) -> Any:

@@ -246,13 +246,15 @@ def test_an_imputer_that_leaves_a_sensor_silent_leaves_it_absent():
     assert record["available"][:, 1:].any()
 
 
-def test_an_imputed_mean_is_not_taken_for_an_empty_entry():
-    X, y = _classification()
-    clf = TraceClassifier(**SMALL, imputer=PanelImputer(strategy="mean")).fit(X, y)
-    name = X.schema.names[0]
-    silent = X.replace(values={name: np.full_like(X.values[name], np.nan)})
+def test_an_imputed_value_of_exactly_0_is_not_taken_for_an_empty_entry():
+    values = np.tile([1.0, -1.0], (20, 1, 8))  # mean 0, so that 0 stays 0 when it is scaled
+    X = Panel({"acc": values, "hr": values[:, :, :6]})
+    clf = TraceClassifier(**SMALL, imputer=NoisyImputer()).fit(X, np.arange(20) % 2)
+    silent = X.replace(values={"acc": np.full_like(values, np.nan)})
 
-    assert (clf.preprocessor_.transform(silent).values[name] != 0).all()
+    completed = clf.preprocessor_.transform(silent)
+
+    assert (completed.values["acc"] == 0).all()
     assert clf.explain(silent)["available"].all()
 
 
