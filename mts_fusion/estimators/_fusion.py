@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 
 from mts_fusion.nn import FusionNet
 from mts_fusion.nn.networks import encoder_names
+from mts_fusion.nn.strategies import get_strategy
 from mts_fusion.training import FixedFeatures, pick_device
 
 from ._context import FitContext
@@ -157,10 +158,8 @@ class _Fusion(PanelPredictor):
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> FusionNet:
-        strategy_params = dict(self.strategy_params or {})
-        if self.strategy == "uncertainty" and not context.has_softmax:
-            # The entropy of a softmax says nothing of numbers, or of labels that exclude no other.
-            strategy_params.setdefault("learnt", True)
+        strategy = get_strategy(self.strategy)
+        defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
             context.schema,
             context.n_outputs,
@@ -172,7 +171,7 @@ class _Fusion(PanelPredictor):
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
             kind_dropout=self.kind_dropout,
-            strategy_params=strategy_params,
+            strategy_params={**defaults, **(self.strategy_params or {})},
             feature_widths=None if features is None else features.widths,
         )
 
