@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -14,31 +14,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.metrics import crps_from_samples
 from mts_fusion.nn import ConditionalDiffusion, DiffusionSampler
-from mts_fusion.panel import Panel, Schema
-from mts_fusion.training import PanelDataset, PanelNet
+from mts_fusion.panel import Panel
+from mts_fusion.training import FixedFeatures, PanelDataset, PanelNet
 from mts_fusion.transforms import MissingnessMasker, PanelScaler
 
 from ._base import PanelEstimator
+from ._checks import check_groups, check_X
+from ._context import FitContext
 
 __all__ = ["ConditionalDiffusionImputer"]
-
-
-class _OwnLoss:
-    """The task of a network that has its loss within: nothing is asked of it."""
-
-    n_outputs = 0
-
-    def encode(self, y: np.ndarray) -> np.ndarray:
-        return y
-
-    def loss(self, prediction: Any, y: Any, weight: Any) -> Any:
-        return prediction.sum() * 0
-
-    def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
-        return prediction
-
-    def decode(self, p: np.ndarray) -> np.ndarray:
-        return p
 
 
 class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
@@ -155,10 +139,6 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     3
     """
 
-    # The network has no task, so the parameters of the tasks are not its own.
-    class_weight: None = None
-    calibration: None = None
-
     _MIN_EPOCHS: ClassVar[int] = 30
     _MIN_STEPS: ClassVar[int] = 300
     _N_ESTIMATORS: ClassVar[int] = 1
@@ -261,9 +241,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     # Fitting
 
-    def fit(  # type: ignore[override]
-        self, X: Any, y: Any = None, groups: Any = None
-    ) -> ConditionalDiffusionImputer:
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Learn to fill gaps.
 
         Parameters
@@ -278,7 +256,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         Returns
         -------
         ConditionalDiffusionImputer
-            Itself.
+            The fitted imputer.
 
         Raises
         ------
@@ -286,48 +264,30 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
             If a parameter is out of range, a modality holds tokens or negative times, or a channel
             is never observed.
         """
-        self._validate_params()
+        continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:
             raise ValueError(
                 f"n_steps={self.n_steps}, but the diffusion is trained with "
                 f"n_train_steps={self.n_train_steps}. Lower n_steps or raise n_train_steps."
             )
-        return super().fit(X, y, groups=groups)
+        panel = check_X(self, X, reset=not continues)
+        _check_can_be_imputed(panel)
+        groups = check_groups(groups, panel)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seeds = self._draw_seeds()
+        panel = self._preprocess(panel, None, continues)
+        strata = np.zeros(len(panel), dtype=int)
+        context = self._make_context(panel, strata, groups, seeds)
+        nets, _ = self._fit_networks(context, continues)
+        if not continues:
+            self.seed_, self.time_unit_ = seed, _time_unit(panel)
+        return self._end_fit(context, nets)
 
-    def _check_y(self, y: Any, panel: Panel) -> np.ndarray:
-        """No y is needed; what the panel must have, though, is looked at here."""
-        for modality in panel.schema:
-            name, times = modality.name, panel.times[modality.name]
-            if modality.vocabulary is not None:
-                raise ValueError(
-                    f"Modality {name!r} holds tokens, but a diffusion fills numbers. Impute before "
-                    "the tokenizer, or leave it out with X.drop(...)."
-                )
-            if times is not None and np.nanmin(times, initial=0.0) < 0:
-                raise ValueError(
-                    f"Modality {name!r} has negative times (lowest {np.nanmin(times):g} s). Count "
-                    "them from the start of each sample: X.replace(times={...})."
-                )
-            silent = np.flatnonzero(~panel.observed[name].any((0, 2)))
-            if len(silent):
-                labels = modality.channels or range(modality.n_channels)
-                unknown = [labels[i] for i in silent]
-                raise ValueError(
-                    f"Channel {unknown[0]!r} of modality {name!r} is never observed in the "
-                    f"{len(panel)} training samples, so nothing is known of its values. Leave out "
-                    f"channels {unknown}, or fit on samples that have them."
-                )
-        self.time_unit_ = _time_unit(panel)
-        self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return np.zeros(len(panel))
-
-    def _make_task(self, y: np.ndarray) -> Any:
-        return _OwnLoss()
-
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> ConditionalDiffusion:
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> ConditionalDiffusion:
         return ConditionalDiffusion(
-            schema,
-            n_outputs,
+            context.schema,
             d_model=self.d_model,
             n_heads=self.n_heads,
             n_layers=self.n_layers,
@@ -343,7 +303,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
             n_train_steps=self.n_train_steps,
             parameterization=self.parameterization,
             prior=self.prior,
-            time_unit=self.time_unit_,
+            time_unit=_time_unit(context.panel),
         )
 
     # Filling
@@ -451,7 +411,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         ValueError
             If X has another schema than in ``fit``, or nothing of it can be hidden.
         """
-        panel, scaler = self._check_fitted(X), cast(PanelScaler, self.front_)
+        panel, scaler = self._check_fitted(X), cast(PanelScaler, self.preprocessor_)
         masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
         masked = masker.fit_transform(panel)
         truth = scaler.transform(panel)
@@ -472,7 +432,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     def _check_fitted(self, X: Any) -> Panel:
         check_is_fitted(self)
-        return self._check_X(X, reset=False)
+        return check_X(self, X, reset=False)
 
     def _fill(self, panel: Panel, n_samples: int, reduce: Callable[..., np.ndarray]) -> list[Panel]:
         """Panels whose gaps hold what ``reduce`` makes of the draws ``(S, entries)``."""
@@ -481,7 +441,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         rows = np.flatnonzero(np.any([gaps[k].any((1, 2)) for k in names], axis=0))
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
-        scaler = cast(PanelScaler, self.front_)
+        scaler = cast(PanelScaler, self.preprocessor_)
         scaled = scaler.transform(panel[rows])
         filled: dict[str, np.ndarray] = {}
         for start, draws in self._draw(scaled, n_samples):
@@ -541,7 +501,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         for start in range(0, len(panel), at_once):
             part = dataset.take(np.arange(start, min(start + at_once, len(panel))))
             draws = [
-                net.collect(part).reshape(len(part), net.module.n_samples, -1) for net in samplers
+                net.predict_raw([part]).reshape(len(part), net.module.n_samples, -1)
+                for net in samplers
             ]
             yield start, np.moveaxis(np.concatenate(draws, axis=1), 1, 0)
 
@@ -551,6 +512,31 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = []  # the door makes float32 of all numbers
         return tags
+
+
+def _check_can_be_imputed(panel: Panel) -> None:
+    """Raise unless the modalities hold numbers, of which each channel is observed somewhere."""
+    for modality in panel.schema:
+        name, times = modality.name, panel.times[modality.name]
+        if modality.vocabulary is not None:
+            raise ValueError(
+                f"Modality {name!r} holds tokens, but a diffusion fills numbers. Impute before "
+                "the tokenizer, or leave it out with X.drop(...)."
+            )
+        if times is not None and np.nanmin(times, initial=0.0) < 0:
+            raise ValueError(
+                f"Modality {name!r} has negative times (lowest {np.nanmin(times):g} s). Count "
+                "them from the start of each sample: X.replace(times={...})."
+            )
+        silent = np.flatnonzero(~panel.observed[name].any((0, 2)))
+        if len(silent):
+            labels = modality.channels or range(modality.n_channels)
+            unknown = [labels[i] for i in silent]
+            raise ValueError(
+                f"Channel {unknown[0]!r} of modality {name!r} is never observed in the "
+                f"{len(panel)} training samples, so nothing is known of its values. Leave out "
+                f"channels {unknown}, or fit on samples that have them."
+            )
 
 
 def _gaps(panel: Panel, name: str) -> np.ndarray:

@@ -10,12 +10,13 @@ from sklearn.utils._param_validation import Interval
 
 from mts_fusion.nn import FusionNet
 from mts_fusion.nn.networks import encoder_names
-from mts_fusion.panel import Schema
-from mts_fusion.training import FixedFeatures, Multiclass, pick_device
+from mts_fusion.nn.strategies import get_strategy
+from mts_fusion.training import FixedFeatures, pick_device
 
-from ._base import PanelEstimator
+from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
+from ._predictor import PanelPredictor
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
@@ -57,18 +58,17 @@ _PARAMETERS = f"""strategy : str, default="early"
     {TRAINING_PARAMETERS}"""
 
 
-class _Fusion(PanelEstimator):
+class _Fusion(PanelPredictor):
     """Abstract: the parameters of fusion, and its network."""
 
     _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
+        **PanelPredictor._parameter_constraints,
         "strategy": [str],
         "encoder": [str, dict],
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "feature_dropout": [Interval(Real, 0, 1, closed="left")],
         "kind_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -140,28 +140,29 @@ class _Fusion(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
         hydra = ("hydra", "multirocket") if self.pooled else ("hydra",)
         kinds = {"multirocket": ("multirocket", "statistics"), "hydra": (*hydra, "statistics")}
+        schema = context.schema
         names = encoder_names(schema, self.encoder)
         features = FixedFeatures(
             schema,
             {m: kinds.get(name, ()) for m, name in zip(schema.names, names, strict=True)},
             n_groups=self.n_groups,
-            scales=self._scales(),
-            random_state=self._features_seed,
+            scales=context.scales,
+            random_state=context.seed,
             device=pick_device(self.device),
         )
         return features if any(features.n_features) else None
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> FusionNet:
-        strategy_params = dict(self.strategy_params or {})
-        if self.strategy == "uncertainty" and not isinstance(self._task, Multiclass):
-            # The entropy of a softmax says nothing of numbers, or of labels that exclude no other.
-            strategy_params.setdefault("learnt", True)
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> FusionNet:
+        strategy = get_strategy(self.strategy)
+        defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
-            schema,
-            n_outputs,
+            context.schema,
+            context.n_outputs,
             strategy=self.strategy,
             encoder=self.encoder,
             d_model=self.d_model,
@@ -170,8 +171,8 @@ class _Fusion(PanelEstimator):
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
             kind_dropout=self.kind_dropout,
-            strategy_params=strategy_params,
-            feature_widths=None if self.features_ is None else self.features_.widths,
+            strategy_params={**defaults, **(self.strategy_params or {})},
+            feature_widths=None if features is None else features.widths,
         )
 
 

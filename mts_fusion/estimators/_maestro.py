@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
-from mts_fusion.panel import Schema
-from mts_fusion.training import FixedFeatures, pick_device
+from mts_fusion.training import MANY_SAMPLES, FixedFeatures, pick_device
 
-from ._base import MANY_SAMPLES, PanelEstimator
+from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
+from ._predictor import PanelPredictor
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
 
@@ -72,13 +72,13 @@ _PARAMETERS = f"""d_model : int, default=64
     {TRAINING_PARAMETERS}"""
 
 
-class _Maestro(PanelEstimator):
+class _Maestro(PanelPredictor):
     """Abstract: the parameters of MAESTRO, and its network."""
 
-    _KEEPS_LAST: ClassVar[bool] = True
+    _KEEPS_LAST_EPOCH: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
+        **PanelPredictor._parameter_constraints,
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "n_intra_layers": [Interval(Integral, 0, None, closed="left")],
@@ -87,7 +87,6 @@ class _Maestro(PanelEstimator):
         "n_active_experts": [Interval(Integral, 1, None, closed="left")],
         "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="left"), dict],
         "max_budget": [Interval(Real, 0, None, closed="neither")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
@@ -182,29 +181,31 @@ class _Maestro(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
         kinds = ("statistics",) * bool(self.statistics)
         kinds += ("multirocket",) * bool(self.convolutions)
         features = FixedFeatures(
-            schema,
+            context.schema,
             kinds,
             n_groups=self.n_groups,
-            scales=self._scales(),
-            random_state=self._features_seed,
+            scales=context.scales,
+            random_state=context.seed,
             device=pick_device(self.device),
         )
         return features if any(features.n_features) else None
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Maestro:
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> Maestro:
         patches = self.patches
         if patches == "auto":
-            symbols = any(modality.vocabulary is not None for modality in schema)
-            wanted = symbols and self.n_training_ >= MANY_SAMPLES
+            symbols = any(modality.vocabulary is not None for modality in context.schema)
+            wanted = symbols and context.n_training >= MANY_SAMPLES
             wanted |= self.attention_budget != "learnt"
-            patches = (wanted and member == 0) or self.features_ is None
+            patches = (wanted and member == 0) or features is None
         return Maestro(
-            schema,
-            n_outputs,
+            context.schema,
+            context.n_outputs,
             d_model=self.d_model,
             n_heads=self.n_heads,
             n_intra_layers=self.n_intra_layers,
@@ -217,7 +218,7 @@ class _Maestro(PanelEstimator):
             dropout=self.dropout,
             balance_weight=self.balance_weight,
             patch_length=self.patch_length,
-            feature_widths=None if self.features_ is None else self.features_.widths,
+            feature_widths=None if features is None else features.widths,
             feature_dropout=self.statistics_dropout,
             patches=bool(patches),
             linear=self.linear,

@@ -12,17 +12,17 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
-from mts_fusion.panel import Panel, Schema, as_panel
-from mts_fusion.training import FixedFeatures
+from mts_fusion.panel import Panel, as_panel
+from mts_fusion.training import FixedFeatures, PanelDataset
 from mts_fusion.transforms import PanelImputer, PanelScaler
 
-from ._base import PanelEstimator
+from ._checks import check_X
+from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
+from ._predictor import PanelPredictor
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
-
-_NEARLY_ZERO = np.float32(1e-6)
 
 _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=None
         Stage 1, fitted with ``(X, y)`` before the network: :class:`ConditionalDiffusionImputer`
@@ -74,7 +74,7 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
     {TRAINING_PARAMETERS}"""
 
 
-class _Completion(TransformerMixin, BaseEstimator):
+class _ImputeThenScale(TransformerMixin, BaseEstimator):
     """What X passes before the network: the imputer, if there is one, then the scaler.
 
     ``transform`` gives the completion that the network is trained on, ``draws`` those that an
@@ -85,7 +85,7 @@ class _Completion(TransformerMixin, BaseEstimator):
         self.imputer = imputer
         self.n_imputations = n_imputations
 
-    def fit(self, X: Panel, y: Any) -> _Completion:
+    def fit(self, X: Panel, y: Any) -> _ImputeThenScale:
         """Fit the imputer, and the scaler to what is observed."""
         self.imputer_ = None
         if self.imputer is not None:
@@ -115,17 +115,11 @@ class _Completion(TransformerMixin, BaseEstimator):
     def _scale(self, panel: Panel) -> Panel:
         if self.scaler_ is None:
             return panel
-        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names)).values
-        # To the network an unobserved 0 is an empty entry. An imputed value that happens to be the
-        # mean of its channel is 0 after scaling, and has to be told from it.
-        values = {
-            name: np.where((x == 0) & ~panel.observed[name], _NEARLY_ZERO, x)
-            for name, x in scaled.items()
-        }
-        return panel.replace(values=values, observed=panel.observed)
+        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))
+        return panel.replace(values=scaled.values, observed=panel.observed)
 
 
-class _Trace(PanelEstimator):
+class _Trace(PanelPredictor):
     """Abstract: the parameters of TRACE, its two stages, and the average over completions."""
 
     # NOTE[DIFF] from Maestro's: more steps learn by heart (PhysioNet 2012, JapaneseVowels).
@@ -133,7 +127,7 @@ class _Trace(PanelEstimator):
     _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
+        **PanelPredictor._parameter_constraints,
         "imputer": [HasMethods(["fit", "transform"]), StrOptions({"nearest"}), None],
         "n_imputations": [Interval(Integral, 1, None, closed="left")],
         "d_model": [Interval(Integral, 1, None, closed="left")],
@@ -147,13 +141,12 @@ class _Trace(PanelEstimator):
         "router": [StrOptions({"joint", "per_modality", "disjoint"})],
         "gate": [StrOptions({"softmax", "laplace", "gaussian"})],
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "statistics": ["boolean", StrOptions({"auto"})],
         "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
     }
 
-    front_: _Completion
+    preprocessor_: _ImputeThenScale
 
     def __init__(
         self,
@@ -230,7 +223,7 @@ class _Trace(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_front(self, schema: Schema) -> _Completion:
+    def _make_preprocessor(self) -> _ImputeThenScale:
         imputer = PanelImputer() if isinstance(self.imputer, str) else self.imputer
         if self.n_imputations > 1 and not hasattr(imputer, "sample"):
             raise ValueError(
@@ -238,17 +231,19 @@ class _Trace(PanelEstimator):
                 f"ConditionalDiffusionImputer; imputer={self.imputer!r} has one completion at "
                 "most. Set n_imputations=1."
             )
-        return _Completion(imputer, self.n_imputations)
+        return _ImputeThenScale(imputer, self.n_imputations)
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
         averages = self.n_imputations > 1
         statistics = not averages if self.statistics == "auto" else bool(self.statistics)
-        return FixedFeatures(schema, ("statistics",)) if statistics else None
+        return FixedFeatures(context.schema, ("statistics",)) if statistics else None
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Trace:
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> Trace:
         return Trace(
-            schema,
-            n_outputs,
+            context.schema,
+            context.n_outputs,
             d_model=self.d_model,
             d_time=self.d_time,
             n_reference=self.n_reference,
@@ -262,21 +257,25 @@ class _Trace(PanelEstimator):
             entropy_weight=self.entropy_weight,
             dropout=self.dropout,
             modality_dropout=self.modality_dropout,
-            imputed=self.imputer is not None,
-            feature_widths=None if self.features_ is None else self.features_.widths,
+            feature_widths=None if features is None else features.widths,
             horizon_seconds=self.horizon_seconds,
         )
+
+    def _make_dataset(
+        self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
+    ) -> PanelDataset:
+        return PanelDataset(panel, target, weight, has_imputed=self.imputer_ is not None)
 
     @property
     def imputer_(self) -> Any:
         """The fitted imputer; None without one."""
-        return self.front_.imputer_
+        return self.preprocessor_.imputer_
 
     def _panels(self, X: Any) -> list[Panel]:
         if self.n_imputations == 1:
             return super()._panels(X)
         check_is_fitted(self)
-        return self.front_.draws(self._check_X(X, reset=False), self.n_imputations)
+        return self.preprocessor_.draws(check_X(self, X, reset=False), self.n_imputations)
 
     def predict_draws(self, X: Any) -> np.ndarray:
         """The answer to each completion of X, of which ``predict`` takes the mean.
@@ -298,7 +297,7 @@ class _Trace(PanelEstimator):
         ValueError
             If X has another schema than in ``fit``.
         """
-        logits, missing = self._logits(X)
+        logits, missing = self._raw_predict(X)
         answers = np.stack([self._task.link(one, missing) for one in logits])
         return answers.reshape(-1, len(self.nets_), *answers.shape[1:]).mean(1)
 
@@ -362,10 +361,10 @@ class TraceClassifier(PanelClassifierMixin, _Trace):
         ValueError
             If ``n_samples`` is below 2, or X has another schema than in ``fit``.
         """
-        p = self._passes(X, n_samples)  # (I, S, n, K)
-        total = self._entropy(p.mean((0, 1)))
-        completed = self._entropy(p.mean(1)).mean(0)
-        aleatoric = self._entropy(p).mean((0, 1))
+        p = self._predictive_samples(X, n_samples)  # (I, S, n, K)
+        total = self._task.entropy(p.mean((0, 1)))
+        completed = self._task.entropy(p.mean(1)).mean(0)
+        aleatoric = self._task.entropy(p).mean((0, 1))
         return {
             "total": total,
             "aleatoric": aleatoric,
@@ -427,7 +426,7 @@ class TraceRegressor(PanelRegressorMixin, _Trace):
         ValueError
             If ``n_samples`` is below 2, or X has another schema than in ``fit``.
         """
-        answers = self._passes(X, n_samples)  # (I, S, n, K)
+        answers = self._predictive_samples(X, n_samples)  # (I, S, n, K)
         epistemic = answers.var(1).mean(0)
         imputation = answers.mean(1).var(0)
         parts = {

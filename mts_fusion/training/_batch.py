@@ -70,13 +70,15 @@ class PanelDataset(Dataset[Batch]):
         Encoded targets. None in prediction.
     sample_weight : array of shape (n,), default=None
         Weights with mean 1; None for all alike.
+    has_imputed : bool, default=False
+        Whether batches tell which entries were imputed: those with a value that was not observed.
 
     Notes
     -----
     A batch is ``(inputs, target)``: the arguments of ``inputs`` are the lists ``values``,
-    ``observed``, ``times`` (and ``features``, once :meth:`with_features` has set them) in the
-    order of the schema; ``target`` has ``y`` and ``weight``. Values are finite: 0 stands where
-    nothing is known, and ``observed`` says so.
+    ``observed``, ``times`` (``imputed`` too with ``has_imputed``, and ``features`` once
+    :meth:`with_features` has set them) in the order of the schema; ``target`` has ``y`` and
+    ``weight``. Values are finite: 0 stands where there is none.
 
     Examples
     --------
@@ -92,11 +94,14 @@ class PanelDataset(Dataset[Batch]):
         panel: Panel,
         y: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
+        *,
+        has_imputed: bool = False,
     ) -> None:
         n, observed, times = len(panel), panel.observed, panel.times
         names = panel.schema.names
         self.values = [_tensor(panel.values[name]) for name in names]
         self.observed = [_tensor(observed[name]) for name in names]
+        self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
         self.times = _since_start([times[name] for name in names], _regular_seconds(panel))
         self.y = torch.zeros(n) if y is None else _tensor(y)
         self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
@@ -155,20 +160,25 @@ class PanelDataset(Dataset[Batch]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        here = torch.as_tensor(indices)
-        rows = self.rows[here]
-        observed = [seen[rows].transpose(1, 2) for seen in self.observed]
+        index = torch.as_tensor(indices)
+        rows = self.rows[index]
         values = [_values(part[rows]) for part in self.values]
+        masks = {"observed": [part[rows].transpose(1, 2) for part in self.observed]}
+        if self.imputed is not None:
+            masks["imputed"] = [part[rows].transpose(1, 2) for part in self.imputed]
         if self.silenced is not None:
-            silent = self.silenced[here][:, :, None, None]
-            observed = [seen & ~silent[:, m] for m, seen in enumerate(observed)]
+            silent = self.silenced[index][:, :, None, None]
             values = [x.masked_fill(silent[:, m], 0) for m, x in enumerate(values)]
+            masks = {
+                key: [mask & ~silent[:, m] for m, mask in enumerate(parts)]
+                for key, parts in masks.items()
+            }
         arguments: dict[str, list[Tensor | None]] = {
             "values": list(values),
-            "observed": list(observed),
             "times": [
                 None if clock is None else clock[rows].nan_to_num(0.0) for clock in self.times
             ],
+            **{key: list(parts) for key, parts in masks.items()},
         }
         if self.features is not None:
             arguments["features"] = [part[rows] for part in self.features]
@@ -216,6 +226,16 @@ def filled_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, 
     for start in range(0, n, size):
         rows = np.arange(start, min(start + size, n))
         yield np.pad(rows, (0, -len(rows) % multiple), mode="edge"), len(rows)
+
+
+def _imputed(panel: Panel) -> list[np.ndarray]:
+    """Entries ``(n, C, L)`` of each modality that have a value, but were not observed."""
+    masks = []
+    for modality in panel.schema:
+        values, vocabulary = panel.values[modality.name], modality.vocabulary
+        filled = ~np.isnan(values) if vocabulary is None else values != vocabulary.missing
+        masks.append(filled & ~panel.observed[modality.name])
+    return masks
 
 
 def _regular_seconds(panel: Panel) -> float:

@@ -124,7 +124,6 @@ class BestWeights(Callback):
         self.best_loss_ = math.inf
         self.best_epoch_ = 0
         self.weights_: dict[str, torch.Tensor] | None = None
-        self.stopped_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep the weights if they are the best yet."""
@@ -133,8 +132,7 @@ class BestWeights(Callback):
             self.best_loss_, self.best_epoch_ = loss, epoch
             self.weights_ = {k: v.clone() for k, v in net.module_.state_dict().items()}
         elif self.patience is not None and epoch - self.best_epoch_ >= self.patience:
-            self.stopped_ = True
-            raise KeyboardInterrupt  # how a skorch callback ends the loop
+            net.stop_training()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Restore the best weights."""
@@ -186,7 +184,6 @@ class StopOnNaN(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Keep the first weights."""
         self.weights_ = _copy(net.module_)
-        self.stopped_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep the weights of an epoch that went well, or go back and stop."""
@@ -196,7 +193,6 @@ class StopOnNaN(Callback):
             self.weights_ = _copy(net.module_)
             return
         epoch = len(net.history)
-        self.stopped_ = True
         net.module_.load_state_dict(self.weights_)
         warnings.warn(
             f"The training loss became {loss} in epoch {epoch}; training stopped and the weights "
@@ -204,7 +200,7 @@ class StopOnNaN(Callback):
             UserWarning,
             stacklevel=2,
         )
-        raise KeyboardInterrupt
+        net.stop_training(diverged=True)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the copy."""
@@ -258,8 +254,7 @@ class WeightAverage(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Leave the average, unless the best average or the weights before a NaN stand there."""
-        spoilt = any(isinstance(c, StopOnNaN) and c.stopped_ for _, c in net.callbacks_)
-        if not spoilt and not any("valid_loss" in row for row in net.history):
+        if not net.has_diverged_ and not any("valid_loss" in row for row in net.history):
             _set(net.module_, self.average_)
         self.average_, self.live_ = [], None
 

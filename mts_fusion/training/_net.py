@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, filled_rows
-from ._callbacks import BestWeights, StopOnNaN
 from ._runtime import threads
 from ._task import Task
 
@@ -58,8 +57,8 @@ class PanelNet(NeuralNet):
 
     Notes
     -----
-    Where samples are predicted, a dataset may be given in parts, in order: memory is then bounded
-    by that of a part.
+    Predictions take datasets one after the other, such as parts of one that are prepared when it is
+    their turn: memory is then bounded by that of a part.
     """
 
     def __init__(
@@ -103,6 +102,7 @@ class PanelNet(NeuralNet):
         self.shuffle_: torch.Generator | None = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
         self.n_before_ = len(self.history)
+        self.is_stopped_, self.has_diverged_ = False, False
         self.scaler_ = torch.amp.GradScaler(
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
@@ -126,14 +126,26 @@ class PanelNet(NeuralNet):
             collate_fn=collate,  # type: ignore[arg-type]
         )
 
+    def stop_training(self, *, diverged: bool = False) -> NoReturn:
+        """End the training by a rule; for callbacks.
+
+        Parameters
+        ----------
+        diverged : bool, default=False
+            Whether the weights of the last steps are unusable, and earlier ones restored.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Always: it ends skorch's loop.
+        """
+        self.is_stopped_, self.has_diverged_ = True, diverged
+        raise KeyboardInterrupt
+
     @property
     def interrupted(self) -> bool:
-        """Whether the last training ended before its epochs, and not by a rule of its own."""
-        ended = any(
-            isinstance(callback, (BestWeights, StopOnNaN)) and callback.stopped_
-            for _, callback in self.callbacks_
-        )
-        return not ended and len(self.history) - self.n_before_ < self.max_epochs
+        """Whether the last training ended before its last epoch, and not by a rule."""
+        return not self.is_stopped_ and len(self.history) - self.n_before_ < self.max_epochs
 
     def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
         """One step of the optimiser."""
@@ -184,21 +196,19 @@ class PanelNet(NeuralNet):
 
     # Prediction
 
-    def batches(
-        self, dataset: PanelDataset | Iterable[PanelDataset]
-    ) -> Iterator[tuple[Inputs, int]]:
-        """Inputs in order, some at a time, and how many samples are real.
+    def batches(self, datasets: Iterable[PanelDataset]) -> Iterator[tuple[Inputs, int]]:
+        """Inputs in order, batch by batch, and how many samples of each are real.
 
         Without gradients to keep, four times ``batch_size`` take no more memory than a step; up to
         128 of them, or ``batch_size`` where that is more, are taken together.
-        The last batch is filled up with its last sample to a multiple of 4 rows: an answer then
-        depends on the other samples of a batch by no more than rounding does, below 1e-6 of a
-        probability (docs/decisions/0024-rows-of-four.md).
+        The last batch of a dataset is padded with its last sample to a multiple of 4 rows: a
+        prediction then depends on the other samples of its batch by no more than rounding, below
+        1e-6 of a probability (docs/decisions/0024-rows-of-four.md).
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Yields
         ------
@@ -207,53 +217,51 @@ class PanelNet(NeuralNet):
         """
         size = max(self.batch_size, min(4 * self.batch_size, _MANY_TO_PREDICT))
         size = -(-size // NETWORK_ROWS) * NETWORK_ROWS
-        for part in [dataset] if isinstance(dataset, PanelDataset) else dataset:
-            for rows, n in filled_rows(len(part), size, NETWORK_ROWS):
-                yield part.__getitems__(rows)[0], n
+        for dataset in datasets:
+            for rows, n in filled_rows(len(dataset), size, NETWORK_ROWS):
+                yield dataset.__getitems__(rows)[0], n
 
-    def collect(self, dataset: PanelDataset | Iterable[PanelDataset]) -> np.ndarray:
-        """Predictions of the module, in order.
+    def predict_raw(self, datasets: Iterable[PanelDataset]) -> np.ndarray:
+        """Raw predictions of the network: logits, or standardised numbers.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
         array of shape (n, n_outputs)
             float32.
         """
-        return self._predictions([self.module_], dataset)[0]
+        return self._predictions([self.module_], datasets)[0]
 
-    def collect_each(
-        self, nets: Sequence[PanelNet], dataset: PanelDataset | Iterable[PanelDataset]
+    def predict_ensemble(
+        self, nets: Sequence[PanelNet], datasets: Iterable[PanelDataset]
     ) -> list[np.ndarray]:
-        """Predictions of several networks, as `collect` of each gives them, but in one pass.
+        """Raw predictions of several networks, as ``predict_raw`` of each, in one pass.
 
         Parameters
         ----------
         nets : sequence of PanelNet
-            Of one device and precision.
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+            Of the device and precision of this one.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
         list of array of shape (n, n_outputs)
             float32.
         """
-        return list(self._predictions([net.module_ for net in nets], dataset))
+        return list(self._predictions([net.module_ for net in nets], datasets))
 
-    def collect_record(
-        self, dataset: PanelDataset | Iterable[PanelDataset]
-    ) -> dict[str, np.ndarray]:
-        """What the module saw: the record of :class:`ModuleOutput`, first axis the samples.
+    def predict_record(self, datasets: Iterable[PanelDataset]) -> dict[str, np.ndarray]:
+        """The record of the network, see :class:`ModuleOutput`.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
@@ -262,19 +270,19 @@ class PanelNet(NeuralNet):
         """
         records = [
             {key: _numpy(value)[:n] for key, value in output.record.items()}
-            for (output,), n in self._outputs([self.module_], dataset, record=True)
+            for (output,), n in self._outputs([self.module_], datasets, record=True)
         ]
         return {key: np.concatenate([r[key] for r in records]) for key in records[0]}
 
-    def collect_dropout(
-        self, dataset: PanelDataset | Iterable[PanelDataset], n_passes: int, seed: int
+    def predict_dropout(
+        self, datasets: Iterable[PanelDataset], n_passes: int, seed: int
     ) -> np.ndarray:
-        """Predictions of ``n_passes`` networks that dropout draws from this one.
+        """Raw predictions of the network with dropout active, drawn anew in each pass.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
         n_passes : int
             Passes; dropout is active, modality dropout is not.
         seed : int
@@ -289,28 +297,25 @@ class PanelNet(NeuralNet):
         for part in module.modules():
             part.training = isinstance(part, Dropout)
         set_generator(module, torch.Generator(device=self.device).manual_seed(seed))
-        return self._predictions([module] * n_passes, dataset)
+        return self._predictions([module] * n_passes, datasets)
 
     def _predictions(
-        self, modules: Sequence[nn.Module], dataset: PanelDataset | Iterable[PanelDataset]
+        self, modules: Sequence[nn.Module], datasets: Iterable[PanelDataset]
     ) -> np.ndarray:
-        """Predictions of modules, ``(modules, n, n_outputs)``."""
+        """Outputs of modules, ``(modules, n, n_outputs)``."""
         parts = [
             np.stack([_numpy(output.prediction)[:n] for output in outputs])
-            for outputs, n in self._outputs(modules, dataset)
+            for outputs, n in self._outputs(modules, datasets)
         ]
         return np.concatenate(parts, axis=1)
 
     def _outputs(
-        self,
-        modules: Sequence[nn.Module],
-        dataset: PanelDataset | Iterable[PanelDataset],
-        **arguments: Any,
+        self, modules: Sequence[nn.Module], datasets: Iterable[PanelDataset], **arguments: Any
     ) -> Iterator[tuple[list[ModuleOutput], int]]:
         """Outputs of modules, batch by batch."""
         dtype = PRECISIONS[self.precision]
         device = torch.device(self.device).type
-        for inputs, n in self.batches(dataset):
+        for inputs, n in self.batches(datasets):
             given = inputs.to(self.device).arguments
             with (
                 torch.inference_mode(),

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch.nn.functional as F
-from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
-__all__ = ["Multiclass", "Multilabel", "Regression", "Task"]
+__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
 
 
 class Task(Protocol):
-    """Codes y, gives the loss, and turns outputs into answers.
+    """Encodes y, gives the loss, and turns the outputs of a network into predictions.
 
     Attributes
     ----------
     n_outputs : int
         Outputs that the network needs.
+    has_softmax : bool
+        Whether the outputs are logits of classes that exclude each other. Only then do they have
+        one temperature and one entropy.
     """
 
     n_outputs: int
+    has_softmax: ClassVar[bool]
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the loss wants them, first axis the samples."""
+        """Targets as the loss expects them, first axis the samples."""
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise a ValueError unless y, of a later fit, can be encoded as that of the first."""
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """The stratum ``(n,)`` of each sample in a stratified split: 0, 1 and so on."""
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
@@ -36,11 +46,21 @@ class Task(Protocol):
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y.
 
-        ``missing (n,)`` is the share of silent modalities.
+        ``missing (n,)`` is the fraction of the modalities that are missing.
         """
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """What ``link`` gave as answers in the words of y."""
+        """Predictions of the type of y, from what ``link`` returned."""
+
+
+class ClassificationTask(Task, Protocol):
+    """A task whose predictions are probabilities."""
+
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """What ``decision_function`` returns for the probabilities ``p``."""
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Entropy of the probabilities ``(..., n, n_outputs)`` in nats, ``(..., n)``."""
 
 
 class Multiclass:
@@ -56,8 +76,8 @@ class Multiclass:
     Attributes
     ----------
     temperature : array of shape (2,)
-        Divides the logits before the softmax: with every modality, and with none. Between them it
-        is exponential in the share of silent modalities. Ones until calibrated.
+        Divides the logits before the softmax: with every modality, and with none. In between it is
+        interpolated on a log scale, by the fraction of missing modalities. Ones until calibrated.
 
     Examples
     --------
@@ -68,6 +88,8 @@ class Multiclass:
     array(['walk'], dtype='<U4')
     """
 
+    has_softmax: ClassVar[bool] = True
+
     def __init__(self, classes: np.ndarray, *, label_smoothing: float = 0.0) -> None:
         self.classes = classes
         self.n_outputs = len(classes)
@@ -77,6 +99,19 @@ class Multiclass:
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Positions in ``classes``, int64 ``(n,)``."""
         return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has classes that the first fit had not."""
+        unknown = np.setdiff1d(y, self.classes)
+        if y.ndim > 1 or unknown.size:
+            raise ValueError(
+                f"warm_start goes on with the classes {self.classes.tolist()} of the first fit, "
+                f"but y holds {unknown.tolist()}. Set warm_start=False to begin again."
+            )
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """One stratum a class of y."""
+        return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted cross-entropy of the logits."""
@@ -99,6 +134,15 @@ class Multiclass:
     def decode(self, p: np.ndarray) -> np.ndarray:
         """The label of the largest probability."""
         return self.classes[p.argmax(axis=1)]
+
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """Log probabilities; of two classes the log odds of the second, ``(n,)``."""
+        scores = np.log(np.clip(p, 1e-300, 1.0))
+        return scores[:, 1] - scores[:, 0] if p.shape[1] == 2 else scores
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Entropy of the distribution over the classes."""
+        return entr(p).sum(-1)
 
     def calibrate(
         self,
@@ -171,12 +215,22 @@ class Multilabel:
     array([[0, 1]])
     """
 
+    has_softmax: ClassVar[bool] = False
+
     def __init__(self, n_outputs: int) -> None:
         self.n_outputs = n_outputs
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """float32 ``(n, n_outputs)``."""
         return np.asarray(y, dtype=np.float32)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has another number of labels than the first fit."""
+        _check_n_targets(y, self.n_outputs)
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """One stratum a combination of labels."""
+        return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted binary cross-entropy, mean over the labels."""
@@ -195,6 +249,14 @@ class Multilabel:
         """1 where the probability is above one half."""
         return (p > 0.5).astype(int)
 
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """Log odds of each label."""
+        return logit(np.clip(p, 1e-15, 1 - 1e-15))
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Mean over the labels of the entropy of each."""
+        return entr(np.stack([p, 1 - p], axis=-1)).sum(-1).mean(-1)
+
 
 class Regression:
     """Numbers; squared error of the standardised targets.
@@ -211,6 +273,8 @@ class Regression:
     array([[2.]])
     """
 
+    has_softmax: ClassVar[bool] = False
+
     def __init__(self, y: np.ndarray) -> None:
         self.is_flat = y.ndim == 1
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
@@ -223,6 +287,16 @@ class Regression:
         """Standardised targets, float32 ``(n, n_outputs)``."""
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return ((y - self.mean) / self.scale).astype(np.float32)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has another number of targets than the first fit."""
+        _check_n_targets(y, self.n_outputs)
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Five strata of about equal size: the quintiles of the first target."""
+        first = y.reshape(len(y), -1)[:, 0].astype(float)
+        limits = np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8]))
+        return _numbered(np.searchsorted(limits, first))
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean squared error."""
@@ -239,3 +313,16 @@ class Regression:
     def decode(self, p: np.ndarray) -> np.ndarray:
         """``(n,)`` where y was flat."""
         return p[:, 0] if self.is_flat else p
+
+
+def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:
+    if y.reshape(len(y), -1).shape[1] != n_outputs:
+        raise ValueError(
+            f"warm_start goes on with the {n_outputs} targets of the first fit, but y has the "
+            f"shape {y.shape}. Set warm_start=False to begin again."
+        )
+
+
+def _numbered(y: np.ndarray) -> np.ndarray:
+    """Number ``(n,)`` of the distinct value, or row, that each sample has."""
+    return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)

@@ -220,27 +220,6 @@ def test_the_inner_split_is_stratified(X, y):
     assert not set(validation) & set(Seen.rows["training"])
 
 
-@pytest.mark.parametrize(("n", "n_runs"), [(40, 1), (200, 3)])
-def test_the_inner_split_holds_out_runs_of_neighbours(n, n_runs):
-    X, y = np.zeros((n, 1, 4)), np.sort(np.arange(n) % 2)  # 6 or 30 of each class at .3
-    X[:, 0, 0] = np.arange(n)
-    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
-
-    validation = np.unique(Seen.rows["validation"])
-    first, second = (validation[y[validation] == label] for label in range(2))
-    assert_array_equal(first, second - n // 2)  # at the same places of both classes
-    assert len(first) == 0.15 * n
-    assert (np.diff(first) > 1).sum() == n_runs - 1
-
-
-def test_the_inner_split_of_a_sorted_target_has_all_of_its_range(X):
-    y = np.arange(40.0)
-    _reg(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
-
-    validation = np.unique(Seen.rows["validation"])
-    assert_array_equal(np.bincount(validation // 8), [2, 2, 2, 2, 2])
-
-
 def test_the_inner_split_keeps_groups_whole(data):
     X, y, groups = data
 
@@ -414,7 +393,7 @@ def test_answers_of_several_networks_are_averaged(X, y):
     clf = _clf(n_estimators=2).fit(X, y)
 
     (panel,) = clf._panels(X)
-    each = [clf._task.link(net.collect(clf._parts(panel))) for net in clf.nets_]
+    each = [clf._task.link(net.predict_raw(clf._datasets(panel))) for net in clf.nets_]
 
     assert len(clf.history_) == 2
     assert not np.array_equal(*each)

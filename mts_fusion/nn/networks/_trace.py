@@ -73,9 +73,6 @@ class Trace(nn.Module):
         Share of the entries dropped in training after each attention, expert layer and in the head.
     modality_dropout : float, default=0.0
         Rate at which whole modalities of a sample are hidden in training.
-    imputed : bool, default=False
-        False: only observed entries are read (FuseMoE). True: entries that an imputer filled are
-        read too, accompanied by the indicator that they were not measured (TRACE).
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features, such as statistics of
         what was observed. They stand beside its series, as one more token of it and as logits that
@@ -94,10 +91,11 @@ class Trace(nn.Module):
 
     Notes
     -----
-    An absent modality is represented by a learned vector at every reference time. Its tokens ask
-    the others in the self-attention but are never asked. With ``imputed=True`` a modality is absent
-    when the imputer left it empty: filled is every entry that is observed or neither 0 nor the
-    missing token, since a batch holds 0 where a value is NaN.
+    Without ``imputed`` only observed entries are read (FuseMoE). With it, imputed entries are read
+    too, accompanied by the indicator that they were not measured (TRACE).
+
+    An absent modality, with no entry to read, is represented by a learned vector at every reference
+    time. Its tokens ask the others in the self-attention but are never asked.
 
     The regulariser averages over the samples of a batch, so ``loss`` depends on the batch;
     ``prediction`` and ``record`` do not.
@@ -146,7 +144,6 @@ class Trace(nn.Module):
         entropy_weight: float = 0.01,
         dropout: float = 0.1,
         modality_dropout: float = 0.0,
-        imputed: bool = False,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         horizon_seconds: float | None = None,
@@ -161,7 +158,6 @@ class Trace(nn.Module):
         self.schema = schema
         self.n_reference = n_reference
         self.entropy_weight = entropy_weight
-        self.imputed = imputed
         self.horizon_seconds = horizon_seconds
         self.modality_dropout = ModalityDropout(modality_dropout)
         self.tokens = nn.ModuleList(
@@ -226,6 +222,7 @@ class Trace(nn.Module):
         times: Sequence[Tensor | None] | None = None,
         *,
         features: list[Tensor] | None = None,
+        imputed: list[Tensor] | None = None,
         record: bool = False,
     ) -> ModuleOutput:
         """Predict from a batch.
@@ -240,6 +237,8 @@ class Trace(nn.Module):
             Seconds; None for a regular clock.
         features : list of M Tensors of shape (B, F), default=None
             Fixed features of the widths declared, NaN where nothing is known.
+        imputed : list of M bool Tensors of shape (B, L, C), default=None
+            Entries that were not measured but hold a value of an imputer; None where none do.
         record : bool, default=False
             Return the diagnostics.
 
@@ -249,7 +248,10 @@ class Trace(nn.Module):
             ``loss`` is the weighted regulariser.
         """
         check_values(self.schema, values, observed)
-        used = self.modality_dropout(self._filled(values, observed))
+        used = observed
+        if imputed is not None:
+            used = [seen | filled for seen, filled in zip(observed, imputed, strict=True)]
+        used = self.modality_dropout(used)
         available = available_modalities(used)  # (B, M)
         clocks = self._clocks(values, used, times)
         grid = torch.linspace(0, 1, self.n_reference, device=available.device)
@@ -300,13 +302,6 @@ class Trace(nn.Module):
         for key in seen_by_layer[0] if seen_by_layer else ():
             found[key] = torch.stack([seen[key] for seen in seen_by_layer], dim=1)
         return ModuleOutput(prediction, loss, {**found, **time_attention})
-
-    def _filled(self, values: list[Tensor], observed: list[Tensor]) -> list[Tensor]:
-        """The entries to read: observed, and with ``imputed`` those that are not empty."""
-        if not self.imputed:
-            return list(observed)
-        empty = [0 if m.vocabulary is None else m.vocabulary.missing for m in self.schema]
-        return [seen | (x != e) for x, seen, e in zip(values, observed, empty, strict=True)]
 
     def _clocks(
         self, values: list[Tensor], used: list[Tensor], times: Sequence[Tensor | None] | None

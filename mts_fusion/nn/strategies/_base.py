@@ -6,7 +6,8 @@ Sizes: B batch, M modalities, T tokens, D width.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +61,13 @@ class Fusion(nn.Module):
     ----------
     needs_tokens : bool
         Whether ``forward`` wants the tokens behind the embeddings too. False by default.
+    params_without_softmax : dict of str to Any
+        Parameters for outputs that are not logits of classes that exclude each other. None by
+        default.
     """
 
     needs_tokens: ClassVar[bool] = False
+    params_without_softmax: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def forward(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -50,6 +52,9 @@ class UncertaintyFusion(Fusion):
     >>> fusion(torch.randn(1, 3, 8), available).record["weight"].sum().round().item()
     1.0
     """
+
+    # The entropy of a softmax says nothing of numbers, or of labels that do not exclude each other.
+    params_without_softmax: ClassVar[Mapping[str, Any]] = {"learnt": True}
 
     def __init__(
         self,
