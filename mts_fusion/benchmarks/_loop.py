@@ -59,7 +59,6 @@ class LoopMaestro(nn.Module):
                     d_model,
                     layer.attention.n_heads,
                     max_budget=layer.attention.max_budget,
-                    d_hidden=layer.inner.weight.shape[2],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
                 )
@@ -76,7 +75,6 @@ class LoopMaestro(nn.Module):
                 n_experts=across.experts.n_experts,
                 n_active_experts=across.experts.k,
                 budget=across.budget,
-                d_hidden=across.experts.experts.weight_in.shape[2],
                 dropout=across.dropout.p,
             )
             copy.load_state_dict(across.state_dict())

@@ -17,6 +17,8 @@ from ._packing import Steps, thinned
 
 __all__ = ["TransformerEncoder"]
 
+_N_LAYERS = 2
+
 
 class TransformerEncoder(Encoder):
     """Transformer over the observed timepoints.
@@ -29,8 +31,6 @@ class TransformerEncoder(Encoder):
         Width D, a multiple of ``n_heads``.
     dropout : float, default=0.1
         Dropout in all layers.
-    n_layers : int, default=2
-        Layers.
     n_heads : int, default=4
         Heads of the attention.
 
@@ -62,7 +62,6 @@ class TransformerEncoder(Encoder):
         d_model: int,
         *,
         dropout: float = 0.1,
-        n_layers: int = 2,
         n_heads: int = 4,
     ) -> None:
         super().__init__()
@@ -70,7 +69,7 @@ class TransformerEncoder(Encoder):
         self.steps = Steps(modality, d_model)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
-            _TransformerLayer(d_model, n_heads, dropout) for _ in range(n_layers)
+            _TransformerLayer(d_model, n_heads, dropout) for _ in range(_N_LAYERS)
         )
         self.leave = nn.LayerNorm(d_model)
 

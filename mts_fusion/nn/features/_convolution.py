@@ -78,9 +78,7 @@ class RandomConvolutions(FeatureBlock):
         Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
         other length can be passed.
     n_groups : int
-        Groups G, even; the kernels of a group share their channels.
-    n_kernels : int
-        Kernels K of a group.
+        Groups G, even, of 8 kernels each; the kernels of a group share their channels.
     vocabulary : Vocabulary or None, default=None
         The symbols of the values, which become their centers, or equally spaced numbers in
         [-1.5, 1.5] where the vocabulary has none.
@@ -107,7 +105,8 @@ class RandomConvolutions(FeatureBlock):
     the last it is zero.
     """
 
-    # Statistics of each kernel.
+    # Kernels K of a group, and statistics of each kernel.
+    _N_KERNELS: ClassVar[int] = 8
     _STATISTICS: ClassVar[tuple[str, str]]
 
     mean: Tensor
@@ -123,14 +122,14 @@ class RandomConvolutions(FeatureBlock):
         n_timepoints: int,
         *,
         n_groups: int,
-        n_kernels: int,
         vocabulary: Vocabulary | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._check_positive(
-            n_channels=n_channels, n_timepoints=n_timepoints, n_groups=n_groups, n_kernels=n_kernels
-        )
+        sizes = {"n_channels": n_channels, "n_timepoints": n_timepoints, "n_groups": n_groups}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
         if n_groups % 2:
             raise ValueError(
                 f"Half of the groups of {type(self).__name__} see the difference: "
@@ -139,7 +138,6 @@ class RandomConvolutions(FeatureBlock):
         self.n_channels = n_channels
         self.n_timepoints = n_timepoints
         self.n_groups = n_groups
-        self.n_kernels = n_kernels
         self.n_taps = min(9, n_timepoints - 1 + n_timepoints % 2)
         self.dilations = _dilations(n_timepoints, self.n_taps)
         shape = (len(self.dilations), 2, n_groups // 2)
@@ -147,16 +145,12 @@ class RandomConvolutions(FeatureBlock):
         self.register_buffer("weight", weight)
         self.register_buffer("mixing", mixing)
         self.register_buffer("bias", torch.zeros(weight.shape[:-1]))  # 0 where there is none
-        self.block_widths = [len(self._STATISTICS) * n_groups * n_kernels] * len(self.dilations)
+        n_block = len(self._STATISTICS) * n_groups * self._N_KERNELS
+        self.block_widths = [n_block] * len(self.dilations)
         self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
         self.register_buffer("symbols", None if vocabulary is None else symbol_values(vocabulary))
-
-    def _check_positive(self, **sizes: int) -> None:
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
 
     @abstractmethod
     def _draw(
@@ -197,7 +191,7 @@ class RandomConvolutions(FeatureBlock):
             for j, (x, coverage) in enumerate(sources):
                 response = self._convolve(x, coverage, channel_observed, i, j)
                 block = torch.stack(self._pool(response, self.bias[i, j])).flatten(0, 2).T
-                valid = (response.n_valid > 0).T.repeat_interleave(self.n_kernels, 1)
+                valid = (response.n_valid > 0).T.repeat_interleave(self._N_KERNELS, 1)
                 valid = valid.repeat(1, len(self._STATISTICS))
                 blocks.append(torch.where(valid, block, math.nan))
         return torch.cat(blocks, 1).masked_fill(absent[:, None], math.nan)
@@ -216,7 +210,7 @@ class RandomConvolutions(FeatureBlock):
             for source in ("series", "difference")
             for statistic in self._STATISTICS
             for g in range(self.n_groups // 2)
-            for k in range(self.n_kernels)
+            for k in range(self._N_KERNELS)
         ]
 
     def _series_and_difference(

@@ -94,10 +94,6 @@ class Maestro(nn.Module):
         a modality has at most ``max_tokens`` tokens.
     max_tokens : int, default=32
         Tokens of a modality whose ``patch_length`` is not given.
-    n_stem_channels : int, default=0
-        Channels of a convolution over the numbers before they are cut into patches; 0 is none.
-    d_hidden : int or None, default=None
-        Hidden width of feed-forward layers and experts; None is ``2 * d_model``.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
     cross_budget : float or None, default=None
@@ -177,8 +173,6 @@ class Maestro(nn.Module):
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 32,
-        n_stem_channels: int = 0,
-        d_hidden: int | None = None,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
@@ -208,9 +202,7 @@ class Maestro(nn.Module):
         self.order = [m for group in self.groups for m in group]
         self.register_buffer("index", torch.tensor(self.order), persistent=False)
 
-        self.embed = nn.ModuleList(
-            self._embedding(group, d_model, n_stem_channels) for group in self.groups
-        )
+        self.embed = nn.ModuleList(self._embedding(group, d_model) for group in self.groups)
         if patches:
             self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
@@ -226,7 +218,6 @@ class Maestro(nn.Module):
                 d_model,
                 n_heads,
                 max_budget=max_budget,
-                d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
@@ -244,7 +235,6 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 budget=cross_budget,
-                d_hidden=d_hidden,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
@@ -264,16 +254,10 @@ class Maestro(nn.Module):
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
 
-    def _embedding(self, group: list[int], d_model: int, n_stem_channels: int) -> nn.Module:
+    def _embedding(self, group: list[int], d_model: int) -> nn.Module:
         modality, length = self.schema.modalities[group[0]], self.lengths[group[0]]
         if modality.vocabulary is None:
-            return PatchEmbedding(
-                len(group),
-                modality.n_channels,
-                d_model,
-                length,
-                n_stem_channels=n_stem_channels,
-            )
+            return PatchEmbedding(len(group), modality.n_channels, d_model, length)
         return SymbolEmbedding(
             len(group),
             modality.n_channels,
