@@ -28,6 +28,13 @@ from mts_fusion.estimators import (
     TraceClassifier,
     TraceRegressor,
 )
+from mts_fusion.nn import (
+    ConditionalDiffusion,
+    DiffusionSampler,
+    FusionNet,
+    Maestro,
+    Trace,
+)
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.transforms import (
     MissingnessMasker,
@@ -314,6 +321,32 @@ def test_training_parameters_have_one_default(parameter):
     }
 
     assert len(defaults) == 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "network"),
+    [
+        (MaestroClassifier, Maestro),
+        (TraceClassifier, Trace),
+        (FusionClassifier, FusionNet),
+        (ConditionalDiffusionImputer, ConditionalDiffusion),
+        (ConditionalDiffusionImputer, DiffusionSampler),
+    ],
+)
+def test_a_parameter_has_one_default_in_estimator_and_network(estimator, network):
+    ours, theirs = (inspect.signature(cls.__init__).parameters for cls in (estimator, network))
+    other_names = {"n_active_experts": "k"}
+    other_meaning = ("self", "batch_size")  # samples a step, and draws at a time
+
+    differ = [
+        f"{name}: {ours[name].default!r} and {theirs[other].default!r}"
+        for name in ours
+        if (other := name if name in theirs else other_names.get(name)) in theirs
+        and name not in other_meaning
+        and ours[name].default not in ("auto", theirs[other].default)
+    ]
+
+    assert differ == []
 
 
 @pytest.mark.parametrize("method", METHODS, ids=_name)
