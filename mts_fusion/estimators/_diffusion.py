@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.metrics import crps_from_samples
-from mts_fusion.nn import ConditionalDiffusion, DiffusionSampler
 from mts_fusion.panel import Panel
-from mts_fusion.training import FixedFeatures, PanelDataset, PanelNet
-from mts_fusion.transforms import MissingnessMasker, PanelScaler
+from mts_fusion.transforms import MissingnessMasker
 
-from ._base import PanelEstimator
 from ._checks import check_groups, check_X
-from ._context import FitContext
+from ._diffusion_base import DiffusionEstimator
+from ._gaps import check_can_be_imputed, draw_entries, fill_gaps, find_gaps, shortest_interval
 
 __all__ = ["ConditionalDiffusionImputer"]
 
 
-class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
+class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
     """Panels whose gaps are filled by conditional diffusion, stage 1 of TRACE [1]_.
 
     Learns from incomplete data: a part of what is observed is hidden and has to be found again
@@ -139,106 +135,6 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
     3
     """
 
-    _MIN_EPOCHS: ClassVar[int] = 30
-    _MIN_STEPS: ClassVar[int] = 300
-    _N_ESTIMATORS: ClassVar[int] = 1
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "statistic": [StrOptions({"median", "mean"})],
-        "n_steps": [Interval(Integral, 1, None, closed="left")],
-        "sampler": [StrOptions({"flow2m", "dpm++2m", "ddim", "ddpm"})],
-        "d_model": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_encoder_layers": [Interval(Integral, 0, None, closed="left")],
-        "patch_length": [Interval(Integral, 1, None, closed="left"), None],
-        "channels_per_token": [Interval(Integral, 1, None, closed="left"), None],
-        "n_experts": [Interval(Integral, 1, None, closed="left")],
-        "conditioning": [StrOptions({"cross", "target", "none"})],
-        "gating": [StrOptions({"moe", "fixed"})],
-        "mask_strategy": [StrOptions({"mix", "random", "block", "modality", "historical"})],
-        "hidden_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "schedule": [StrOptions({"quad", "linear", "cosine"})],
-        "n_train_steps": [Interval(Integral, 2, None, closed="left")],
-        "parameterization": [StrOptions({"velocity", "noise"})],
-        "prior": [StrOptions({"learned", "standard"})],
-    }
-
-    def __init__(
-        self,
-        *,
-        n_samples: int = 20,
-        statistic: str = "median",
-        n_steps: int = 5,
-        sampler: str = "flow2m",
-        d_model: int = 64,
-        n_heads: int = 8,
-        n_layers: int = 2,
-        n_encoder_layers: int = 3,
-        patch_length: int | None = None,
-        channels_per_token: int | None = None,
-        n_experts: int = 5,
-        conditioning: str = "cross",
-        gating: str = "moe",
-        mask_strategy: str = "mix",
-        hidden_fraction: float | None = None,
-        schedule: str = "quad",
-        n_train_steps: int = 50,
-        parameterization: str = "velocity",
-        prior: str = "learned",
-        optimizer: str | Callable[..., Any] = "adamw",
-        lr: float = 2e-3,
-        weight_decay: float = 0.05,
-        batch_size: int | str = "auto",
-        max_epochs: int | str = "auto",
-        patience: int | None = None,
-        validation_fraction: float | str = "auto",
-        n_estimators: int | str = "auto",
-        callbacks: Sequence[Any] | None = None,
-        device: str = "auto",
-        precision: str = "float32",
-        warm_start: bool = False,
-        net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_samples = n_samples
-        self.statistic = statistic
-        self.n_steps = n_steps
-        self.sampler = sampler
-        self.d_model = d_model
-        self.n_heads = n_heads
-        self.n_layers = n_layers
-        self.n_encoder_layers = n_encoder_layers
-        self.patch_length = patch_length
-        self.channels_per_token = channels_per_token
-        self.n_experts = n_experts
-        self.conditioning = conditioning
-        self.gating = gating
-        self.mask_strategy = mask_strategy
-        self.hidden_fraction = hidden_fraction
-        self.schedule = schedule
-        self.n_train_steps = n_train_steps
-        self.parameterization = parameterization
-        self.prior = prior
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.n_estimators = n_estimators
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.warm_start = warm_start
-        self.net_params = net_params
-        self.random_state = random_state
-        self.verbose = verbose
-
     # Fitting
 
     def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
@@ -271,7 +167,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
                 f"n_train_steps={self.n_train_steps}. Lower n_steps or raise n_train_steps."
             )
         panel = check_X(self, X, reset=not continues)
-        _check_can_be_imputed(panel)
+        check_can_be_imputed(panel)
         groups = check_groups(groups, panel)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seeds = self._draw_seeds()
@@ -280,31 +176,8 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
         if not continues:
-            self.seed_, self.time_unit_ = seed, _time_unit(panel)
+            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
         return self._end_fit(context, nets)
-
-    def _make_module(
-        self, context: FitContext, features: FixedFeatures | None, member: int
-    ) -> ConditionalDiffusion:
-        return ConditionalDiffusion(
-            context.schema,
-            d_model=self.d_model,
-            n_heads=self.n_heads,
-            n_layers=self.n_layers,
-            n_encoder_layers=self.n_encoder_layers,
-            patch_length=self.patch_length,
-            channels_per_token=self.channels_per_token,
-            n_experts=self.n_experts,
-            conditioning=self.conditioning,
-            gating=self.gating,
-            mask_strategy=self.mask_strategy,
-            hidden_fraction=self.hidden_fraction,
-            schedule=self.schedule,
-            n_train_steps=self.n_train_steps,
-            parameterization=self.parameterization,
-            prior=self.prior,
-            time_unit=_time_unit(context.panel),
-        )
 
     # Filling
 
@@ -411,7 +284,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         ValueError
             If X has another schema than in ``fit``, or nothing of it can be hidden.
         """
-        panel, scaler = self._check_fitted(X), cast(PanelScaler, self.preprocessor_)
+        panel, scaler = self._check_fitted(X), self.preprocessor_
         masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
         masked = masker.fit_transform(panel)
         truth = scaler.transform(panel)
@@ -434,77 +307,23 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         check_is_fitted(self)
         return check_X(self, X, reset=False)
 
-    def _fill(self, panel: Panel, n_samples: int, reduce: Callable[..., np.ndarray]) -> list[Panel]:
+    def _fill(
+        self, panel: Panel, n_samples: int, reduce: Callable[[np.ndarray], np.ndarray]
+    ) -> list[Panel]:
         """Panels whose gaps hold what ``reduce`` makes of the draws ``(S, entries)``."""
-        gaps = {name: _gaps(panel, name) for name in panel.schema.names}
-        names = panel.schema.names
-        rows = np.flatnonzero(np.any([gaps[k].any((1, 2)) for k in names], axis=0))
+        gaps = find_gaps(panel)
+        rows = np.flatnonzero(np.any([gap.any((1, 2)) for gap in gaps.values()], axis=0))
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
-        scaler = cast(PanelScaler, self.preprocessor_)
-        scaled = scaler.transform(panel[rows])
-        filled: dict[str, np.ndarray] = {}
-        for start, draws in self._draw(scaled, n_samples):
-            stop = start + draws.shape[1]
-            first = 0
-            for modality in scaled.schema:
-                name, width = modality.name, modality.n_channels * modality.n_timepoints
-                part = draws[:, :, first : first + width]
-                part = part.reshape(*part.shape[:2], modality.n_timepoints, modality.n_channels)
-                first += width
-                gap = gaps[name][rows[start:stop]]
-                found = reduce(np.moveaxis(part, 3, 2)[:, gap])  # (k, gaps)
-                center, scale = scaler.center_[name], scaler.scale_[name]
-                channel = np.nonzero(gap)[1]
-                found = found.astype(np.float64) * scale[channel] + center[channel]
-                if name not in filled:
-                    filled[name] = np.stack([panel.values[name]] * len(found))
-                at = rows[start:stop][np.nonzero(gap)[0]], channel, np.nonzero(gap)[2]
-                filled[name][:, at[0], at[1], at[2]] = found
-        return [
-            panel.replace(
-                values={name: values[k] for name, values in filled.items()},
-                observed=panel.observed,
-            )
-            for k in range(len(filled[names[0]]))
-        ]
-
-    def _draw(self, panel: Panel, n_samples: int) -> Iterator[tuple[int, np.ndarray]]:
-        """First row and draws ``(S, rows, entries)``, for a few rows at a time."""
-        batch_size = self.nets_[0].batch_size
-        at_once = max(16, batch_size // n_samples)
-        # Networks share the draws; the first ones give one more where they do not come out even.
-        shares = [
-            n_samples // len(self.nets_) + (i < n_samples % len(self.nets_))
-            for i in range(len(self.nets_))
-        ]
-        samplers = [
-            PanelNet(
-                DiffusionSampler(
-                    net.module_,
-                    n_samples=share,
-                    n_steps=self.n_steps,
-                    sampler=self.sampler,
-                    seed=self.seed_ + i,
-                    batch_size=batch_size,
-                ).eval(),
-                precision=self.precision,
-                batch_size=at_once,
-                device=net.device,
-                callbacks=None,
-                verbose=0,
-            ).initialize()
-            for i, (net, share) in enumerate(zip(self.nets_, shares, strict=True))
-            if share
-        ]
-        dataset = PanelDataset(panel)
-        for start in range(0, len(panel), at_once):
-            part = dataset.take(np.arange(start, min(start + at_once, len(panel))))
-            draws = [
-                net.predict_raw([part]).reshape(len(part), net.module.n_samples, -1)
-                for net in samplers
-            ]
-            yield start, np.moveaxis(np.concatenate(draws, axis=1), 1, 0)
+        draws = draw_entries(
+            self.nets_,
+            self.preprocessor_.transform(panel[rows]),
+            n_samples,
+            n_steps=self.n_steps,
+            sampler=self.sampler,
+            seed=self.seed_,
+        )
+        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, scaler=self.preprocessor_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -512,50 +331,3 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = []  # the door makes float32 of all numbers
         return tags
-
-
-def _check_can_be_imputed(panel: Panel) -> None:
-    """Raise unless the modalities hold numbers, of which each channel is observed somewhere."""
-    for modality in panel.schema:
-        name, times = modality.name, panel.times[modality.name]
-        if modality.vocabulary is not None:
-            raise ValueError(
-                f"Modality {name!r} holds tokens, but a diffusion fills numbers. Impute before "
-                "the tokenizer, or leave it out with X.drop(...)."
-            )
-        if times is not None and np.nanmin(times, initial=0.0) < 0:
-            raise ValueError(
-                f"Modality {name!r} has negative times (lowest {np.nanmin(times):g} s). Count "
-                "them from the start of each sample: X.replace(times={...})."
-            )
-        silent = np.flatnonzero(~panel.observed[name].any((0, 2)))
-        if len(silent):
-            labels = modality.channels or range(modality.n_channels)
-            unknown = [labels[i] for i in silent]
-            raise ValueError(
-                f"Channel {unknown[0]!r} of modality {name!r} is never observed in the "
-                f"{len(panel)} training samples, so nothing is known of its values. Leave out "
-                f"channels {unknown}, or fit on samples that have them."
-            )
-
-
-def _gaps(panel: Panel, name: str) -> np.ndarray:
-    """Entries to fill: not observed, and with a time where there is an irregular clock."""
-    times = panel.times[name]
-    missing = ~panel.observed[name]
-    return missing if times is None else missing & ~np.isnan(times)[:, None]
-
-
-def _time_unit(panel: Panel) -> float:
-    """Shortest sampling interval of the modalities, in seconds; 1 where no clock is known."""
-    intervals = []
-    for modality in panel.schema:
-        times = panel.times[modality.name]
-        if modality.rate is not None:
-            intervals.append(1 / modality.rate)
-        elif times is not None:
-            gaps = np.diff(times, axis=1)
-            gaps = gaps[gaps > 0]
-            if len(gaps):
-                intervals.append(float(np.median(gaps)))
-    return min(intervals, default=1.0)

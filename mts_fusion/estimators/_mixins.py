@@ -83,7 +83,8 @@ class PanelClassifierMixin(ClassifierMixin):
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decode(self._predict_outputs(X))
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class.
@@ -124,7 +125,8 @@ class PanelClassifierMixin(ClassifierMixin):
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decision_scores(self._predict_outputs(X))
+        p = self._predict_outputs(X)
+        return self._task.decision_scores(p)
 
     def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split into noise of the data and doubt of the network.
@@ -237,4 +239,5 @@ class PanelRegressorMixin(RegressorMixin):
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decode(self._predict_outputs(X))
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)

@@ -7,18 +7,18 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
-from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel import Panel
 from mts_fusion.training import FixedFeatures, PanelDataset
-from mts_fusion.transforms import PanelImputer, PanelScaler
+from mts_fusion.transforms import PanelImputer
 
 from ._checks import check_X
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._impute_then_scale import ImputeThenScale
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
 
@@ -74,51 +74,6 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
     {TRAINING_PARAMETERS}"""
 
 
-class _ImputeThenScale(TransformerMixin, BaseEstimator):
-    """What X passes before the network: the imputer, if there is one, then the scaler.
-
-    ``transform`` gives the completion that the network is trained on, ``draws`` those that an
-    answer is averaged over.
-    """
-
-    def __init__(self, imputer: Any, n_imputations: int) -> None:
-        self.imputer = imputer
-        self.n_imputations = n_imputations
-
-    def fit(self, X: Panel, y: Any) -> _ImputeThenScale:
-        """Fit the imputer, and the scaler to what is observed."""
-        self.imputer_ = None
-        if self.imputer is not None:
-            self.imputer_ = clone(self.imputer).fit(X, y)
-        numbers = [m.name for m in X.schema if m.vocabulary is None]
-        self.scaler_ = PanelScaler().fit(X.select(numbers)) if numbers else None
-        return self
-
-    def transform(self, X: Panel) -> Panel:
-        """One completion, scaled."""
-        if self.n_imputations > 1:
-            return next(iter(self.draws(X, 1)))
-        filled = X if self.imputer_ is None else self._checked(self.imputer_.transform(X), X)
-        return self._scale(filled)
-
-    def draws(self, X: Panel, n: int) -> list[Panel]:
-        """``n`` completions, scaled."""
-        if self.imputer_ is None:
-            return [self._scale(X)] * n
-        return [self._scale(self._checked(drawn, X)) for drawn in self.imputer_.sample(X, n)]
-
-    def _checked(self, filled: Any, X: Panel) -> Panel:
-        panel = as_panel(filled)
-        X.schema.check_matches(panel.schema, owner="The panel that was imputed")
-        return panel.replace(observed=X.observed)  # an imputer of others may not hand it on
-
-    def _scale(self, panel: Panel) -> Panel:
-        if self.scaler_ is None:
-            return panel
-        scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))
-        return panel.replace(values=scaled.values, observed=panel.observed)
-
-
 class _Trace(PanelPredictor):
     """Abstract: the parameters of TRACE, its two stages, and the average over completions."""
 
@@ -146,7 +101,7 @@ class _Trace(PanelPredictor):
         "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
     }
 
-    preprocessor_: _ImputeThenScale
+    preprocessor_: ImputeThenScale
 
     def __init__(
         self,
@@ -223,7 +178,7 @@ class _Trace(PanelPredictor):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_preprocessor(self) -> _ImputeThenScale:
+    def _make_preprocessor(self) -> ImputeThenScale:
         imputer = PanelImputer() if isinstance(self.imputer, str) else self.imputer
         if self.n_imputations > 1 and not hasattr(imputer, "sample"):
             raise ValueError(
@@ -231,7 +186,7 @@ class _Trace(PanelPredictor):
                 f"ConditionalDiffusionImputer; imputer={self.imputer!r} has one completion at "
                 "most. Set n_imputations=1."
             )
-        return _ImputeThenScale(imputer, self.n_imputations)
+        return ImputeThenScale(imputer, self.n_imputations)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         averages = self.n_imputations > 1
