@@ -304,10 +304,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self.nets_[0].predict_record(self._datasets(self._panels(X)[0]))
+        panel = self._panels(X)[0]
+        return self.nets_[0].predict_record(self._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

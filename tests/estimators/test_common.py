@@ -209,6 +209,12 @@ def test_asking_before_fit_is_refused(estimator, data):
         _answers(clone(estimator), X)
 
 
+@pytest.mark.parametrize("method", METHODS, ids=_name)
+def test_explain_before_fit_is_refused(method, data):
+    with pytest.raises(NotFittedError):
+        clone(method).explain(data[0])
+
+
 @EACH
 def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data):
     X, y = _takes(estimator, data)
