@@ -55,7 +55,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     Attributes
     ----------
     schema_ : Schema
-        The modalities of X in ``fit``.
+        The modalities seen in ``fit``.
     preprocessor_ : transformer or None
         What X passes before the networks.
     features_ : FixedFeatures or None
@@ -295,7 +295,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema of ``fit``.
+            n samples of the schema seen in ``fit``.
 
         Returns
         -------

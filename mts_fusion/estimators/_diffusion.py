@@ -1,4 +1,4 @@
-"""ConditionalDiffusionImputer: gaps filled by samples of what the values may have been."""
+"""ConditionalDiffusionImputer: gaps are filled with draws from a diffusion model."""
 
 from __future__ import annotations
 
@@ -22,69 +22,71 @@ __all__ = ["ConditionalDiffusionImputer"]
 
 
 class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
-    """Panels whose gaps are filled by conditional diffusion, stage 1 of TRACE [1]_.
+    """Impute panels by conditional diffusion, stage 1 of TRACE [1]_.
 
-    Learns from incomplete data: a part of what is observed is hidden and has to be found again
-    from the rest, in the modality itself and in the others. ``transform`` fills each gap with the
-    median of samples; ``sample`` gives the samples, so that a fusion can use the doubt too.
+    The networks learn from incomplete data: part of the observed entries is hidden and predicted
+    from the rest, in the same modality and in the others. ``transform`` fills each gap with the
+    median of several draws; ``sample`` returns the draws themselves, so that a classifier can
+    account for the uncertainty of the imputation.
 
     Parameters
     ----------
     n_samples : int, default=20
-        Samples behind each filled value. 1 is a single draw; more is nearer to the best guess.
+        Number of draws behind each imputed value. More approximate the median or mean better.
     statistic : {"median", "mean"}, default="median"
-        What fills a gap: the median of the samples (best for absolute errors) or their mean (best
+        What fills a gap: the median of the draws (best for absolute errors) or their mean (best
         for squared errors).
     n_steps : int, default=5
-        Steps of the sampler, at most ``n_train_steps``. Time grows with it.
+        Number of steps of the sampler, at most ``n_train_steps``. Time grows linearly with it.
     sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
-        ``"flow2m"`` and ``"dpm++2m"`` are solvers of second order for few steps, ``"ddim"`` is one
-        of first order, ``"ddpm"`` the ancestral sampling of the paper, for 50 steps.
+        ``"flow2m"`` and ``"dpm++2m"`` are second-order solvers for few steps, ``"ddim"`` is a
+        first-order solver, ``"ddpm"`` the ancestral sampling of the paper, for 50 steps.
     d_model : int, default=64
         Width of the tokens.
     n_heads : int, default=8
-        Heads of the attention; divides ``d_model`` and 128.
+        Number of attention heads; divides ``d_model`` and 128.
     n_layers : int, default=2
-        Layers of the denoiser, which runs in each step on each sample.
+        Number of layers of the denoiser, which runs in each step of each draw.
     n_encoder_layers : int, default=3
-        Layers of the encoder of what is observed, which runs once. 0: the denoiser does all.
+        Number of layers of the encoder of the observed entries, which runs once. With 0 there is
+        no encoder.
     patch_length : int or None, default=None
-        Consecutive timepoints in a token. 1 is finest and slowest; None makes at most 64 tokens of
-        each channel group.
+        Number of consecutive timepoints in a token. 1 is finest and slowest; None makes at most 64
+        tokens of each group of channels.
     channels_per_token : int or None, default=None
-        Consecutive channels in a token. None: all of a modality, which is fast; 1 has attention
-        between channels, as in the paper, and is many times slower.
+        Number of consecutive channels in a token. None puts all channels of a modality into one
+        token, which is fast; 1 has attention between channels, as in the paper, and is many times
+        slower.
     n_experts : int, default=5
-        Experts of the context that the other modalities give.
+        Number of experts that encode the context from the other modalities.
     conditioning : {"cross", "target", "none"}, default="cross"
-        What a gap is filled from: the observed entries of all modalities, those of its own, or
-        nothing but when and where it is. ``"target"`` on one modality, with
+        What a gap is imputed from: the observed entries of all modalities, those of its own
+        modality, or its time and channel only. ``"target"`` on one modality, with
         ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
         parameterization="noise"`` is CSDI [2]_.
     gating : {"moe", "fixed"}, default="moe"
-        Whether the other modalities are weighed by a learnt gate or all alike.
+        Whether the other modalities are weighted by a learnt gate or equally.
     mask_strategy : {"mix", "random", "block", "modality", "historical"}, default="mix"
-        What is hidden in training: entries, rectangles, whole modalities, what another sample
-        lacks, or a mixture of these. Without ``"modality"`` or ``"mix"``, a wholly absent modality
-        is a case never seen.
+        What is hidden in training: entries, rectangles, whole modalities, the entries that another
+        sample lacks, or a mixture of these. Only ``"modality"`` and ``"mix"`` train for a modality
+        that is missing altogether.
     hidden_fraction : float or None, default=None
-        Share hidden; None draws it from U(0, 1) for each sample.
+        Fraction that is hidden; None draws it from U(0, 1) for each sample.
     schedule : {"quad", "linear", "cosine"}, default="quad"
-        How the noise grows.
+        How the noise level grows with the step.
     n_train_steps : int, default=50
-        Steps of the diffusion in training.
+        Number of steps of the diffusion in training.
     parameterization : {"velocity", "noise"}, default="velocity"
-        What the denoiser predicts. ``"noise"`` is the paper's, and needs more steps.
+        What the denoiser predicts. ``"noise"`` is that of the paper, and needs more steps.
     prior : {"learned", "standard"}, default="learned"
-        ``"learned"``: the encoder says where each gap is expected and how widely, and the diffusion
-        draws the rest, which takes few steps. ``"standard"`` is the paper's.
+        ``"learned"``: the encoder predicts the mean and the spread of each gap, and the diffusion
+        starts from them, which needs few steps. ``"standard"`` is that of the paper.
     optimizer, lr, weight_decay, batch_size, max_epochs, patience, validation_fraction
-        As for :class:`MaestroClassifier`; no classes, so held-out samples are drawn at random.
-        ``max_epochs="auto"`` is 30 passes, and at least 300 steps. ``batch_size`` also bounds the
-        samples that are drawn at once.
+        As for :class:`MaestroClassifier`, without classes. ``max_epochs="auto"`` is 30, or as many
+        as make 300 steps if that is more. ``batch_size`` also limits the draws made at a time.
     n_estimators : int or "auto", default="auto"
-        ``"auto"`` is 1. Networks trained from different first weights; each gives its share of
-        the samples.
+        Number of networks, trained from different initial weights; each makes an equal part of
+        the draws. ``"auto"`` is 1.
     callbacks, device, precision, warm_start, net_params, random_state, verbose
         As for :class:`MaestroClassifier`.
 
@@ -96,25 +98,27 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         The trained networks.
     history_ : list of list of dict
         Losses and seconds, by network and epoch.
+    n_training_ : int
+        Number of samples trained on, without those held out.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     time_unit_ : float
-        Shortest sampling interval in seconds; 1 where no clock is known.
+        Shortest sampling interval in seconds; 1 where neither rates nor times are known.
     seed_ : int
-        Of the noise; with the content of a sample it decides its draws.
+        Seed of the noise; the noise of a sample depends on it and on the content of the sample.
     n_features_in_ : int
-        Columns of a 2-D X, channels of a 3-D one, else modalities.
+        Columns of a 2-D X, channels of a 3-D X, otherwise the number of modalities.
 
     See Also
     --------
-    PanelImputer : Simple rules, in no time.
+    PanelImputer : Simple and fast rules.
 
     Notes
     -----
-    The noise of a sample is a function of its observed content and of ``random_state``: neither
-    order nor batch size nor the other samples change what is filled in. Each channel is scaled in
-    ``fit`` by its observed entries, and back on the way out. An entry without a time (padding of
-    an irregular modality) does not exist, and stays NaN.
+    The noise of a sample is a function of its observed content and of ``random_state``: the imputed
+    values depend neither on the order of the samples nor on the batch size nor on other samples.
+    Each channel is scaled by its observed training values, and the imputed values are scaled back.
+    An entry without a time (padding of an irregular modality) does not exist, and stays NaN.
 
     References
     ----------
@@ -147,7 +151,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         y : None
             Ignored.
         groups : array of shape (n,), default=None
-            The subject of each sample. The inner validation split then keeps a subject whole.
+            The subject of each sample. The inner validation split then keeps subjects whole.
 
         Returns
         -------
@@ -157,7 +161,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, a modality holds tokens or negative times, or a channel
+            If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
         """
         continues = self._begin_fit()
@@ -179,10 +183,10 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
             self.seed_, self.time_unit_ = seed, shortest_interval(panel)
         return self._end_fit(context, nets)
 
-    # Filling
+    # Imputation
 
     def transform(self, X: Any) -> Panel:
-        """Fill the gaps with the median (or mean) of samples.
+        """Fill the gaps with the median (or mean) of several draws.
 
         Parameters
         ----------
@@ -192,8 +196,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Returns
         -------
         Panel
-            The same panel, ``observed`` included; observed entries as they came. If nothing is
-            missing, the panel itself.
+            The same panel with its gaps filled; observed entries and ``observed`` are unchanged. X
+            itself if nothing is missing.
 
         Raises
         ------
@@ -207,14 +211,15 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         return self._fill(panel, self.n_samples, lambda draws: summarise(draws, axis=0)[None])[0]
 
     def sample(self, X: Any, n: int | None = None) -> list[Panel]:
-        """Fill the gaps several times.
+        """Fill the gaps with each of several draws.
 
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n : int or None, default=None
-            Draws; None takes ``n_samples``. With one network, more draws begin with those of fewer.
+            Number of draws; None takes ``n_samples``. With one network, a larger number begins
+            with the draws of a smaller one.
 
         Returns
         -------
@@ -234,19 +239,19 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         return self._fill(self._check_fitted(X), n, lambda draws: draws)
 
     def quantiles(self, X: Any, q: Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
-        """Quantiles of the samples at each gap.
+        """Fill the gaps with quantiles of the draws.
 
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         q : sequence of float, default=(0.05, 0.5, 0.95)
-            Levels in [0, 1]. Levels beyond ``1 / n_samples`` of the ends need more samples.
+            Levels in [0, 1]. Levels within ``1 / n_samples`` of 0 or 1 need more draws.
 
         Returns
         -------
         list of Panel
-            One panel a level, ``observed`` as in X; observed entries are the same in all.
+            One complete panel a level, ``observed`` as in X.
 
         Raises
         ------
@@ -262,7 +267,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """How well a tenth of what is observed is found again; higher is better.
+        """How well a hidden tenth of the observed entries is predicted; higher is better.
 
         Parameters
         ----------
@@ -274,8 +279,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Returns
         -------
         float
-            Minus the continuous ranked probability score of ``n_samples`` draws, in standard
-            deviations of each channel, mean over the hidden entries.
+            Negative continuous ranked probability score of ``n_samples`` draws, in standard
+            deviations of the channel, mean over the hidden entries.
 
         Raises
         ------
@@ -310,7 +315,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
     def _fill(
         self, panel: Panel, n_samples: int, reduce: Callable[[np.ndarray], np.ndarray]
     ) -> list[Panel]:
-        """Panels whose gaps hold what ``reduce`` makes of the draws ``(S, entries)``."""
+        """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
         gaps = find_gaps(panel)
         rows = np.flatnonzero(np.any([gap.any((1, 2)) for gap in gaps.values()], axis=0))
         if not len(rows):
@@ -329,5 +334,5 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
         assert tags.transformer_tags is not None
-        tags.transformer_tags.preserves_dtype = []  # the door makes float32 of all numbers
+        tags.transformer_tags.preserves_dtype = []  # numbers become float32
         return tags

@@ -1,4 +1,4 @@
-"""ImputeThenScale: what X passes before the network of TRACE."""
+"""ImputeThenScale: the preprocessor of TRACE."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ __all__ = ["ImputeThenScale"]
 
 
 class ImputeThenScale(TransformerMixin, BaseEstimator):
-    """What X passes before the network: the imputer, if there is one, then the scaler.
+    """Impute a panel, then scale it by what was observed in training.
 
-    ``transform`` gives the completion that the network is trained on, ``draws`` those that an
-    answer is averaged over.
+    ``transform`` returns the imputation that the networks are trained on, ``draws`` those that a
+    prediction is averaged over.
+
+    Parameters
+    ----------
+    imputer : transformer of panels or None
+        Fitted on a clone; None leaves gaps as they are.
+    n_imputations : int
+        1 uses ``imputer.transform``; more use ``imputer.sample``.
     """
 
     def __init__(self, imputer: Any, n_imputations: int) -> None:
@@ -24,7 +31,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         self.n_imputations = n_imputations
 
     def fit(self, X: Panel, y: Any) -> ImputeThenScale:
-        """Fit the imputer, and the scaler to what is observed."""
+        """Fit the imputer, and the scaler to the observed values."""
         self.imputer_ = None
         if self.imputer is not None:
             self.imputer_ = clone(self.imputer).fit(X, y)
@@ -33,22 +40,23 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Panel) -> Panel:
-        """One completion, scaled."""
+        """One imputation, scaled."""
         if self.n_imputations > 1:
             return next(iter(self.draws(X, 1)))
-        filled = X if self.imputer_ is None else self._checked(self.imputer_.transform(X), X)
-        return self._scale(filled)
+        if self.imputer_ is None:
+            return self._scale(X)
+        return self._scale(self._checked(self.imputer_.transform(X), X))
 
     def draws(self, X: Panel, n: int) -> list[Panel]:
-        """``n`` completions, scaled."""
+        """``n`` imputations, scaled."""
         if self.imputer_ is None:
             return [self._scale(X)] * n
         return [self._scale(self._checked(drawn, X)) for drawn in self.imputer_.sample(X, n)]
 
-    def _checked(self, filled: Any, X: Panel) -> Panel:
-        panel = as_panel(filled)
+    def _checked(self, imputed: Any, X: Panel) -> Panel:
+        panel = as_panel(imputed)
         X.schema.check_matches(panel.schema, owner="The panel that was imputed")
-        return panel.replace(observed=X.observed)  # an imputer of others may not hand it on
+        return panel.replace(observed=X.observed)  # not every imputer keeps it
 
     def _scale(self, panel: Panel) -> Panel:
         if self.scaler_ is None:
