@@ -780,7 +780,7 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"device": "cuda:99"},
-            "device='cuda:99' was asked for, but torch finds ",
+            "device='cuda:99' was requested, but torch finds ",
         ),
         (
             {"net_params": {"lr": 1.0}},
