@@ -55,7 +55,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     Attributes
     ----------
     schema_ : Schema
-        The modalities of X in ``fit``.
+        The modalities seen in ``fit``.
     preprocessor_ : transformer or None
         What X passes before the networks.
     features_ : FixedFeatures or None
@@ -295,7 +295,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema of ``fit``.
+            n samples of the schema seen in ``fit``.
 
         Returns
         -------
@@ -304,10 +304,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self.nets_[0].predict_record(self._datasets(self._panels(X)[0]))
+        panel = self._panels(X)[0]
+        return self.nets_[0].predict_record(self._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

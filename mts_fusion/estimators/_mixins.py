@@ -26,15 +26,15 @@ from ._context import FitContext
 
 __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
 
-# label_smoothing="auto", where a temperature repairs what it does to probabilities.
+# label_smoothing="auto", where a temperature corrects its effect on the probabilities.
 _SMOOTHING = 0.05
 
-# calibration="auto" without groups: nats a sample that a temperature of 1 / e has to be worth.
+# calibration="auto" without groups: the penalty, in nats a sample, of a temperature of 1 / e.
 _SHARPENING_COST = 0.05
 
 
 class PanelClassifierMixin(ClassifierMixin):
-    """Abstract: classes, or any number of labels, of each sample."""
+    """Abstract: predicts one of several classes, or any number of labels, for each sample."""
 
     _task: Any
 
@@ -61,12 +61,12 @@ class PanelClassifierMixin(ClassifierMixin):
 
     @property
     def temperature_(self) -> np.ndarray:
-        """By which logits are divided, with every modality and with none."""
+        """What the logits are divided by, with all modalities and with none."""
         check_is_fitted(self)
-        return np.array(getattr(self._task, "temperature", np.ones(2)))
+        return self._task.temperature.copy() if self._task.has_softmax else np.ones(2)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample.
+        """Predict the class of each sample.
 
         Parameters
         ----------
@@ -80,13 +80,16 @@ class PanelClassifierMixin(ClassifierMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decode(self._predict_outputs(X))
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
@@ -96,17 +99,20 @@ class PanelClassifierMixin(ClassifierMixin):
         Returns
         -------
         array of shape (n, n_classes) or (n, n_labels)
-            Rows sum to 1, in the order of ``classes_``; for labels, each is for itself.
+            Columns are in the order of ``classes_``. Rows sum to 1, except for labels, each of
+            which has its own probability.
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
         return self._predict_outputs(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Log odds of each class.
+        """Log probabilities of the classes, or log odds of two classes or of labels.
 
         Parameters
         ----------
@@ -116,25 +122,28 @@ class PanelClassifierMixin(ClassifierMixin):
         Returns
         -------
         array of shape (n,), (n, n_classes) or (n, n_labels)
-            Log probabilities of the classes; log odds of the second of two classes; log odds
-            of each label.
+            For two classes the log odds of the second one, ``(n,)``; for more the log probability
+            of each; for labels the log odds of each.
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decision_scores(self._predict_outputs(X))
+        p = self._predict_outputs(X)
+        return self._task.decision_scores(p)
 
     def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
-        """The entropy of the prediction, split into noise of the data and doubt of the network.
+        """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Networks drawn by dropout [1]_; with ``n_estimators > 1`` the trained ones are taken.
+            Draws of dropout [1]_; with ``n_estimators > 1`` the trained networks are used instead.
 
         Returns
         -------
@@ -144,6 +153,8 @@ class PanelClassifierMixin(ClassifierMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If ``n_samples`` is below 2, or X has another schema than in ``fit``.
 
@@ -203,7 +214,7 @@ class PanelClassifierMixin(ClassifierMixin):
 
 
 class PanelRegressorMixin(RegressorMixin):
-    """Abstract: one or several numbers of each sample."""
+    """Abstract: predicts one or several numbers for each sample."""
 
     _task: Any
 
@@ -217,10 +228,10 @@ class PanelRegressorMixin(RegressorMixin):
     def _calibrate(
         self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
     ) -> None:
-        """Nothing: numbers have no temperature."""
+        """Do nothing: numbers have no temperature."""
 
     def predict(self, X: Any) -> np.ndarray:
-        """The number, or numbers, of each sample.
+        """Predict the number, or numbers, of each sample.
 
         Parameters
         ----------
@@ -234,7 +245,10 @@ class PanelRegressorMixin(RegressorMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._task.decode(self._predict_outputs(X))
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)

@@ -1,4 +1,4 @@
-"""What is asked of a network: how y is coded, what is minimised, how outputs become answers."""
+"""Tasks: how y is encoded, which loss is minimised, how outputs become predictions."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ class ClassificationTask(Task, Protocol):
 
 
 class Multiclass:
-    """One class of several a sample; softmax cross-entropy.
+    """One of several classes for each sample; softmax cross-entropy.
 
     Parameters
     ----------
     classes : array of shape (K,)
         The labels, sorted, at least two.
     label_smoothing : float, default=0.0
-        Share of the target spread over all classes, in [0, 1).
+        Fraction of the target that is spread evenly over all classes, in [0, 1).
 
     Attributes
     ----------
     temperature : array of shape (2,)
-        Divides the logits before the softmax: with every modality, and with none. In between it is
+        Divides the logits before the softmax: with all modalities, and with none. In between it is
         interpolated on a log scale, by the fraction of missing modalities. Ones until calibrated.
 
     Examples
@@ -97,20 +97,20 @@ class Multiclass:
         self.temperature = np.ones(2)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Positions in ``classes``, int64 ``(n,)``."""
+        """Indices into ``classes``, int64 ``(n,)``."""
         return np.searchsorted(self.classes, y).astype(np.int64)
 
     def check_targets(self, y: np.ndarray) -> None:
-        """Raise if y has classes that the first fit had not."""
+        """Raise if y has classes that were not in the first fit."""
         unknown = np.setdiff1d(y, self.classes)
         if y.ndim > 1 or unknown.size:
             raise ValueError(
-                f"warm_start goes on with the classes {self.classes.tolist()} of the first fit, "
-                f"but y holds {unknown.tolist()}. Set warm_start=False to begin again."
+                f"warm_start continues with the classes {self.classes.tolist()} of the first fit, "
+                f"but y has {unknown.tolist()}. Set warm_start=False to start anew."
             )
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """One stratum a class of y."""
+        """One stratum for each class in y."""
         return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Multiclass:
         return (each * weight).mean()
 
     def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """The logarithm of the mean probability: a temperature then changes no answer."""
+        """The logarithm of the mean probability; no temperature changes its largest class."""
         logs = [log_softmax(one.astype(np.float64), axis=1) for one in predictions]
         return logs[0] if len(logs) == 1 else logsumexp(logs, axis=0) - np.log(len(logs))
 
@@ -152,10 +152,10 @@ class Multiclass:
         *,
         sharpening_cost: float = 0.0,
     ) -> None:
-        """Set ``temperature`` to the one that minimises the log loss of held-out samples.
+        """Set ``temperature`` to minimise the log loss of held-out samples.
 
-        Temperature scaling, Sec. 4.2 of [1]_: a sample has one temperature for all classes, so its
-        answer stays the same.
+        Temperature scaling, Sec. 4.2 of [1]_: all classes of a sample have one temperature, so the
+        predicted class stays the same.
 
         Parameters
         ----------
@@ -164,17 +164,17 @@ class Multiclass:
         y : array of shape (n,)
             Encoded targets.
         missing : array of shape (n,) or float, default=0.0
-            Share of the modalities that are silent in each sample.
+            Fraction of the modalities that are missing in each sample.
         sharpening_cost : float, default=0.0
-            Nats a sample, times the squared logarithm, that a temperature below 1 has to be worth.
+            Penalty of a temperature below 1, in nats a sample, times its squared logarithm.
 
         References
         ----------
         .. [1] Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
            https://arxiv.org/abs/1706.04599
         """
-        # NOTE[DIFF] from Guo et al.: two numbers, since networks that are too modest with every
-        # modality are too sure with few of them (docs/decisions/0004).
+        # NOTE[DIFF] from Guo et al.: two temperatures, since networks that are underconfident with
+        # all modalities are overconfident with few of them (docs/decisions/0004).
         from scipy.optimize import minimize
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
@@ -183,26 +183,26 @@ class Multiclass:
         def loss(log_ends: np.ndarray) -> tuple[float, np.ndarray]:
             scaled = logits * np.exp(-ends @ log_ends)[:, None]
             log_p = log_softmax(scaled, axis=1)
-            above = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
-            # The two ends are alike unless samples tell them apart: log(T1 / T0) ~ N(0, 1).
-            apart = (log_ends[1] - log_ends[0]) / len(y)
-            gradient = (above @ ends) / len(y) + apart * np.array([-1.0, 1.0])
-            below = np.minimum(log_ends, 0.0)
-            cost = apart**2 * len(y) / 2 + sharpening_cost * (below**2).sum()
-            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * below
+            excess = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
+            # Prior of the two temperatures: log(T1 / T0) ~ N(0, 1).
+            difference = (log_ends[1] - log_ends[0]) / len(y)
+            gradient = (excess @ ends) / len(y) + difference * np.array([-1.0, 1.0])
+            sharpening = np.minimum(log_ends, 0.0)
+            cost = difference**2 * len(y) / 2 + sharpening_cost * (sharpening**2).sum()
+            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * sharpening
 
         bounds = [(np.log(0.05), np.log(20.0))] * 2
-        found = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
-        self.temperature = np.exp(found.x)
+        result = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
+        self.temperature = np.exp(result.x)
 
 
 def _ends(missing: np.ndarray) -> np.ndarray:
-    """How near ``(n, 2)`` a sample is to having every modality, and to having none."""
+    """Weights ``(n, 2)`` of the temperatures with all modalities, and with none."""
     return np.stack([1 - missing, missing], axis=1)
 
 
 class Multilabel:
-    """Any number of labels a sample; sigmoid cross-entropy of each.
+    """Any number of labels for each sample; sigmoid cross-entropy of each label.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class Multilabel:
         _check_n_targets(y, self.n_outputs)
 
     def strata(self, y: np.ndarray) -> np.ndarray:
-        """One stratum a combination of labels."""
+        """One stratum for each combination of labels."""
         return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -242,11 +242,11 @@ class Multilabel:
         return np.mean(predictions, axis=0)
 
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
-        """Probabilities ``(n, n_outputs)``, each label for itself."""
+        """Probabilities ``(n, n_outputs)`` of the labels."""
         return expit(prediction.astype(np.float64))
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """1 where the probability is above one half."""
+        """1 where the probability is above 0.5, else 0."""
         return (p > 0.5).astype(int)
 
     def decision_scores(self, p: np.ndarray) -> np.ndarray:
@@ -259,12 +259,12 @@ class Multilabel:
 
 
 class Regression:
-    """Numbers; squared error of the standardised targets.
+    """One or several numbers for each sample; squared error of the standardised targets.
 
     Parameters
     ----------
     y : array of shape (n,) or (n, n_outputs)
-        Training targets, for their mean and spread.
+        Training targets, for their mean and standard deviation.
 
     Examples
     --------
@@ -311,15 +311,15 @@ class Regression:
         return prediction.astype(np.float64) * self.scale + self.mean
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """``(n,)`` where y was flat."""
+        """``(n,)`` if y was, else ``(n, n_outputs)``."""
         return p[:, 0] if self.is_flat else p
 
 
 def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:
     if y.reshape(len(y), -1).shape[1] != n_outputs:
         raise ValueError(
-            f"warm_start goes on with the {n_outputs} targets of the first fit, but y has the "
-            f"shape {y.shape}. Set warm_start=False to begin again."
+            f"warm_start continues with the {n_outputs} targets of the first fit, but y has the "
+            f"shape {y.shape}. Set warm_start=False to start anew."
         )
 
 

@@ -432,8 +432,8 @@ def test_every_network_goes_on_after_an_early_stop(X, y):
 def test_warm_start_with_other_classes_is_refused(X, y):
     clf = _clf(warm_start=True).fit(X, y)
     message = (
-        "warm_start goes on with the classes [0, 1, 2] of the first fit, but y holds [7]. Set "
-        "warm_start=False to begin again."
+        "warm_start continues with the classes [0, 1, 2] of the first fit, but y has [7]. Set "
+        "warm_start=False to start anew."
     )
     with _raises(ValueError, message):
         clf.fit(X, np.where(y == 0, 7, y))
@@ -441,7 +441,9 @@ def test_warm_start_with_other_classes_is_refused(X, y):
 
 def test_warm_start_with_other_targets_is_refused(X, y):
     reg = _reg(warm_start=True).fit(X, y.astype(float))
-    message = "warm_start goes on with the 1 targets of the first fit, but y has the shape (40, 2)"
+    message = (
+        "warm_start continues with the 1 targets of the first fit, but y has the shape (40, 2)"
+    )
     with _raises(ValueError, message):
         reg.fit(X, np.stack([y, y], axis=1).astype(float))
 
@@ -778,7 +780,7 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"device": "cuda:99"},
-            "device='cuda:99' was asked for, but torch finds ",
+            "device='cuda:99' was requested, but torch finds ",
         ),
         (
             {"net_params": {"lr": 1.0}},

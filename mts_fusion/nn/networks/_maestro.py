@@ -65,7 +65,7 @@ class Maestro(nn.Module):
         Width of the prediction.
     d_model : int, default=64
         Width D of the tokens; a multiple of ``n_heads``.
-    n_heads : int, default=8
+    n_heads : int, default=4
         Heads of the attention.
     n_intra_layers : int, default=2
         Layers inside each modality. Each halves the number of tokens.
@@ -81,10 +81,10 @@ class Maestro(nn.Module):
         all with "learnt" or None, are learnt. 0: none attends; ``inf`` (for all only): all attend.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.4
+    modality_dropout : float, default=0.6
         Rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
-    dropout : float, default=0.1
+    dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
         Weight of the load-balancing loss of the experts. 0 as in the paper: they specialise through
@@ -92,7 +92,7 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=32
+    max_tokens : int, default=16
         Tokens of a modality whose ``patch_length`` is not given.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
@@ -161,18 +161,18 @@ class Maestro(nn.Module):
         n_outputs: int,
         *,
         d_model: int = 64,
-        n_heads: int = 8,
+        n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.4,
-        dropout: float = 0.1,
+        modality_dropout: float = 0.6,
+        dropout: float = 0.3,
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 32,
+        max_tokens: int = 16,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,

@@ -49,7 +49,7 @@ class Trace(nn.Module):
         Width T of the time embedding, a multiple of ``n_heads``.
     d_token : int, default=8
         Width of the embedding of a token, where a modality has a vocabulary.
-    n_reference : int, default=32
+    n_reference : int, default=16
         Reference times Q, evenly spread over the span of the series.
     n_heads : int, default=4
         Heads of both attentions.
@@ -71,7 +71,7 @@ class Trace(nn.Module):
         Weight of the entropy regulariser (eq. 8), averaged over the layers. 0 turns it off.
     dropout : float, default=0.1
         Share of the entries dropped in training after each attention, expert layer and in the head.
-    modality_dropout : float, default=0.0
+    modality_dropout : float, default=0.2
         Rate at which whole modalities of a sample are hidden in training.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features, such as statistics of
@@ -132,7 +132,7 @@ class Trace(nn.Module):
         d_model: int = 64,
         d_time: int = 64,
         d_token: int = 8,
-        n_reference: int = 32,
+        n_reference: int = 16,
         n_heads: int = 4,
         n_layers: int = 2,
         n_experts: int = 8,
@@ -143,7 +143,7 @@ class Trace(nn.Module):
         noisy: bool = True,
         entropy_weight: float = 0.01,
         dropout: float = 0.1,
-        modality_dropout: float = 0.0,
+        modality_dropout: float = 0.2,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         horizon_seconds: float | None = None,
