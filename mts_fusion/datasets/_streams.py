@@ -253,12 +253,12 @@ def window_clocks(
 
 def _check_unit(name: str, streams: Sequence[Stream], rate: float) -> None:
     """Raise where whole numbers are a clock of another unit than seconds."""
-    found = judge_clock([s.times for s in streams]).rate
-    if found is not None and rate >= _OTHER_UNIT * found:
+    clock = judge_clock([s.times for s in streams])
+    if clock.is_steady and rate * clock.usual_step >= _OTHER_UNIT:
         raise ValueError(
-            f"Modality {name!r} has whole numbers {1 / found:g} apart as its clock, which are "
-            f"seconds here, but rates says {rate:g} Hz. If they are milliseconds, divide them by "
-            "1000."
+            f"Modality {name!r} has whole numbers {clock.usual_step:g} apart as its clock, which "
+            f"are seconds here, but rates says {rate:g} Hz. If they are milliseconds, divide them "
+            "by 1000."
         )
 
 
