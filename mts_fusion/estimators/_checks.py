@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arrays import as_array, is_missing
 from mts_fusion.panel._frames import as_pandas, is_frame
 
-__all__ = ["check_X", "check_groups", "check_numbers", "check_y"]
+__all__ = ["check_X", "check_groups", "check_numbers", "check_y", "group_labels"]
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
@@ -164,24 +164,48 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
             f"groups is one label a sample, got none for sample {missing[0]}. Give it a group, or "
             "leave it out."
         )
-    labels = _plain(groups)
+    return group_labels(groups)
+
+
+def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
+    """Labels of groups, of one type, as a plain array.
+
+    Parameters
+    ----------
+    groups : array, column or list of shape (k,)
+        Labels that can be sorted: numbers, strings, dates or tuples.
+    wanted : str, default="one label a sample"
+        What ``groups`` is, for messages.
+
+    Returns
+    -------
+    array of shape (k,)
+        Tuples as objects; dates in microseconds, so that those of any unit are the same groups.
+
+    Raises
+    ------
+    ValueError
+        If there are several axes, or the labels are of several types.
+    """
+    labels = _plain(as_pandas(groups))
     if isinstance(labels, (list, tuple)):
         given, labels = labels, np.empty(len(labels), dtype=object)
         for i, label in enumerate(given):
             labels[i] = label
     labels = np.asarray(labels)
     if labels.ndim != 1:
-        raise ValueError(f"groups is one label a sample, got shape {labels.shape}.")
-    if labels.dtype != object:
-        return labels
-    entries = labels.tolist()
-    if any(isinstance(label, list) for label in entries):
-        raise ValueError("groups is one label a sample, got a list of several for a sample.")
-    kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
-    if len(kinds) > 1:
-        names = sorted({type(label).__name__ for label in entries})
-        raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
-    return labels if tuple in kinds else np.asarray(entries)
+        raise ValueError(f"groups is {wanted}, got shape {labels.shape}.")
+    if labels.dtype == object:
+        entries = labels.tolist()
+        several = [label for label in entries if not isinstance(label, Hashable)]
+        if several:
+            raise ValueError(f"groups is {wanted}, got {several[0]!r} for a label.")
+        kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
+        if len(kinds) > 1:
+            names = sorted({type(label).__name__ for label in entries})
+            raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
+        labels = labels if tuple in kinds else np.asarray(entries)
+    return labels.astype("M8[us]") if labels.dtype.kind == "M" else labels
 
 
 def _plain(x: Any) -> Any:

@@ -30,7 +30,7 @@ from mts_fusion.training._patterns import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 
-from ._checks import check_groups, check_X, check_y
+from ._checks import check_groups, check_X, check_y, group_labels
 
 __all__ = ["PatternRidge"]
 
@@ -251,7 +251,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         X : Panel, or whatever :func:`as_panel` takes, default=None
             Samples that were fitted to.
         groups : array or single label, default=None
-            Groups all samples of which are to be forgotten. Give X or groups.
+            Groups all samples of which are to be forgotten. Where labels are tuples, one tuple is
+            a single label. Give X or groups.
 
         Returns
         -------
@@ -290,7 +291,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     def _rows_of_groups(self, groups: Any) -> np.ndarray:
         if self._folds is None:
             raise ValueError("fit had no groups; forget samples with forget(X).")
-        labels = np.atleast_1d(np.asarray(groups))
+        groups = groups[()] if isinstance(groups, np.ndarray) else groups  # of no axis: a scalar
+        labels = group_labels(
+            [groups] if _is_label(groups, self._folds.labels[0]) else groups,
+            "one label, or a list of labels",
+        )
         numbers = self._folds.numbers(labels)
         kept = self.models_.kept
         unknown = labels[~np.isin(numbers, kept.group) | (numbers < 0)]
@@ -631,6 +636,13 @@ def _columns(features: FixedFeatures) -> list[dict[str, list[int]]]:
         spans = zip(widths, ends[:-1], ends[1:], strict=True)
         columns.append({kind: list(range(start, end)) for kind, start, end in spans})
     return columns
+
+
+def _is_label(groups: Any, like: Any) -> bool:
+    """Whether ``groups`` is a single label, of the kind of ``like``, and no list of labels."""
+    if isinstance(groups, tuple):
+        return isinstance(like, tuple) and not all(isinstance(label, tuple) for label in groups)
+    return isinstance(groups, str) or np.asarray(groups, dtype=object).ndim == 0
 
 
 def _content(panel: Panel) -> np.ndarray:

@@ -232,7 +232,7 @@ def _keep_times_of_short_samples(
             f"{clock.rate:.6g}}} moves them, rates={{{name!r}: None}} keeps their times without "
             "this warning.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         kept[name] = replace(clock, rate=None, usual_step=0.0), False
     return kept

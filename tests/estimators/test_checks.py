@@ -128,6 +128,8 @@ def test_groups_are_one_label_of_one_type_a_sample(estimator):
         estimator.fit(X, Y, groups=SUBJECTS[:, None])
     with pytest.raises(ValueError, match=r"groups mixes \['int', 'str'\]"):
         estimator.fit(X, Y, groups=[*NAMES[:12], *SUBJECTS[12:].tolist()])
+    with pytest.raises(ValueError, match=r"groups is one label a sample, got \['s0'\] for a label"):
+        estimator.fit(X, Y, groups=[["s0"], *NAMES[1:]])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimator.fit(X, Y, groups=NAMES[:-1])
 
