@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def assemble(
     """
     _check_counts(readings)
     aligned, ids = align_by_id(dict(readings))
-    clocks = _seconds(aligned)
+    clocks = _seconds(aligned, ids)
     decided = {
         name: _decide(name, clocks[name], reading, rates, schema)
         for name, reading in aligned.items()
@@ -102,7 +103,7 @@ def check_kinds(kinds: Mapping[str, str]) -> None:
             )
 
 
-def _seconds(readings: Mapping[str, Reading]) -> dict[str, Seconds | None]:
+def _seconds(readings: Mapping[str, Reading], ids: np.ndarray | None) -> dict[str, Seconds | None]:
     """The clocks of each modality in float64 seconds, dates counted from the first of all."""
     kinds = {
         f"modality {name!r}": clock.kind
@@ -129,12 +130,33 @@ def _seconds(readings: Mapping[str, Reading]) -> dict[str, Seconds | None]:
             for c in reading.clocks
         ]
         for i, clock in enumerate(parts):
-            if (np.diff(clock) < 0).any():
-                raise ValueError(
-                    f"The times of modality {name!r} decrease in sample {i}. Sort its timepoints; "
-                    "if one sample is in truth two, give each an id of its own."
-                )
+            _check_order(name, clock, None if ids is None else ids[i], i)
     return seconds
+
+
+def _check_order(name: str, clock: np.ndarray, sample_id: Any, i: int) -> None:
+    """Raise where times go back, or all come several times, as those of two samples of one id."""
+    steps = np.diff(clock)
+    where, shared = f"sample {i}", ""
+    if sample_id is not None:
+        shown = repr(sample_id.item() if isinstance(sample_id, np.generic) else sample_id)
+        where = f"the sample of id {shown}"
+        shared = f"If {shown} is the id of two samples, give each its own. "
+    if (steps < 0).any():
+        entry = int(np.argmax(steps < 0)) + 1
+        raise ValueError(
+            f"The times of modality {name!r} decrease in {where}, by "
+            f"{-steps[entry - 1]:.6g} at entry {entry}. {shared}If it is one sample, sort its "
+            "timepoints with X.sort_index()."
+        )
+    if sample_id is None or (steps != 0).all():
+        return
+    counts = np.unique(clock, return_counts=True)[1]
+    if len(counts) > 1 and counts.min() == counts.max():
+        raise ValueError(
+            f"Each time of modality {name!r} in {where} stands {counts[0]} times. {shared}If "
+            "entries were repeated, drop them with X[~X.index.duplicated()]."
+        )
 
 
 def _decide(

@@ -123,7 +123,7 @@ DATES = np.datetime64("2026-01-01") + GROUPS
         (DATES, pd.Timestamp("2026-01-04")),
         (DATES.astype("M8[ns]"), DATES[GROUPS == 3][:1]),
     ],
-    ids=str,
+    ids=["tuple", "list", "tuples", "series", "scalar", "numbers", "date", "dates"],
 )
 def test_a_group_of_any_type_is_forgotten(groups, asked) -> None:
     clf = _clf().fit(X, Y, groups=groups)

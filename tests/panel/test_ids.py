@@ -97,6 +97,26 @@ def test_ambiguous_ids_are_refused(X, message):
         as_panel(X)
 
 
+@pytest.mark.parametrize(
+    "stamps", [range(4), np.arange(4) / 2, pd.date_range("2026", periods=4, freq="s")]
+)
+def test_an_id_of_two_samples_is_named(stamps):
+    index = pd.MultiIndex.from_product([["T1", "T2"], stamps])
+    X = pd.DataFrame({"x": np.arange(8.0)}, index)
+    twice = pd.concat([X, X.loc[["T1"]]])
+
+    message = (
+        r"The times of modality 'acc' decrease in the sample of id 'T1', by .* at entry 4\. "
+        r"If 'T1' is the id of two samples, give each its own\. If it is one sample, sort"
+    )
+    with pytest.raises(ValueError, match=message):
+        as_panel({"acc": twice})
+    message = r"Each time of modality 'acc' in the sample of id 'T1' stands 2 times\. If 'T1' is"
+    with pytest.raises(ValueError, match=message):
+        as_panel({"acc": twice.sort_index()})
+    assert as_panel({"acc": X.iloc[[0, 0]]}).shape == (1, 1)  # two entries at one time
+
+
 def test_a_row_without_an_id_is_named():
     index = pd.MultiIndex.from_arrays([["a", None], [0, 0]])
 
