@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,7 +14,18 @@ from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arrays import as_array, is_missing
 from mts_fusion.panel._frames import as_pandas, is_frame
 
-__all__ = ["check_X", "check_groups", "check_numbers", "check_y", "group_labels"]
+__all__ = [
+    "check_X",
+    "check_groups",
+    "check_numbers",
+    "check_y",
+    "group_labels",
+    "names_of_one_length",
+    "warn_of_lengths",
+]
+
+# Samples of one length: this share of them has values in the last tenth of the window.
+_NEARLY_ALL = 0.9
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
@@ -37,11 +49,18 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
     ------
     ValueError
         If X contradicts the schema of fit, or a modality is never observed in X of a first fit.
+
+    Warns
+    -----
+    UserWarning
+        If windows of one length were fitted to and these are at most half as long, or twice.
     """
     if not reset and _is_table(X, estimator.schema_, estimator.n_features_in_):
         validate_data(estimator, X, reset=False, skip_check_array=True)
     panel = as_panel(X, schema=None if reset else estimator)
-    if reset:
+    if not reset:
+        warn_of_lengths(estimator, panel)
+    else:
         estimator.schema_ = panel.schema
         silent = [name for name, observed in panel.observed.items() if not observed.any()]
         if silent and len(silent) < len(panel.schema):
@@ -57,7 +76,60 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
             )
         table = _as_table(X, panel)
         validate_data(estimator, panel if table is None else table, skip_check_array=True)
+        estimator._one_length = names_of_one_length(panel)
     return panel
+
+
+def names_of_one_length(panel: Panel) -> list[str]:
+    """Modalities whose samples have one length.
+
+    Parameters
+    ----------
+    panel : Panel
+        Samples of a fit.
+
+    Returns
+    -------
+    list of str
+        Those of regular clocks of which 90 % of the samples have values in the last tenth of the
+        window.
+    """
+    names = []
+    for modality, present in zip(panel.schema, panel.available.T, strict=True):
+        tail = panel.observed[modality.name][present, :, -max(1, modality.n_timepoints // 10) :]
+        if not modality.irregular and len(tail) and tail.any((1, 2)).mean() >= _NEARLY_ALL:
+            names.append(modality.name)
+    return names
+
+
+def warn_of_lengths(estimator: Any, panel: Panel) -> None:
+    """Say where windows are half as long as those of fit or less, or twice or more.
+
+    Where samples of fit had several lengths, any length is usual.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``schema_``, and ``_one_length`` as :func:`names_of_one_length` gave it in fit.
+    panel : Panel
+        Samples of that schema.
+    """
+    for name in estimator._one_length:
+        n, n_fit = panel.schema[name].n_timepoints, estimator.schema_[name].n_timepoints
+        if (n_fit < 2 * n and n < 2 * n_fit) or not panel.observed[name].any():
+            continue
+        meaning = (
+            "the rest of the window counts as missing. Give windows of the same length, padded "
+            "with NaN where this is meant."
+            if n < n_fit
+            else "all of them are read, but no such window was learnt from. Cut windows of the "
+            "same length, as segment does."
+        )
+        warnings.warn(
+            f"Modality {name!r} has {n} timepoints, and had {n_fit} in fit: {meaning}",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:

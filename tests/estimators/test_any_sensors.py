@@ -1,6 +1,7 @@
 """A fitted model answers with whatever sensors are there, in any order, through any wrapper."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,38 @@ def test_a_rate_that_contradicts_fit_is_an_error(model):
 
     with pytest.raises(ValueError, match="Modality 'acc' has rate 16 Hz, but 8 Hz was seen in fit"):
         model.predict(Panel({"acc": acc, "hr": hr}, rates={"acc": 16.0}))
+
+
+def test_half_a_window_and_two_are_said(model):
+    acc, hr = _one()
+    few = {"acc": acc[:, :, :20], "hr": hr}
+    message = (
+        "Modality 'acc' has 20 timepoints, and had 40 in fit: the rest of the window counts as"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.predict(as_panel(few, schema=model))
+    many = {"acc": np.tile(acc, 2), "hr": hr}
+    message = (
+        "Modality 'acc' has 80 timepoints, and had 40 in fit: all of them are read, but no such"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.predict(as_panel(many, schema=model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nearly = {"acc": acc[:, :, :21], "hr": hr}
+        absent = {"acc": np.full((1, 2, 4), np.nan), "hr": hr}
+        for X in (nearly, absent):
+            model.predict(as_panel(X, schema=model))
+
+
+def test_samples_of_several_lengths_may_be_short():
+    X, y = _data()
+    hr = [part[:, : 3 + i % 8] for i, part in enumerate(X.values["hr"])]
+    model = clone(CLF).fit({"acc": X.values["acc"], "hr": hr}, y)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict({"acc": X.values["acc"][:1], "hr": hr[:1]})
 
 
 def test_what_is_not_fitted_has_no_schema():
