@@ -17,7 +17,7 @@ from sklearn.base import (
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import Tags, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema
 from mts_fusion.training import (
@@ -39,7 +39,7 @@ from mts_fusion.training import (
 )
 from mts_fusion.transforms import PanelScaler
 
-from ._checks import check_groups, check_X, check_y
+from ._checks import check_groups, check_weight, check_X, check_y
 
 __all__ = ["MANY_SAMPLES", "PanelEstimator"]
 
@@ -349,11 +349,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             raise ValueError("class_weight is for classifiers; set class_weight=None.")
         if sample_weight is None and self.class_weight is None:
             return None
-        weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)))
+        weight = check_weight(sample_weight, panel)
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, y)
-        if not (weight >= 0).all() or weight.sum() == 0:
-            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
         return weight / weight.mean()
 
     # Predicting

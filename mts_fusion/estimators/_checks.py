@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
 
 from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arrays import as_array, is_missing
@@ -18,6 +23,7 @@ __all__ = [
     "check_X",
     "check_groups",
     "check_numbers",
+    "check_weight",
     "check_y",
     "group_labels",
     "names_of_one_length",
@@ -152,12 +158,14 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
     Raises
     ------
     ValueError
-        If y is absent, has another length, or an entry is None, NaN, NaT, NA or masked.
+        If y is absent, has another length, or an entry is None, NaN, NaT, NA or masked; if its
+        index holds the ids of the samples in another order.
     """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    _check_ids("y", y, panel)
     missing = _missing_rows(y)
     if missing.size:
         raise ValueError(
@@ -224,12 +232,14 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        If a sample has no label, there is not one each, or the labels are of several types.
+        If a sample has no label, there is not one each, or the labels are of several types; if
+        the index holds the ids of the samples in another order.
     """
     if groups is None:
         return None
     groups = as_pandas(groups)
     check_consistent_length(panel, groups)
+    _check_ids("groups", groups, panel)
     missing = _missing_rows(groups)
     if missing.size:
         raise ValueError(
@@ -280,6 +290,56 @@ def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
     return labels.astype("M8[us]") if labels.dtype.kind == "M" else labels
 
 
+def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
+    """Weights as float64, 1 for all samples where none were given.
+
+    Parameters
+    ----------
+    sample_weight : array of shape (n,) or None
+        Of any container.
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    array of shape (n,)
+        At least 0, of a positive sum.
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight a sample, one is missing, masked or below 0, or all are 0; if the
+        index holds the ids of the samples in another order.
+    """
+    if sample_weight is not None:
+        _check_ids("sample_weight", sample_weight, panel)
+        missing = _missing_rows(sample_weight)
+        if missing.size:
+            raise ValueError(
+                f"sample_weight contains NaN: that of sample {missing[0]} is None, NaN, NA or "
+                "masked. Give 0 to leave a sample out."
+            )
+        sample_weight = _plain(sample_weight)
+    n_rows = np.empty((len(panel), 1))
+    weight = np.asarray(_check_sample_weight(sample_weight, n_rows, dtype=np.float64))
+    if not (weight >= 0).all() or not weight.sum() > 0:
+        raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
+    return weight
+
+
+def _check_ids(what: str, x: Any, panel: Panel) -> None:
+    """Raise where the index of a column says that its entries are those of other samples."""
+    if panel.sample_ids is None or not (hasattr(x, "iloc") and hasattr(x, "index")):
+        return
+    ids, index = panel.sample_ids.tolist(), x.index.tolist()
+    if ids != index and len(ids) == len(index) and set(ids) == set(index):
+        raise ValueError(
+            f"The index of {what} holds the ids of the samples of X in another order: {index[:3]} "
+            f"come first there, {ids[:3]} in X. Give {what}.loc[as_panel(X).sample_ids], or "
+            f"{what}.to_numpy() if its order is that of X."
+        )
+
+
 def _plain(x: Any) -> Any:
     """Columns of pandas and polars, masked arrays and tensors as plain arrays."""
     x = as_array(as_pandas(x))
@@ -302,7 +362,7 @@ def _missing_rows(x: Any) -> np.ndarray:
     elif isinstance(x, (list, tuple)):
         missing = np.array([_holds_missing(entry) for entry in x], dtype=bool)
     else:
-        x = np.asarray(as_array(x))
+        x = np.atleast_1d(np.asarray(as_array(x)))
         if x.dtype.kind in "fc":
             missing = np.isnan(x)
         elif x.dtype.kind in "mM":

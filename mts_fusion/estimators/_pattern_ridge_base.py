@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
@@ -30,7 +30,7 @@ from mts_fusion.training._patterns import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 
-from ._checks import check_groups, check_X, check_y, group_labels
+from ._checks import check_groups, check_weight, check_X, check_y, group_labels
 
 __all__ = ["PatternRidge"]
 
@@ -126,7 +126,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         self.__dict__.pop("models_", None)  # not fitted until the end; nothing of an earlier fit
         panel = check_X(self, X, reset=True)
         y = check_y(self, y, panel)
-        weight = self._weights(sample_weight, y, panel)
+        weight = check_weight(sample_weight, panel)
         self._link = self._make_link(y, weight)
         self._class_factor = self._class_factors(weight, y)
         weight = self._reweight(weight, y)
@@ -225,7 +225,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         panel = check_X(self, X, reset=False)
         y = check_y(self, y, panel)
         self._check_known(y)
-        weight = self._reweight(self._weights(sample_weight, y, panel), y)
+        weight = self._reweight(check_weight(sample_weight, panel), y)
         labels = self._check_groups(groups, panel)
         if (labels is None) != (self._folds is None):
             had = "no groups" if self._folds is None else "groups"
@@ -405,12 +405,6 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
                 f"{list(kinds)}."
             )
         return kinds
-
-    def _weights(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray:
-        weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)), dtype=np.float64)
-        if not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum() > 0:
-            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
-        return weight
 
     def _check_groups(self, groups: Any, panel: Panel) -> np.ndarray | None:
         groups = check_groups(groups, panel)

@@ -126,6 +126,17 @@ def test_a_rate_that_contradicts_fit_is_an_error(model):
         model.predict(Panel({"acc": acc, "hr": hr}, rates={"acc": 16.0}))
 
 
+def test_times_beside_the_clock_of_fit_say_what_to_do(model):
+    acc, hr = _one()
+    uneven = np.arange(40) / 8 + np.random.default_rng(0).uniform(0, 0.05, 40)
+    frame = pd.DataFrame(acc[0].T, uneven, columns=["x", "y"])
+
+    with pytest.raises(ValueError, match=r"'acc' came with times that do not tick at 8 Hz.*rates="):
+        as_panel({"acc": [frame], "hr": hr}, schema=model)
+    panel = as_panel({"acc": [frame], "hr": hr}, schema=model, rates={"acc": 8})
+    assert_array_equal(panel.values["acc"], acc.astype(np.float32))
+
+
 def test_half_a_window_and_two_are_said(model):
     acc, hr = _one()
     few = {"acc": acc[:, :, :20], "hr": hr}
@@ -146,6 +157,19 @@ def test_half_a_window_and_two_are_said(model):
         absent = {"acc": np.full((1, 2, 4), np.nan), "hr": hr}
         for X in (nearly, absent):
             model.predict(as_panel(X, schema=model))
+
+
+@pytest.mark.filterwarnings("ignore:Modality 'acc' has 80 timepoints")
+def test_timepoints_beyond_those_of_fit_are_read(model):
+    acc, hr = _one()
+    twice = np.tile(acc, 2)
+    other = twice * np.where(np.arange(80) < 40, 1, 5)
+
+    answers = [
+        model.predict_proba(as_panel({"acc": x, "hr": hr}, schema=model)) for x in (twice, other)
+    ]
+
+    assert np.abs(answers[0] - answers[1]).max() > 1e-4
 
 
 def test_samples_of_several_lengths_may_be_short():

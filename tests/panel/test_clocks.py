@@ -268,6 +268,30 @@ def test_times_are_dates_of_any_unit(door, unit):
     assert_array_equal(panel.times["hr"], [[0, 10], [0, np.nan]])
 
 
+@pytest.mark.parametrize("door", [as_panel, Panel])
+@pytest.mark.parametrize(
+    "times",
+    [
+        [list(DATES[[0, 4]])],
+        [list(DATES[[0, 4]].tz_localize("Asia/Kolkata"))],
+        [list(DATES[[0, 4]].to_pydatetime())],
+        [list(pd.period_range("2026-01-01", periods=2, freq="s"))],
+        [list(pd.to_timedelta([0, 1], unit="s"))],
+        pd.DataFrame([DATES[[0, 4]]]),
+        pd.DataFrame([DATES[[0, 4]].tz_localize("UTC")]),
+    ],
+    ids=["naive", "zoned", "datetimes", "periods", "durations", "frame", "zoned frame"],
+)
+def test_times_are_dates_in_any_container(door, times):
+    assert door({"hr": np.ones((1, 1, 2))}, times={"hr": times}).times["hr"].tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("door", [as_panel, Panel])
+def test_times_of_text_are_refused(door):
+    with pytest.raises(TypeError, match=r"The clock of modality 'hr' is .*pandas\.to_datetime"):
+        door({"hr": np.ones((1, 1, 2))}, times={"hr": [["2026-01-01", "2026-01-02"]]})
+
+
 def test_dates_beside_numbers_are_refused():
     X = {"a": np.ones((1, 2)), "b": np.ones((1, 2))}
     with pytest.raises(
