@@ -36,9 +36,9 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         samples on, where a temperature corrects its effect on the probabilities, and 0 below.
         Ignored by regressors.
     calibration : {"auto", "temperature"} or None, default="auto"
-        ``"temperature"`` divides the logits by a temperature learnt on the held-out samples, as they
-        are and with simulated sensor loss. There are two, for samples with all modalities and with
-        none; in between the temperature is interpolated. It raises an error where nothing is held
+        ``"temperature"`` divides the logits by a temperature learnt on the held-out samples, as
+        they are and with simulated sensor loss. There are two, for samples with all modalities and
+        with none; in between the temperature is interpolated. It raises an error where nothing is held
         out; ``"auto"`` then leaves the probabilities as they are. Without ``groups``, ``"auto"``
         also penalises temperatures below 1. None never calibrates. Ignored by regressors.
     n_estimators : int or "auto", default="auto"
