@@ -23,10 +23,10 @@ LAYERS = {
 }
 # Which packages of nn a package of nn may import; each names earlier ones only.
 NN_IMPORTS = {
-    "features": set(),
-    "ridge": set(),
     "layers": set(),
-    "experts": set(),
+    "ridge": set(),
+    "features": {"layers"},
+    "experts": {"layers"},
     "embedding": {"layers"},
     "diffusion": {"layers"},
     "strategies": {"layers"},

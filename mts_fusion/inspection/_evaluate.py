@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.panel._frames import as_frame
+from mts_fusion.panel._model import has_schema
 
 __all__ = [
     "check_panel_and_scorer",
@@ -21,6 +22,7 @@ __all__ = [
     "draw_seeds",
     "evaluate",
     "hide_modalities",
+    "read_panel",
     "tidy",
 ]
 
@@ -44,11 +46,29 @@ class _NamedScores:
         return {name: float(score) for name, score in scores.items()}
 
 
+def read_panel(estimator: Any, X: Any) -> Panel:
+    """``X`` as the estimator reads it: its modalities in its order, or as it stands.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted; any that takes a panel.
+    X : Panel or what ``as_panel`` takes
+        Samples.
+
+    Returns
+    -------
+    Panel
+        What X lacks is silent, if the estimator knows its modalities.
+    """
+    return as_panel(X, schema=estimator if has_schema(estimator) else None)
+
+
 def check_panel_and_scorer(
     estimator: Any, X: Any, y: ArrayLike, scoring: Any
 ) -> tuple[Panel, Scorer]:
     """``X`` as a panel as long as ``y``, and ``scoring`` as a scorer that returns a dict."""
-    panel = as_panel(X)
+    panel = read_panel(estimator, X)
     check_consistent_length(panel, y)
     if isinstance(scoring, str):
         name = scoring

@@ -79,7 +79,7 @@ def modality_importance(
     Raises
     ------
     ValueError
-        If X has a single modality, or ``method`` is unknown.
+        If a single modality is observed in X, or ``method`` is unknown.
 
     References
     ----------
@@ -101,9 +101,11 @@ def modality_importance(
     """
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
     names = panel.schema.names
-    if len(names) == 1:
+    present = np.flatnonzero(panel.available.any(axis=0))
+    if len(names) == 1 or len(present) == 1:
+        only = names[present[0] if len(present) else 0]
         raise ValueError(
-            f"X has the single modality {names[0]!r}, but importance compares at least two. "
+            f"X has the single modality {only!r}, but importance compares at least two. "
             "Split its channels with ModalityGrouper, or see missingness_curve(pattern='point')."
         )
     if method not in _METHODS:

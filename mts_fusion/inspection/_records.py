@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel import Panel
 from mts_fusion.panel._frames import as_frame
+
+from ._evaluate import read_panel
 
 __all__ = ["AttentionMaps", "attention_budgets", "attention_maps", "expert_routing"]
 
@@ -210,7 +212,7 @@ def _explain(estimator: Any, X: Any) -> tuple[Record, Panel]:
             f"{type(estimator).__name__} has no explain(X), so that nothing was recorded. "
             "Use an estimator of mts_fusion, or modality_importance, which takes any."
         )
-    panel = as_panel(X)
+    panel = read_panel(estimator, X)
     return estimator.explain(panel), panel
 
 

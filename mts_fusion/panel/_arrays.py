@@ -62,6 +62,8 @@ def unmask(array: np.ma.MaskedArray) -> np.ndarray:
     kind = array.dtype.kind
     if kind in "mM":
         return np.where(np.ma.getmaskarray(array), np.array("NaT", array.dtype), array.data)
-    plain = array.data.astype(array.dtype if kind in "fcO" else np.float64)
+    plain = array.data.astype(
+        array.dtype if kind in "fcO" else object if kind in "US" else np.float64
+    )
     plain[np.ma.getmaskarray(array)] = np.nan
     return plain

@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.embedding import FeatureLogits, FeatureTokens, MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.experts import ModalityMoE
-from mts_fusion.nn.layers import Dropout, ModalityDropout
+from mts_fusion.nn.layers import (
+    Dropout,
+    ModalityDropout,
+    available_modalities,
+    check_heads,
+    masked_mean,
+)
 from mts_fusion.panel._schema import Schema
 
+from ._inputs import check_features, check_values
 from ._output import ModuleOutput
 
 __all__ = ["Trace"]
@@ -240,11 +247,12 @@ class Trace(nn.Module):
         ModuleOutput
             ``loss`` is the weighted regulariser.
         """
+        check_values(self.schema, values, observed)
         used = observed
         if imputed is not None:
             used = [seen | filled for seen, filled in zip(observed, imputed, strict=True)]
         used = self.modality_dropout(used)
-        available = torch.stack([u.flatten(1).any(1) for u in used], dim=1)  # (B, M)
+        available = available_modalities(used)  # (B, M)
         clocks = self._clocks(values, used, times)
         grid = torch.linspace(0, 1, self.n_reference, device=available.device)
         reference = self.time(grid)  # (Q, T)
@@ -266,9 +274,7 @@ class Trace(nn.Module):
         position = self.position(reference)
         masked: list[Tensor] = []
         if self.feature_tokens is not None:
-            if features is None:
-                raise ValueError("The network has feature_widths, but no features were given.")
-            masked = self.feature_tokens.mask_and_drop(features, available)
+            masked = self.feature_tokens.mask_and_drop(check_features(features), available)
             x = torch.cat([x, self.feature_tokens(masked)[:, :, None]], dim=2)  # (B, M, Q + 1, D)
             position = F.pad(position, (0, 0, 0, 1))
         x = torch.where(available[:, :, None, None], x, self.absent[:, None])
@@ -357,11 +363,9 @@ class _Static(nn.Module):
         self.out = nn.Linear(2 * n_channels, d_model)
 
     def forward(self, values: Tensor, used: Tensor, observed: Tensor) -> Tensor:
-        mask = used.to(values.dtype)
-        total = mask.sum(1, keepdim=True).clamp(min=1)
-        mean = (values * mask).sum(1, keepdim=True) / total
-        share = (mask * observed).sum(1, keepdim=True) / total
-        return self.out(torch.cat([mean, share], dim=-1))
+        mean = masked_mean(values, used, 1)
+        measured = masked_mean(observed.to(values.dtype), used, 1)
+        return self.out(torch.cat([mean, measured], dim=-1)).unsqueeze(1)
 
 
 class _FusionLayer(nn.Module):
@@ -377,10 +381,7 @@ class _FusionLayer(nn.Module):
 
     def __init__(self, moe: ModalityMoE, d_model: int, *, n_heads: int, dropout: float) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.norm_attention = nn.LayerNorm(d_model)
         self.qkv = nn.Linear(d_model, 3 * d_model)

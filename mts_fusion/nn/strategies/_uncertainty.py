@@ -31,8 +31,6 @@ class UncertaintyFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on the embeddings.
     learnt : bool, default=False
@@ -64,7 +62,6 @@ class UncertaintyFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
         learnt: bool = False,
     ) -> None:
