@@ -83,6 +83,17 @@ def test_the_architecture_page_leaves_no_file_out() -> None:
     assert not left_out
 
 
+def test_the_page_of_inputs_names_tests_that_exist() -> None:
+    text = (DOCS / "inputs.md").read_text()
+    tests = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    defined = {name for source in tests.values() for name in re.findall(r"def (test_\w+)", source)}
+    files = {path.name for path in tests}
+    named = set(re.findall(r"\btest_\w+\b(?!\.py)", text))
+    assert len(named) > 80
+    assert named <= defined
+    assert set(re.findall(r"\btest_\w+\.py", text)) <= files
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..panel import Panel, schema_of
 from ..panel._arrays import as_array
 from ..panel._clock import SECONDS
-from ..panel._frames import as_pandas, read_stamps
-from ._streams import Stream, WindowClock, in_seconds, window_length
+from ..panel._frames import as_pandas, is_frame, is_series, read_numbers, read_stamps
+from ._streams import Stream, WindowClock, as_numbers, in_seconds, window_length, wrong_stamp
 from ._windows import cut, enough_observed, has_entry
 
 __all__ = ["LiveSegmenter"]
@@ -134,7 +134,8 @@ class LiveSegmenter:
         KeyError
             If the schema has no such modality.
         ValueError
-            If times and values do not fit together, or the kind of clock changes.
+            If times and values do not fit together, the kind of clock changes, a channel is
+            unknown, or a stamp lies more than a week, and a hundred times what was recorded, ahead.
         """
         m = self.schema[name]
         stamps = read_stamps(np.atleast_1d(np.asarray(as_array(as_pandas(times)))), name)
@@ -145,9 +146,19 @@ class LiveSegmenter:
                 "Give all clocks alike."
             )
         seconds = in_seconds(stamps)
-        if hasattr(values, "columns") and m.channels is not None:
-            values = values[list(m.channels)]
-        array = np.asarray(as_array(as_pandas(values)), dtype=np.float32)
+        self._check_near(name, seconds)
+        values = as_pandas(values)
+        if is_frame(values) and m.channels is not None:
+            unknown = [column for column in values.columns if column not in m.channels]
+            if unknown:
+                raise ValueError(
+                    f"Modality {name!r} came with the channels {unknown}, but the schema has "
+                    f"{list(m.channels)}. Rename them, or leave them out."
+                )
+            values = values.reindex(columns=list(m.channels))
+        if is_frame(values) or is_series(values):
+            values = read_numbers(values, f"Modality {name!r}")
+        array = as_numbers(name, np.atleast_1d(np.asarray(as_array(values))))
         array = array.reshape(len(seconds), -1) if array.size == len(seconds) else array
         if array.shape != (len(seconds), m.n_channels):
             raise ValueError(
@@ -168,6 +179,16 @@ class LiveSegmenter:
         ends = [self._newest[name] + self._ahead[name] for name in self.schema.names]
         end = max(ends)
         return self._due(end) if np.isfinite(end) else None
+
+    def _check_near(self, name: str, seconds: NDArray[Any]) -> None:
+        """Raise where a stamp lies so far ahead that all windows until then would be given out."""
+        before = np.array([self._first(), *self._newest.values()])
+        wrong = wrong_stamp(np.concatenate([before[np.isfinite(before)], seconds]))
+        if wrong is not None:
+            raise ValueError(
+                f"Modality {name!r} {wrong[1]} Leave the stamp out if it is wrong, or take a new "
+                "LiveSegmenter for the streams that start there."
+            )
 
     def _keep(self, name: str, seconds: NDArray[Any], values: NDArray[Any]) -> None:
         """Add samples to the buffer of a sensor, in the order of their times."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..panel._arrays import as_array, is_missing
+from ..panel._arrays import as_array, is_missing, library_of
 from ..panel._assemble import check_kinds, warn_of_clock
 from ..panel._clock import SECONDS, Stamps, cells_of, judge_clock
 from ..panel._frames import as_pandas, is_frame, is_series, read_numbers, read_stamps
@@ -17,7 +17,18 @@ from ..panel._grid import check_shared
 from ..panel._named import is_named_array, read_named_array
 from ..panel._read import channel_names
 
-__all__ = ["Stream", "WindowClock", "check_gaps", "read_label", "read_recording", "window_clocks"]
+__all__ = [
+    "Stream",
+    "WindowClock",
+    "as_numbers",
+    "check_gaps",
+    "in_seconds",
+    "read_label",
+    "read_recording",
+    "window_clocks",
+    "window_length",
+    "wrong_stamp",
+]
 
 # A gap so many times as long as all that was recorded, and a week, is a wrong stamp.
 _LONGEST_GAP, _FREE_SECONDS = 100, 7 * 86_400.0
@@ -114,6 +125,11 @@ def _read_stream(name: str, stream: Any, rate: float | None) -> Stream:
         clock = as_pandas(clock)
         stamps = read_stamps(clock, of) if len(clock) else Stamps(SECONDS, np.empty(0))
         values = np.asarray(as_array(values))
+    elif library_of(stream) == "polars":
+        raise TypeError(
+            f"Modality {name!r} is a {type(stream).__name__} of polars, which has no index for a "
+            "clock. Give a tuple, (frame['time'], frame.drop('time'))."
+        )
     elif is_frame(stream) or is_series(stream):
         stamps = _stamps(stream.index, of, rate, name)
         channels = channel_names(list(stream.columns)) if is_frame(stream) else None
@@ -130,8 +146,26 @@ def _read_stream(name: str, stream: Any, rate: float | None) -> Stream:
     return Stream(times, _columns(name, values, len(times)), channels, stamps.kind, stamps.whole)
 
 
-def _columns(name: str, values: NDArray[Any], n: int) -> NDArray[Any]:
-    """Values as ``(T, C)`` float32."""
+def as_numbers(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """An array of numbers as float32; anything else is refused.
+
+    Parameters
+    ----------
+    name : str
+        The modality.
+    values : array
+        Numbers, booleans, or objects that are numbers or None.
+
+    Returns
+    -------
+    float32 array of that shape
+        NaN where missing.
+
+    Raises
+    ------
+    TypeError
+        If the values are dates, text or other things.
+    """
     if values.dtype == object or values.dtype.kind not in "biuf":
         try:
             if values.dtype.kind in "mMUS":
@@ -139,16 +173,22 @@ def _columns(name: str, values: NDArray[Any], n: int) -> NDArray[Any]:
             values = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
             raise TypeError(
-                f"Modality {name!r} holds {values.dtype}; numbers are wanted. Encode or drop the "
-                "columns of text."
+                f"Modality {name!r} holds {values.dtype}; numbers are wanted. Encode text or "
+                "categories as numbers first; dates are for the clock."
             ) from None
+    return values.astype(np.float32)
+
+
+def _columns(name: str, values: NDArray[Any], n: int) -> NDArray[Any]:
+    """Values as ``(T, C)`` float32."""
+    values = as_numbers(name, values)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or len(values) != n or values.shape[1] == 0:
         raise ValueError(
             f"Modality {name!r} has values of shape {values.shape} for {n} times; "
             "(T,) or (T, C) is wanted."
         )
-    return values.astype(np.float32)
+    return values
 
 
 def _one_column(label: Any) -> Any:
@@ -195,21 +235,42 @@ def check_gaps(recording: Mapping[str, Stream], of: str) -> None:
     filled = {name: s.times for name, s in recording.items() if len(s.times)}
     if not filled:
         return
-    times = np.sort(np.concatenate(list(filled.values())))
+    wrong = wrong_stamp(np.concatenate(list(filled.values())))
+    if wrong is None:
+        return
+    after, what = wrong
+    name = next(name for name, clock in filled.items() if after in clock)
+    raise ValueError(
+        f"Modality {name!r}{of} {what} Remove the stamp if it is wrong, give all streams one "
+        "origin, or pass the two parts as recordings of their own."
+    )
+
+
+def wrong_stamp(times: NDArray[Any]) -> tuple[float, str] | None:
+    """A stamp that lies too far from the others to belong to them, and in words how far.
+
+    Parameters
+    ----------
+    times : float64 array of shape (T,)
+        Seconds, of all modalities, in any order.
+
+    Returns
+    -------
+    tuple of float and str, or None
+        None where no gap is longer than a week and a hundred times the rest.
+    """
+    times = np.sort(times)
     gaps = np.diff(times)
     if not len(gaps):
-        return
+        return None
     entry = int(gaps.argmax())
     rest = float(times[-1] - times[0] - gaps[entry])
     if gaps[entry] <= _LONGEST_GAP * rest + _FREE_SECONDS:
-        return
-    after = times[entry + 1]
-    name = next(name for name, clock in filled.items() if after in clock)
-    raise ValueError(
-        f"Modality {name!r}{of} has an entry at {after:.6f} seconds, {gaps[entry] / 86_400:.4g} "
-        f"days after the one before of any modality, of {rest / 3600:.3g} hours that were recorded "
-        "in all. Remove the stamp if it is wrong, give all streams one origin, or pass the two "
-        "parts as recordings of their own."
+        return None
+    after = float(times[entry + 1])
+    return after, (
+        f"has an entry at {after:.6f} seconds, {gaps[entry] / 86_400:.4g} days after the one "
+        f"before of any modality, of {rest / 3600:.3g} hours that were recorded in all."
     )
 
 
@@ -253,12 +314,12 @@ def window_clocks(
 
 def _check_unit(name: str, streams: Sequence[Stream], rate: float) -> None:
     """Raise where whole numbers are a clock of another unit than seconds."""
-    found = judge_clock([s.times for s in streams]).rate
-    if found is not None and rate >= _OTHER_UNIT * found:
+    clock = judge_clock([s.times for s in streams])
+    if clock.is_steady and rate * clock.usual_step >= _OTHER_UNIT:
         raise ValueError(
-            f"Modality {name!r} has whole numbers {1 / found:g} apart as its clock, which are "
-            f"seconds here, but rates says {rate:g} Hz. If they are milliseconds, divide them by "
-            "1000."
+            f"Modality {name!r} has whole numbers {clock.usual_step:g} apart as its clock, which "
+            f"are seconds here, but rates says {rate:g} Hz. If they are milliseconds, divide them "
+            "by 1000."
         )
 
 

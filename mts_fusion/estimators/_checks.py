@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
 
 from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arrays import as_array, is_missing
 from mts_fusion.panel._frames import as_pandas, is_frame
 
-__all__ = ["check_X", "check_groups", "check_numbers", "check_y"]
+from ._lengths import names_of_one_length, warn_of_lengths
+
+__all__ = [
+    "check_X",
+    "check_groups",
+    "check_numbers",
+    "check_weight",
+    "check_y",
+    "group_labels",
+]
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
@@ -38,11 +52,19 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
     ValueError
         If X does not match the schema seen in ``fit``, or a modality of X is never observed in a
         first fit.
+
+    Warns
+    -----
+    UserWarning
+        If all windows seen in ``fit`` had one length, and these are at most half or at least twice
+        as long.
     """
     if not reset and _is_table(X, estimator.schema_, estimator.n_features_in_):
         validate_data(estimator, X, reset=False, skip_check_array=True)
     panel = as_panel(X, schema=None if reset else estimator)
-    if reset:
+    if not reset:
+        warn_of_lengths(estimator, panel)
+    else:
         estimator.schema_ = panel.schema
         missing = [name for name, observed in panel.observed.items() if not observed.any()]
         if missing and len(missing) < len(panel.schema):
@@ -58,6 +80,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
             )
         table = _as_table(X, panel)
         validate_data(estimator, panel if table is None else table, skip_check_array=True)
+        estimator._one_length = names_of_one_length(panel)
     return panel
 
 
@@ -81,12 +104,14 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
     Raises
     ------
     ValueError
-        If y is None, has another length, or an entry is None, NaN, NaT, NA or masked.
+        If y is None, has another length, or an entry is None, NaN, NaT, NA or masked; if its index
+        has the ids of the samples in another order.
     """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    _check_ids("y", y, panel)
     missing = _missing_rows(y)
     if missing.size:
         raise ValueError(
@@ -153,36 +178,112 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        If a sample has no label or several, or the labels have different types.
+        If a sample has no label or several, or the labels have different types; if the index has
+        the ids of the samples in another order.
     """
     if groups is None:
         return None
     groups = as_pandas(groups)
     check_consistent_length(panel, groups)
+    _check_ids("groups", groups, panel)
     missing = _missing_rows(groups)
     if missing.size:
         raise ValueError(
             f"groups is one label a sample, got none for sample {missing[0]}. Give it a group, or "
             "leave it out."
         )
-    labels = _plain(groups)
+    return group_labels(groups)
+
+
+def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
+    """Labels of groups, of one type, as a plain array.
+
+    Parameters
+    ----------
+    groups : array, column or list of shape (k,)
+        Labels that can be sorted: numbers, strings, dates or tuples.
+    wanted : str, default="one label a sample"
+        What ``groups`` is, for messages.
+
+    Returns
+    -------
+    array of shape (k,)
+        Tuples as objects; dates in microseconds, so that those of any unit are the same groups.
+
+    Raises
+    ------
+    ValueError
+        If there are several axes, or the labels are of several types.
+    """
+    labels = _plain(as_pandas(groups))
     if isinstance(labels, (list, tuple)):
         given, labels = labels, np.empty(len(labels), dtype=object)
         for i, label in enumerate(given):  # tuples stay tuples
             labels[i] = label
     labels = np.asarray(labels)
     if labels.ndim != 1:
-        raise ValueError(f"groups is one label a sample, got shape {labels.shape}.")
-    if labels.dtype != object:
-        return labels
-    entries = labels.tolist()
-    if any(isinstance(label, list) for label in entries):
-        raise ValueError("groups is one label a sample, got a list of several for a sample.")
-    kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
-    if len(kinds) > 1:
-        names = sorted({type(label).__name__ for label in entries})
-        raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
-    return labels if tuple in kinds else np.asarray(entries)
+        raise ValueError(f"groups is {wanted}, got shape {labels.shape}.")
+    if labels.dtype == object:
+        entries = labels.tolist()
+        several = [label for label in entries if not isinstance(label, Hashable)]
+        if several:
+            raise ValueError(f"groups is {wanted}, got {several[0]!r} for a label.")
+        kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
+        if len(kinds) > 1:
+            names = sorted({type(label).__name__ for label in entries})
+            raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
+        labels = labels if tuple in kinds else np.asarray(entries)
+    return labels.astype("M8[us]") if labels.dtype.kind == "M" else labels
+
+
+def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
+    """Weights as float64, 1 for all samples where none were given.
+
+    Parameters
+    ----------
+    sample_weight : array of shape (n,) or None
+        Of any container.
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    array of shape (n,)
+        At least 0, of a positive sum.
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight a sample, one is missing, masked or below 0, or all are 0; if the
+        index holds the ids of the samples in another order.
+    """
+    if sample_weight is not None:
+        _check_ids("sample_weight", sample_weight, panel)
+        missing = _missing_rows(sample_weight)
+        if missing.size:
+            raise ValueError(
+                f"sample_weight contains NaN: that of sample {missing[0]} is None, NaN, NA or "
+                "masked. Give 0 to leave a sample out."
+            )
+        sample_weight = _plain(sample_weight)
+    n_rows = np.empty((len(panel), 1))
+    weight = np.asarray(_check_sample_weight(sample_weight, n_rows, dtype=np.float64))
+    if not (weight >= 0).all() or not weight.sum() > 0:
+        raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
+    return weight
+
+
+def _check_ids(what: str, x: Any, panel: Panel) -> None:
+    """Raise where the index of a column says that its entries are those of other samples."""
+    if panel.sample_ids is None or not (hasattr(x, "iloc") and hasattr(x, "index")):
+        return
+    ids, index = panel.sample_ids.tolist(), x.index.tolist()
+    if ids != index and len(ids) == len(index) and set(ids) == set(index):
+        raise ValueError(
+            f"The index of {what} holds the ids of the samples of X in another order: {index[:3]} "
+            f"come first there, {ids[:3]} in X. Give {what}.loc[as_panel(X).sample_ids], or "
+            f"{what}.to_numpy() if its order is that of X."
+        )
 
 
 def _plain(x: Any) -> Any:
@@ -207,7 +308,7 @@ def _missing_rows(x: Any) -> np.ndarray:
     elif isinstance(x, (list, tuple)):
         missing = np.array([_holds_missing(entry) for entry in x], dtype=bool)
     else:
-        x = np.asarray(as_array(x))
+        x = np.atleast_1d(np.asarray(as_array(x)))
         if x.dtype.kind in "fc":
             missing = np.isnan(x)
         elif x.dtype.kind in "mM":

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
@@ -30,7 +30,7 @@ from mts_fusion.training._patterns import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 
-from ._checks import check_groups, check_X, check_y
+from ._checks import check_groups, check_weight, check_X, check_y, group_labels
 
 __all__ = ["PatternRidge"]
 
@@ -126,7 +126,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         self.__dict__.pop("models_", None)  # not fitted until the end; nothing of an earlier fit
         panel = check_X(self, X, reset=True)
         y = check_y(self, y, panel)
-        weight = self._weights(sample_weight, y, panel)
+        weight = check_weight(sample_weight, panel)
         self._link = self._make_link(y, weight)
         self._class_factor = self._class_factors(weight, y)
         weight = self._reweight(weight, y)
@@ -225,7 +225,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         panel = check_X(self, X, reset=False)
         y = check_y(self, y, panel)
         self._check_known(y)
-        weight = self._reweight(self._weights(sample_weight, y, panel), y)
+        weight = self._reweight(check_weight(sample_weight, panel), y)
         labels = self._check_groups(groups, panel)
         if (labels is None) != (self._folds is None):
             had = "no groups" if self._folds is None else "groups"
@@ -251,7 +251,8 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         X : Panel, or whatever :func:`as_panel` takes, default=None
             Samples that were fitted to.
         groups : array or single label, default=None
-            Groups all samples of which are to be forgotten. Give X or groups.
+            Groups all samples of which are to be forgotten. Where labels are tuples, one tuple is
+            a single label. Give X or groups.
 
         Returns
         -------
@@ -290,7 +291,11 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
     def _rows_of_groups(self, groups: Any) -> np.ndarray:
         if self._folds is None:
             raise ValueError("fit had no groups; forget samples with forget(X).")
-        labels = np.atleast_1d(np.asarray(groups))
+        groups = groups[()] if isinstance(groups, np.ndarray) else groups  # of no axis: a scalar
+        labels = group_labels(
+            [groups] if _is_label(groups, self._folds.labels[0]) else groups,
+            "one label, or a list of labels",
+        )
         numbers = self._folds.numbers(labels)
         kept = self.models_.kept
         unknown = labels[~np.isin(numbers, kept.group) | (numbers < 0)]
@@ -400,12 +405,6 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
                 f"{list(kinds)}."
             )
         return kinds
-
-    def _weights(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray:
-        weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)), dtype=np.float64)
-        if not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum() > 0:
-            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
-        return weight
 
     def _check_groups(self, groups: Any, panel: Panel) -> np.ndarray | None:
         groups = check_groups(groups, panel)
@@ -631,6 +630,13 @@ def _columns(features: FixedFeatures) -> list[dict[str, list[int]]]:
         spans = zip(widths, ends[:-1], ends[1:], strict=True)
         columns.append({kind: list(range(start, end)) for kind, start, end in spans})
     return columns
+
+
+def _is_label(groups: Any, like: Any) -> bool:
+    """Whether ``groups`` is a single label, of the kind of ``like``, and no list of labels."""
+    if isinstance(groups, tuple):
+        return isinstance(like, tuple) and not all(isinstance(label, tuple) for label in groups)
+    return isinstance(groups, str) or np.asarray(groups, dtype=object).ndim == 0
 
 
 def _content(panel: Panel) -> np.ndarray:

@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
 from mts_fusion.panel import Panel
 from mts_fusion.training import PanelDataset, PanelNet, Task
 
 from ._base import PanelEstimator
-from ._checks import check_groups, check_X, check_y
+from ._checks import check_groups, check_weight, check_X, check_y
 from ._context import FitContext
 
 __all__ = ["PanelPredictor"]
@@ -114,11 +113,9 @@ class PanelPredictor(PanelEstimator):
         class_weight = self._class_weight(y)
         if sample_weight is None and class_weight is None:
             return None
-        weight = _check_sample_weight(sample_weight, np.empty((len(panel), 1)))
+        weight = check_weight(sample_weight, panel)
         if class_weight is not None:
             weight = weight * class_weight
-        if not (weight >= 0).all() or weight.sum() == 0:
-            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
         return weight / weight.mean()
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:

@@ -14,6 +14,8 @@ from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import PanelTransformer
 
+from ._lengths import names_of_one_length, warn_of_lengths
+
 __all__ = ["RocketFeatures"]
 
 
@@ -149,6 +151,7 @@ default=("multirocket", "statistics")
 
     def _fit(self, X: Any) -> list[np.ndarray]:
         panel = self._check_fit(X)
+        self._one_length = names_of_one_length(panel)
         scales: dict[str, list[float]] = {}
         self.scaler_ = None
         if self.scale:
@@ -188,6 +191,7 @@ default=("multirocket", "statistics")
             If the schema differs from that of ``fit``; the message names the modality.
         """
         panel = self._check_transform(X)
+        warn_of_lengths(self, panel)
         return np.concatenate(self.features_.transform(self._scaled(panel)), axis=1)
 
     def _scaled(self, panel: Panel) -> Panel:

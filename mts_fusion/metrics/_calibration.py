@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mts_fusion.metrics._probabilities import check_probabilities
+from mts_fusion.metrics._probabilities import check_probabilities, classes_of
 
 __all__ = [
     "ReliabilityCurve",
@@ -95,7 +95,7 @@ def reliability_curve(
     if pos_label is None:
         stated, hit = _top_label(index, proba)
     else:
-        classes = np.unique(np.asarray(y_true)) if labels is None else np.asarray(labels)
+        classes = classes_of(y_true) if labels is None else np.asarray(labels)
         columns = np.flatnonzero(classes == pos_label)
         if len(columns) == 0:
             raise ValueError(

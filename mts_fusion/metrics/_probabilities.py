@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["check_probabilities"]
+from mts_fusion.panel._arrays import as_array, is_missing
+
+__all__ = ["check_probabilities", "classes_of"]
 
 SUM_TOLERANCE = 1e-3  # of float16 softmax outputs with a few hundred classes
 
@@ -26,7 +28,7 @@ def check_probabilities(
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        True classes: any labels.
+        True classes: any labels. A masked one is missing, as NaN is.
     y_proba : array-like of shape (n, n_classes) or (n,)
         Probabilities in the order of ``labels``; with one dimension, of the second of two classes.
     labels : array-like of shape (n_classes,) or None
@@ -49,7 +51,7 @@ def check_probabilities(
     if nan_policy not in ("raise", "omit"):
         raise ValueError(f"nan_policy is 'raise' or 'omit', got {nan_policy!r}.")
     proba = _as_columns(y_proba)
-    truth = np.asarray(y_true)
+    truth = np.asarray(as_array(y_true))
     if truth.ndim == 2 and truth.shape[1] > 1:
         raise ValueError(
             f"y_true has shape {truth.shape}, but one class a sample is scored. "
@@ -73,8 +75,25 @@ def check_probabilities(
     return _column_of(truth, labels, proba.shape[1]), proba
 
 
+def classes_of(y_true: ArrayLike) -> NDArray:
+    """The sorted classes of labels, missing ones left out.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        True classes: any labels.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Each once.
+    """
+    labels = np.asarray(as_array(y_true)).ravel().tolist()
+    return np.unique([label for label in labels if not is_missing(label)])
+
+
 def _as_columns(y_proba: ArrayLike) -> NDArray[np.floating]:
-    proba = np.asarray(y_proba)
+    proba = np.asarray(as_array(y_proba))
     if proba.dtype.kind not in "fiub":
         raise ValueError(
             f"y_proba has dtype {proba.dtype}, but numbers in [0, 1] were wanted. "
@@ -98,8 +117,8 @@ def _without_nan(
     truth: NDArray, proba: NDArray[np.floating], nan_policy: str
 ) -> tuple[NDArray, NDArray[np.floating]]:
     broken = np.isnan(proba).any(axis=1)
-    if truth.dtype.kind == "f":
-        broken |= np.isnan(truth)
+    if truth.dtype.kind in "fO":
+        broken |= [is_missing(label) for label in truth.tolist()]
     if not broken.any():
         return truth, proba
     if nan_policy == "raise":
@@ -108,7 +127,7 @@ def _without_nan(
             f"(the first is row {int(broken.argmax())}). "
             "Score the others only with nan_policy='omit'."
         )
-    return truth[~broken], proba[~broken]
+    return np.asarray(truth[~broken].tolist()), proba[~broken]
 
 
 def _check_distribution(proba: NDArray[np.floating]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ._clock import DATES, SECONDS, Clock, judge_clock
+from ._clock import DATES, MAX_SHIFT, ON_GRID, SECONDS, Clock, judge_clock
 from ._grid import fits_rate, lay_on_grid
 from ._ids import align_by_id
 from ._panel import Panel
@@ -29,11 +30,13 @@ def assemble(
     """
     _check_counts(readings)
     aligned, ids = align_by_id(dict(readings))
-    clocks = _seconds(aligned)
+    clocks = _seconds(aligned, ids)
     decided = {
         name: _decide(name, clocks[name], reading, rates, schema)
         for name, reading in aligned.items()
     }
+    judged = [n for n in aligned if n not in rates and (schema is None or n not in schema)]
+    decided = _keep_times_of_short_samples(clocks, decided, judged)
     origin = _origins(aligned, clocks, decided)
     values, times, given = {}, {}, {}
     for name, reading in aligned.items():
@@ -100,7 +103,7 @@ def check_kinds(kinds: Mapping[str, str]) -> None:
             )
 
 
-def _seconds(readings: Mapping[str, Reading]) -> dict[str, Seconds | None]:
+def _seconds(readings: Mapping[str, Reading], ids: np.ndarray | None) -> dict[str, Seconds | None]:
     """The clocks of each modality in float64 seconds, dates counted from the first of all."""
     kinds = {
         f"modality {name!r}": clock.kind
@@ -127,12 +130,33 @@ def _seconds(readings: Mapping[str, Reading]) -> dict[str, Seconds | None]:
             for c in reading.clocks
         ]
         for i, clock in enumerate(parts):
-            if (np.diff(clock) < 0).any():
-                raise ValueError(
-                    f"The times of modality {name!r} decrease in sample {i}. Sort its timepoints; "
-                    "if one sample is in truth two, give each an id of its own."
-                )
+            _check_order(name, clock, None if ids is None else ids[i], i)
     return seconds
+
+
+def _check_order(name: str, clock: np.ndarray, sample_id: Any, i: int) -> None:
+    """Raise where times go back, or all come several times, as those of two samples of one id."""
+    steps = np.diff(clock)
+    where, shared = f"sample {i}", ""
+    if sample_id is not None:
+        shown = repr(sample_id.item() if isinstance(sample_id, np.generic) else sample_id)
+        where = f"the sample of id {shown}"
+        shared = f"If {shown} is the id of two samples, give each its own. "
+    if (steps < 0).any():
+        entry = int(np.argmax(steps < 0)) + 1
+        raise ValueError(
+            f"The times of modality {name!r} decrease in {where}, by "
+            f"{-steps[entry - 1]:.6g} at entry {entry}. {shared}If it is one sample, sort its "
+            "timepoints with X.sort_index()."
+        )
+    if sample_id is None or (steps != 0).all():
+        return
+    counts = np.unique(clock, return_counts=True)[1]
+    if len(counts) > 1 and counts.min() == counts.max():
+        raise ValueError(
+            f"Each time of modality {name!r} in {where} stands {counts[0]} times. {shared}If "
+            "entries were repeated, drop them with X[~X.index.duplicated()]."
+        )
 
 
 def _decide(
@@ -150,10 +174,10 @@ def _decide(
     known = schema[name] if schema is not None and name in schema else None
     if name in rates and rates[name] is None:
         return replace(clock, rate=None, usual_step=0.0), False
-    if whole and ((clock.usual_step == 1 and clock.rate == 1) or not clock.n_steps):
+    if whole and ((clock.usual_step == 1 and clock.is_steady) or not clock.n_steps):
         return replace(clock, rate=rates.get(name), usual_step=1.0), True
     if name in rates:
-        if whole and clock.rate is not None:  # a count in steps, whatever their unit
+        if whole and clock.is_steady:  # a count in steps, whatever their unit
             return replace(clock, rate=rates[name]), False
         return replace(clock, rate=rates[name], usual_step=1 / float(rates[name])), False  # type: ignore[arg-type]
     if known is not None and known.irregular:
@@ -199,6 +223,55 @@ def warn_of_clock(of: str, name: str, clock: Clock, *, whole: bool) -> None:
         )
 
 
+def _keep_times_of_short_samples(
+    clocks: Mapping[str, Seconds | None],
+    decided: dict[str, tuple[Clock, bool]],
+    judged: Sequence[str],
+) -> dict[str, tuple[Clock, bool]]:
+    """Regular clocks as irregular ones where a grid would change too much of what their times say.
+
+    A grid over all modalities moves a sample by up to half an interval. That is little for many
+    timepoints and most of what is known of two. ``judged`` names the clocks that nobody stated.
+    """
+    first = _earliest(clocks, decided)
+    kept = dict(decided)
+    for name in judged:
+        (clock, is_count), parts = decided[name], clocks[name]
+        if parts is None or clock.rate is None or is_count:
+            continue
+        filled = [i for i, part in enumerate(parts) if len(part)]
+        start, stop = np.array([(parts[i][0], parts[i][-1]) for i in filled]).T
+        lead = (start - first[filled]) * clock.rate
+        length = (stop - start) * clock.rate + 1
+        shift = np.abs(lead - np.round(lead)) / length
+        if (shift <= MAX_SHIFT).mean() >= ON_GRID:
+            continue
+        warnings.warn(
+            f"The clock of modality {name!r} is taken as irregular: its steps are all "
+            f"{clock.usual_step:.6g} seconds, but its samples start beside the grid of the other "
+            f"modalities and are short, {np.median(length):.3g} timepoints, so that the grid would "
+            f"move them by up to {shift.max():.0%} of their length. rates={{{name!r}: "
+            f"{clock.rate:.6g}}} moves them, rates={{{name!r}: None}} keeps their times without "
+            "this warning.",
+            UserWarning,
+            stacklevel=5,
+        )
+        kept[name] = replace(clock, rate=None, usual_step=0.0), False
+    return kept
+
+
+def _earliest(
+    clocks: Mapping[str, Seconds | None], decided: Mapping[str, tuple[Clock, bool]]
+) -> np.ndarray:
+    """The first stamp ``(n,)`` of each sample over its modalities; inf where it has none."""
+    first: np.ndarray = np.array(np.inf)
+    for name, parts in clocks.items():
+        if parts is not None and not decided[name][1]:
+            starts = np.array([clock[0] if len(clock) else np.inf for clock in parts])
+            first = np.minimum(first, starts)
+    return first
+
+
 def _origins(
     readings: Mapping[str, Reading],
     clocks: Mapping[str, Seconds | None],
@@ -215,10 +288,7 @@ def _origins(
     )
     if not is_date and all(decided[name][0].rate is None for name in timed):
         return np.zeros(n)
-    first = np.full(n, np.inf)
-    for parts in timed.values():
-        start = np.array([clock[0] if len(clock) else np.inf for clock in parts])
-        first = np.minimum(first, start)
+    first = np.broadcast_to(_earliest(clocks, decided), n)
     return np.where(np.isinf(first), 0.0, first)
 
 

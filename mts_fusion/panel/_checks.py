@@ -27,9 +27,13 @@ def check_values(name: str, given: Any, vocabulary: Vocabulary | None) -> np.nda
     """The array of one modality as float32 with NaN, or as tokens."""
     array = np.asarray(as_array(given))
     if array.dtype.kind not in "fiub":
+        remedy = (
+            "Clocks are given as times."
+            if array.dtype.kind in "mM"
+            else "Encode text or categories as numbers first."
+        )
         raise TypeError(
-            f"Modality {name!r} holds {array.dtype} values; numbers are wanted. "
-            "Encode text or categories as numbers first."
+            f"Modality {name!r} holds {array.dtype} values; numbers are wanted. {remedy}"
         )
     if array.ndim != 3:
         raise ValueError(
@@ -110,6 +114,7 @@ def check_ids(given: Any, n: int) -> np.ndarray | None:
     """The ids of n samples, or None."""
     if given is None:
         return None
+    given = as_array(given)
     ids = np.asarray(given) if not isinstance(given, (list, tuple)) else _objects(given)
     if ids.shape != (n,):
         raise ValueError(

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["DATES", "JITTER", "SECONDS", "ZONED", "Clock", "Stamps", "cells_of", "judge_clock"]
+__all__ = [
+    "DATES",
+    "JITTER",
+    "MAX_SHIFT",
+    "ON_GRID",
+    "SECONDS",
+    "ZONED",
+    "Clock",
+    "Stamps",
+    "cells_of",
+    "judge_clock",
+]
 
 SECONDS, DATES, ZONED = "seconds", "dates without a time zone", "dates with a time zone"
 
@@ -16,6 +27,12 @@ JITTER = 0.05
 
 ON_GRID = 0.95
 """A clock is regular if this fraction of its steps are whole multiples of one interval."""
+
+MAX_SHIFT = 0.05
+"""Samples are moved to the grid of a clock by at most this fraction of their length."""
+
+# Fewer steps tell no interval: a single one is as long as itself.
+_MIN_STEPS = 2
 
 # Stamps rounded to more than this fraction of an interval are no longer judged step by step.
 _COARSE = 0.35
@@ -55,6 +72,11 @@ class Clock:
     n_odd: int = 0  # steps of another length, where most have the usual one
     n_steps: int = 0
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether no step speaks against one interval: regular, or too few steps to tell."""
+        return self.rate is not None or 0 < self.n_steps < _MIN_STEPS
+
 
 def judge_clock(clocks: Sequence[np.ndarray]) -> Clock:
     """Whether stamps come from one regular clock, jitter, rounding and lost entries allowed.
@@ -68,7 +90,8 @@ def judge_clock(clocks: Sequence[np.ndarray]) -> Clock:
     -------
     Clock
         With a rate, if 95 % of the steps are whole multiples of one interval, up to 5 % of it and
-        to the rounding of the stamps, and more than half of them are one interval.
+        to the rounding of the stamps, and more than half of them are one interval. A single step
+        in all samples makes no regular clock.
     """
     steps = [np.diff(clock) for clock in clocks if len(clock) > 1]
     flat = np.concatenate(steps) if steps else np.empty(0)
@@ -77,6 +100,8 @@ def judge_clock(clocks: Sequence[np.ndarray]) -> Clock:
         return Clock(None, n_steps=len(flat))
     rounding = _rounding(clocks)
     usual = float(np.percentile(positive, 50, method="lower"))
+    if len(flat) < _MIN_STEPS:
+        return Clock(None, rounding, usual, 0, len(flat))
     near = np.abs(flat - usual) <= _tolerance(usual, rounding)
     # The median has the rounding of one step; the mean over all steps of one interval has not.
     interval = float(flat[near].mean())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, is_missing
+from ._arrays import as_array, is_dict, is_missing
 from ._assemble import assemble
+from ._clock import SECONDS, Stamps
 from ._dates import dates_to_seconds, is_clock_of_dates
 from ._frames import as_frame, as_pandas, is_frame
 from ._model import schema_of
@@ -39,8 +40,8 @@ def as_panel(
     ----------
     X : Panel, dict, array, DataFrame or list
         - dict of modality -> array ``(n, C, L)``, array or DataFrame ``(n, L)`` of one channel,
-          list of ``n`` arrays ``(C, L_i)`` or ``(L_i,)`` (None where absent), or any of sktime's
-          panel frames;
+          list of ``n`` arrays ``(C, L_i)`` or ``(L_i,)`` (None where absent), dict of such arrays
+          by sample id, Panel of one modality, or any of sktime's panel frames;
         - array ``(n, C, L)`` or ``(n, L)``: one modality, named ``"series"``;
         - sktime's ``pd-multiindex``, ``nested_univ``, ``df-list``, ``np-list``; columns
           ``(modality, channel)`` make modalities, plain columns are the channels of one;
@@ -159,6 +160,9 @@ def _read(X: Any, rates: Any, wanted: Schema | None, strict: bool) -> Panel:
         m = wanted[absent[0]]
         silent = Reading(np.full((n, m.n_channels, m.n_timepoints), np.nan, np.float32))
         present = {m.name: silent}
+    if is_dict(X):  # panels say what their clocks are
+        of_panels = {n: present[n].rate for n, part in X.items() if isinstance(part, Panel)}
+        stated = of_panels | stated
     return assemble(present, {k: v for k, v in stated.items() if k in present}, wanted)
 
 
@@ -167,13 +171,13 @@ def _readings(X: Any, single: str) -> tuple[dict[str, Reading | None], int]:
     X = as_pandas(X)
     if is_dataset(X):
         return {str(name): read_named_array(X[name], str(name)) for name in X.data_vars}, 0
-    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # scipy has sparse mappings
+    if is_dict(X):
         return _from_dict(X)
     if is_frame(X):
         return read_frame(X, single), len(X)
     if isinstance(X, (list, tuple)) and len(X):
         items = [as_pandas(x) for x in X]
-        if all(isinstance(item, Mapping) for item in items):
+        if all(is_dict(item) for item in items):
             return _from_samples(items), len(items)
         if all(is_frame(item) for item in items):
             return _from_frames(items, single), len(items)
@@ -196,15 +200,34 @@ def _from_dict(given: Mapping[Any, Any]) -> tuple[dict[str, Reading | None], int
                 f"The name of a modality is a string, got {name!r}. Rename it with str(...)."
             )
         if isinstance(part, Panel):
-            part = part.values[part.schema.names[0]] if len(part.schema) == 1 else np.asarray(part)
-        readings[name] = (
-            read_named_array(part, name)
-            if is_named_array(part)
-            else read_modality(samples_as_frames(part, name), name)
-        )
+            readings[name] = _read_panel(part, name)
+        elif is_named_array(part):
+            readings[name] = read_named_array(part, name)
+        else:
+            readings[name] = read_modality(samples_as_frames(part, name), name)
         if readings[name] is None and not is_missing(part):
             n = max(n, len(part))
     return readings, n
+
+
+def _read_panel(panel: Panel, name: str) -> Reading:
+    """A panel of one modality that stands for it in a dict."""
+    m = panel.schema.modalities[0]
+    if len(panel.schema) > 1 or m.vocabulary is not None or panel._carried[m.name] is not None:
+        what = (
+            f"of the modalities {list(panel.schema.names)}"
+            if len(panel.schema) > 1
+            else "of tokens, or of values that an imputer filled in"
+        )
+        raise TypeError(
+            f"Modality {name!r} is a Panel {what}; a dict takes panels of one modality as it was "
+            "measured. Join the dicts of their parts: Panel({**a.values, **b.values}, ...)."
+        )
+    times = panel.times[m.name]
+    clocks: list[Stamps | None] | None = None
+    if times is not None:
+        clocks = [Stamps(SECONDS, clock[~np.isnan(clock)]) for clock in times]
+    return Reading(panel.values[m.name], clocks, panel.sample_ids, False, m.channels, m.rate)
 
 
 def _from_frames(frames: Sequence[Any], single: str) -> dict[str, Reading | None]:
@@ -249,6 +272,8 @@ def _all_times(given: Mapping[str, Any], panel: Panel) -> dict[str, np.ndarray |
 
 def _ragged_times(name: str, given: Any, panel: Panel) -> Any:
     given = as_array(as_pandas(given))
+    if is_frame(given):
+        given = given.to_numpy()
     if given is None or (isinstance(given, np.ndarray) and given.ndim == 2):
         return given
     length = panel.schema[name].n_timepoints

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._arrays import as_array, is_missing
 from ._clock import SECONDS
-from ._frames import read_stamps
+from ._frames import as_pandas, is_frame, read_stamps
 
 __all__ = ["dates_to_seconds", "is_clock_of_dates"]
 
@@ -16,7 +16,19 @@ __all__ = ["dates_to_seconds", "is_clock_of_dates"]
 def is_clock_of_dates(times: Any) -> bool:
     """Whether an array of times holds anything but numbers."""
     kind = getattr(getattr(times, "dtype", None), "kind", "")
-    return kind in tuple("mMO")
+    return kind in tuple("mMOUST")
+
+
+def _as_clock_array(given: Any) -> Any:
+    """Frames, and lists of dates, as an array; anything else as it is."""
+    given = as_pandas(given)
+    if is_frame(given):
+        return given.to_numpy()
+    if not isinstance(given, (list, tuple)):
+        return given
+    array = np.asarray(as_array(given), dtype=object)
+    is_number = all(is_missing(t) or isinstance(t, (int, float, np.number)) for t in array.flat)
+    return given if is_number or array.ndim != 2 else array
 
 
 def dates_to_seconds(times: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +44,7 @@ def dates_to_seconds(times: dict[str, Any]) -> dict[str, Any]:
     dict of str to array of shape (n, L)
         Dates count from the first one of their sample, over all modalities that have dates.
     """
+    times = {name: _as_clock_array(given) for name, given in times.items()}
     if not any(is_clock_of_dates(given) for given in times.values()):
         return times
     out, dates, kinds = dict(times), {}, {}

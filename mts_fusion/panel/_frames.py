@@ -212,8 +212,8 @@ def _column_kind(column: Any) -> str:
     """'' for a column of numbers, else a key of ``_REFUSED``."""
     from pandas.api.types import infer_dtype
 
-    if type(column.dtype).__name__ == "CategoricalDtype":
-        return "c"
+    if type(column.dtype).__name__ in ("CategoricalDtype", "PeriodDtype"):
+        return "c" if hasattr(column.dtype, "categories") else "M"
     kind = getattr(column.dtype, "kind", "O")
     if kind == "O" and column.dtype == object:
         said = infer_dtype(column, skipna=True)

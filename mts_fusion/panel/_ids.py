@@ -93,7 +93,7 @@ def _spread(reading: Reading, position: dict[Any, int]) -> Reading:
         clocks = [None] * len(position)
         for row, clock in zip(rows, reading.clocks, strict=True):
             clocks[row] = clock
-    return Reading(values, clocks, None, False, reading.channels)
+    return Reading(values, clocks, None, False, reading.channels, reading.rate)
 
 
 def _list(ids: np.ndarray | None) -> list[Any]:

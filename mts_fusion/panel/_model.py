@@ -6,7 +6,7 @@ from typing import Any
 
 from ._schema import Schema
 
-__all__ = ["schema_of"]
+__all__ = ["has_schema", "schema_of"]
 
 
 def schema_of(model: Any) -> tuple[Schema, str]:
@@ -47,6 +47,22 @@ def schema_of(model: Any) -> tuple[Schema, str]:
             "takes panels is wanted. Fit it first."
         )
     return found
+
+
+def has_schema(model: Any) -> bool:
+    """Whether :func:`schema_of` finds a schema in a model.
+
+    Parameters
+    ----------
+    model : object
+        Any model.
+
+    Returns
+    -------
+    bool
+        False for a model that is not fitted, or sees no panel.
+    """
+    return _find(model) is not None
 
 
 def _find(model: Any) -> tuple[Schema, str] | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, is_missing, library_of
+from ._arrays import as_array, is_dict, is_missing, library_of
+from ._checks import check_ids
 from ._clock import Stamps
 from ._frames import (
     as_pandas,
@@ -41,6 +42,7 @@ class Reading:
     ids: np.ndarray | None = None
     counted_ids: bool = False
     channels: tuple[str, ...] | None = None
+    rate: float | None = None  # of a clock without stamps, where it is known
 
 
 def channel_names(labels: Sequence[Any]) -> tuple[str, ...] | None:
@@ -57,6 +59,11 @@ def read_modality(given: Any, name: str) -> Reading | None:
     given = as_pandas(given)
     if is_missing(given):
         return None
+    if is_dict(given):
+        reading = read_samples(list(given.values()), name)
+        if reading is not None:
+            reading.ids = check_ids(list(given), len(given))
+        return reading
     if is_series(given) and any(np.ndim(cell) == 1 for cell in given):
         given = given.to_frame()
     if is_frame(given):

@@ -305,6 +305,12 @@ def _check_modality(wanted: Modality, got: Modality) -> None:
             f"{_says(wanted.vocabulary)} was seen in fit. Pass X through the same "
             "tokenizer, in one Pipeline."
         )
+    if wanted.rate is not None and got.irregular:
+        raise ValueError(
+            f"Modality {wanted.name!r} came with times that do not tick at {_hertz(wanted.rate)}, "
+            f"which was seen in fit. as_panel(X, rates={{{wanted.name!r}: {wanted.rate:g}}}) takes "
+            "them as entries of that clock; otherwise resample it."
+        )
     if not same_rate(wanted.rate, got.rate):
         raise ValueError(
             f"Modality {wanted.name!r} has rate {_hertz(got.rate)}, but "

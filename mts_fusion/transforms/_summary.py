@@ -106,6 +106,7 @@ class PanelSummarizer(PanelTransformer):
     which is divided by the number of observed values: the four add up to the variance whatever the
     gaps, though a gap spreads some of it to other bands. They count timepoints, so for a modality
     with irregular times the sampling rate is that of its timepoints, not of its clock.
+    A window of a regular clock with fewer timepoints than in ``fit`` is missing at its end.
     Tokens are replaced by the centers of their symbols.
 
     References
@@ -202,10 +203,26 @@ class PanelSummarizer(PanelTransformer):
         ValueError
             If the schema differs from that of ``fit``; the message names the modality.
         """
-        panel = self._check_transform(X)
+        panel = self._filled_up(self._check_transform(X))
         ends = sample_ends(panel)
         tables = [self._summarize(panel, name, ends[name]) for name in panel.schema.names]
         return np.concatenate(tables, axis=1)
+
+    def _filled_up(self, panel: Panel) -> Panel:
+        """Shorter windows of regular clocks than in fit with the rest missing at their end.
+
+        So bands and shares are of the same window, whatever else is in the batch.
+        """
+        values, observed = {}, {}
+        for modality in self.schema_:
+            name = modality.name
+            n = modality.n_timepoints - panel.schema[name].n_timepoints
+            if n > 0 and not modality.irregular:
+                missing = np.nan if modality.vocabulary is None else modality.vocabulary.missing
+                ends = ((0, 0), (0, 0), (0, n))
+                values[name] = np.pad(panel.values[name], ends, constant_values=missing)
+                observed[name] = np.pad(panel.observed[name], ends)
+        return panel.replace(values=values, observed=observed) if values else panel
 
     def _summarize(self, panel: Panel, name: str, end: np.ndarray) -> np.ndarray:
         values, observed = panel.values[name], panel.observed[name]

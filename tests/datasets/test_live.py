@@ -147,12 +147,47 @@ def test_dates_and_frames_are_pushed_too():
     ("arguments", "error", "message"),
     [
         (("gyro", [0.0], [1.0]), KeyError, "No modality 'gyro'"),
+        (
+            ("acc", [0.0], np.full((1, 3), np.datetime64("2026-01-01"))),
+            TypeError,
+            r"Modality 'acc' holds datetime64\[D\]; numbers are wanted",
+        ),
+        (
+            ("hr", [0.0], pd.DataFrame({"when": [pd.Timestamp("2026-01-01")]})),
+            ValueError,
+            r"Modality 'hr' holds dates in the columns \['when'\]",
+        ),
         (("acc", [0.0], [1.0]), ValueError, r"values of shape \(1, 1\) for 1 times; \(1, 3\) is"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         LiveSegmenter(SCHEMA, window_seconds=5).push(*arguments)
+
+
+def test_channels_are_read_by_name_as_in_segment():
+    schema = Schema((Modality("acc", 2, 4, rate=4.0, channels=("x", "y")),))
+    live = LiveSegmenter(schema, window_seconds=1)
+
+    panel = live.push("acc", np.arange(8) / 4, pd.DataFrame({"y": np.ones(8)}))
+
+    assert_array_equal(panel.values["acc"][0, :, 0], [np.nan, 1])
+    with pytest.raises(
+        ValueError, match=r"came with the channels \['z'\], but the schema has \['x"
+    ):
+        live.push("acc", [2.0], pd.DataFrame({"x": [1.0], "y": [1.0], "z": [1.0]}))
+
+
+def test_a_stamp_a_year_ahead_is_named_and_left_out():
+    live = LiveSegmenter(Schema((Modality("acc", 1, 8, rate=8.0),)), window_seconds=1)
+    live.push("acc", np.arange(40) / 8, np.ones(40))
+
+    with pytest.raises(
+        ValueError, match=r"Modality 'acc' has an entry at 31500000\.0.* days after"
+    ):
+        live.push("acc", [3.15e7], [1.0])
+    assert live.push("acc", 5 + np.arange(8) / 8, np.ones(8)) is not None
+    assert live.n_late_ == 0
 
 
 def test_parameters_are_checked():

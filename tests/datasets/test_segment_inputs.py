@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -154,6 +155,16 @@ def test_streams_of_other_libraries():
         panel, _, _ = _segment({"a": stream})
         assert panel.schema["a"].channels == ("x", "y")
         assert_array_equal(panel.values["a"][0], wanted)
+
+
+def test_a_frame_of_polars_has_no_clock():
+    frame = pl.DataFrame({"time": [0.0, 0.5, 1.0], "x": [1.0, 2.0, 3.0]})
+    with pytest.raises(
+        TypeError, match=r"DataFrame of polars, which has no index for a clock\. Giv"
+    ):
+        segment({"acc": frame}, window_seconds=1)
+    panel, *_ = segment({"acc": (frame["time"], frame.drop("time"))}, window_seconds=1)
+    assert panel.schema["acc"].channels == ("x",)
 
 
 @pytest.mark.parametrize("nothing", [None, ([], []), pd.Series([], dtype=float)], ids=str)

@@ -1,6 +1,7 @@
 """A fitted model answers with whatever sensors are there, in any order, through any wrapper."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,62 @@ def test_a_rate_that_contradicts_fit_is_an_error(model):
 
     with pytest.raises(ValueError, match="Modality 'acc' has rate 16 Hz, but 8 Hz was seen in fit"):
         model.predict(Panel({"acc": acc, "hr": hr}, rates={"acc": 16.0}))
+
+
+def test_times_beside_the_clock_of_fit_say_what_to_do(model):
+    acc, hr = _one()
+    uneven = np.arange(40) / 8 + np.random.default_rng(0).uniform(0, 0.05, 40)
+    frame = pd.DataFrame(acc[0].T, uneven, columns=["x", "y"])
+
+    with pytest.raises(ValueError, match=r"'acc' came with times that do not tick at 8 Hz.*rates="):
+        as_panel({"acc": [frame], "hr": hr}, schema=model)
+    panel = as_panel({"acc": [frame], "hr": hr}, schema=model, rates={"acc": 8})
+    assert_array_equal(panel.values["acc"], acc.astype(np.float32))
+
+
+def test_half_a_window_and_two_are_said(model):
+    acc, hr = _one()
+    few = {"acc": acc[:, :, :20], "hr": hr}
+    message = (
+        "Modality 'acc' has 20 timepoints, and had 40 in fit: the rest of the window counts as"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.predict(as_panel(few, schema=model))
+    many = {"acc": np.tile(acc, 2), "hr": hr}
+    message = (
+        "Modality 'acc' has 80 timepoints, and had 40 in fit: all of them are read, but no such"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.predict(as_panel(many, schema=model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nearly = {"acc": acc[:, :, :21], "hr": hr}
+        absent = {"acc": np.full((1, 2, 4), np.nan), "hr": hr}
+        for X in (nearly, absent):
+            model.predict(as_panel(X, schema=model))
+
+
+@pytest.mark.filterwarnings("ignore:Modality 'acc' has 80 timepoints")
+def test_timepoints_beyond_those_of_fit_are_read(model):
+    acc, hr = _one()
+    twice = np.tile(acc, 2)
+    other = twice * np.where(np.arange(80) < 40, 1, 5)
+
+    answers = [
+        model.predict_proba(as_panel({"acc": x, "hr": hr}, schema=model)) for x in (twice, other)
+    ]
+
+    assert np.abs(answers[0] - answers[1]).max() > 1e-4
+
+
+def test_samples_of_several_lengths_may_be_short():
+    X, y = _data()
+    hr = [part[:, : 3 + i % 8] for i, part in enumerate(X.values["hr"])]
+    model = clone(CLF).fit({"acc": X.values["acc"], "hr": hr}, y)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict({"acc": X.values["acc"][:1], "hr": hr[:1]})
 
 
 def test_what_is_not_fitted_has_no_schema():

@@ -105,6 +105,38 @@ def test_dates_and_text_are_no_numbers(estimator, y):
 
 
 @pytest.mark.parametrize("estimator", [CLASSIFIERS[1], CLASSIFIERS[3]], ids=_ids)
+@pytest.mark.parametrize("what", ["y", "sample_weight", "groups"])
+def test_an_index_of_the_ids_in_another_order_is_refused(estimator, what):
+    named = X.replace(sample_ids=[f"T{i}" for i in range(24)])
+    parts = {"y": pd.Series(Y), "sample_weight": pd.Series(1.0, range(24)), "groups": SUBJECTS}
+    parts[what] = pd.Series(parts[what]).set_axis(named.sample_ids)
+    estimator.fit(named, **parts)
+
+    parts[what] = parts[what].sort_index()
+    message = (
+        rf"The index of {what} holds the ids of the samples of X in another order: \['T0', 'T1', "
+        rf"'T10'\] come first there, \['T0', 'T1', 'T2'\] in X\. Give {what}\.loc"
+    )
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(named, **parts)
+
+
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], CLASSIFIERS[3]], ids=_ids)
+@pytest.mark.parametrize(
+    "weight",
+    [
+        np.ma.array(np.ones(24), mask=MASK),
+        pd.Series(np.ones(24), dtype="Float64").where(PRESENT),
+        np.where(MASK, np.nan, 1.0),
+    ],
+    ids=["masked", "Float64", "NaN"],
+)
+def test_a_missing_weight_is_refused_by_its_sample(estimator, weight):
+    with pytest.raises(ValueError, match="sample_weight contains NaN: that of sample 3 is None"):
+        estimator.fit(X, Y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], CLASSIFIERS[3]], ids=_ids)
 def test_a_sample_without_a_group_is_named(estimator):
     dates = np.datetime64("2020-01-01") + SUBJECTS
     for groups in (
@@ -128,6 +160,8 @@ def test_groups_are_one_label_of_one_type_a_sample(estimator):
         estimator.fit(X, Y, groups=SUBJECTS[:, None])
     with pytest.raises(ValueError, match=r"groups mixes \['int', 'str'\]"):
         estimator.fit(X, Y, groups=[*NAMES[:12], *SUBJECTS[12:].tolist()])
+    with pytest.raises(ValueError, match=r"groups is one label a sample, got \['s0'\] for a label"):
+        estimator.fit(X, Y, groups=[["s0"], *NAMES[1:]])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimator.fit(X, Y, groups=NAMES[:-1])
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn import config_context
@@ -104,6 +105,43 @@ def test_a_group_that_is_forgotten_was_never_there(form: str) -> None:
     clf.forget(groups=[3])
     assert clf.models_.n_rows == kept.sum()
     np.testing.assert_allclose(clf.predict_proba(X), blank.predict_proba(X), atol=1e-8)
+
+
+LABELS = [("ward", int(group)) for group in GROUPS]
+DATES = np.datetime64("2026-01-01") + GROUPS
+
+
+@pytest.mark.parametrize(
+    ("groups", "asked"),
+    [
+        (LABELS, ("ward", 3)),
+        (LABELS, [("ward", 3)]),
+        (LABELS, (("ward", 3),)),
+        (LABELS, pd.Series([("ward", 3)])),
+        (GROUPS, np.array(3)),
+        (GROUPS, (3,)),
+        (DATES, pd.Timestamp("2026-01-04")),
+        (DATES.astype("M8[ns]"), DATES[GROUPS == 3][:1]),
+    ],
+    ids=["tuple", "list", "tuples", "series", "scalar", "numbers", "date", "dates"],
+)
+def test_a_group_of_any_type_is_forgotten(groups, asked) -> None:
+    clf = _clf().fit(X, Y, groups=groups)
+    assert clf.forget(groups=asked).models_.n_rows == (GROUPS != 3).sum()
+
+
+def test_tuples_are_labels_in_every_method() -> None:
+    clf = _clf().fit(X[:60], Y[:60], groups=LABELS[:60])
+    clf.merge(clf.blank().partial_fit(X[60:], Y[60:], groups=LABELS[60:]))
+    assert (
+        clf.forget(groups=[("ward", 3), ("ward", 1)]).models_.n_rows
+        == ((GROUPS != 3) & (GROUPS != 1)).sum()
+    )
+    for asked in (("ward", 77), [("ward", 77)]):
+        with pytest.raises(ValueError, match=r"Groups \[\('ward', 77\)\] have no samples here"):
+            clf.forget(groups=asked)
+    with pytest.raises(ValueError, match=r"groups is one label, or a list of labels, got \['ward"):
+        clf.forget(groups=[["ward", 3]])
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -90,7 +90,7 @@ def test_degradation_over_subsets_goes_from_all_modalities_to_one(classifier, da
     np.testing.assert_allclose(display.line_.get_ydata()[0], table["score"][:3].mean())
     left, right = display.ax_.get_xlim()
     assert left > right
-    assert display.ax_.get_xlabel() == "Modalities left (the others silent)"
+    assert display.ax_.get_xlabel() == "Modalities left (the others missing)"
 
 
 def test_degradation_from_predictions_scores_each_repeat():

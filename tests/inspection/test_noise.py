@@ -125,7 +125,7 @@ def test_tokens_cannot_be_noisy_but_can_be_cut():
     [
         ({"noises": ["pink"]}, "noises has the unknown ['pink']. Choose from ['random', "),
         ({"sigma": -1}, "sigma is a number of at least 0"),
-        ({"spike_fraction": 2}, "spike_fraction is a number of at least 0 (a share up to 1)"),
+        ({"spike_fraction": 2}, "spike_fraction is a number of at least 0 (a fraction up to 1)"),
         ({"n_repeats": 0}, "n_repeats is at least 1"),
     ],
 )

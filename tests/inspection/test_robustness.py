@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, make_scorer
 
 from mts_fusion.datasets import make_panel_classification
+from mts_fusion.estimators import PatternRidgeClassifier
 from mts_fusion.inspection import missingness_curve, modality_subsets
 from mts_fusion.metrics import neg_brier_score_scorer
 from mts_fusion.panel import Panel, Vocabulary
@@ -55,6 +56,19 @@ def test_same_seed_gives_the_same_curve_in_parallel_too(classifier, data):
     assert one.equals(two)
     other = missingness_curve(classifier, *data, **{**options, "random_state": 6})
     assert not one.equals(other)
+
+
+def test_input_is_read_as_the_estimator_reads_it(classifier, data):
+    X, y = data
+    silent = X.replace(values={"m1": np.full_like(X.values["m1"], np.nan)})
+    expected = modality_subsets(classifier, silent, y, verbose=0)
+
+    lacking = {name: X.values[name] for name in reversed(X.schema.names) if name != "m1"}
+
+    assert modality_subsets(classifier, lacking, y, verbose=0).equals(expected)
+    alone = PatternRidgeClassifier(n_groups=2, random_state=0).fit(X.select("m0"), y)
+    curve = missingness_curve(alone, X.values["m0"], y, fractions=[0], verbose=0)
+    assert curve["score"][0] == alone.score(X.select("m0"), y)
 
 
 @pytest.mark.parametrize("pattern", ["modality", "block", "span", "point"])
@@ -180,8 +194,8 @@ def test_a_progress_bar_is_shown_only_when_asked(classifier, data, capsys, monke
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fractions": [10]}, "fractions are shares in [0, 1), got [10]"),
-        ({"fractions": []}, "fractions are shares"),
+        ({"fractions": [10]}, "fractions are numbers in [0, 1), got [10]"),
+        ({"fractions": []}, "fractions are numbers"),
         ({"n_repeats": 0}, "n_repeats is at least 1, got 0"),
         ({"pattern": "rows"}, "pattern is one of"),
     ],

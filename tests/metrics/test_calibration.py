@@ -215,6 +215,19 @@ def test_unknown_options_are_refused(options, message):
         expected_calibration_error([0, 1], [0.1, 0.9], **{"n_bins": 1, **options})
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 1, 0], ["a", "b", "b", "a"]])
+def test_masked_labels_and_probabilities_are_missing(labels):
+    masked = np.ma.MaskedArray(labels, mask=[0, 0, 1, 0])
+    proba = [0.1, 0.9, 0.2, 0.3]
+    wanted = negative_log_likelihood(np.delete(labels, 2), np.delete(proba, 2))
+
+    with pytest.raises(ValueError, match="1 of 4 samples have NaN as label or probability"):
+        negative_log_likelihood(masked, proba)
+    assert negative_log_likelihood(masked, proba, nan_policy="omit") == wanted
+    hidden = np.ma.MaskedArray(proba, mask=[0, 0, 1, 0])
+    assert negative_log_likelihood(labels, hidden, nan_policy="omit") == wanted
+
+
 def test_an_unknown_class_has_no_curve():
     with pytest.raises(ValueError, match="pos_label=5 is not one of the classes"):
         reliability_curve([0, 1], [0.1, 0.9], n_bins=1, pos_label=5)

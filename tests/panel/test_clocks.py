@@ -199,6 +199,53 @@ def test_all_modalities_of_a_sample_have_one_origin():
     assert_array_equal(panel.times["labs"], [[7200]])
 
 
+ADMISSION = pd.Timestamp("2026-01-01 08:00")
+HOUR = pd.Timedelta("1h")
+
+
+@pytest.mark.parametrize("hours", [(2, 5.33), (2, 8), (2, 8, 14)])
+@pytest.mark.parametrize("n", [1, 20])
+def test_few_stamps_are_not_moved_to_a_grid(hours, n):
+    """Steps are equal, but the samples start beside the grid of the other modalities."""
+    samples = range(n)
+    drawn = [[ADMISSION + (t + 0.05 * i) * HOUR for t in hours] for i in samples]
+    vitals = pd.concat([one([ADMISSION, ADMISSION + 1.3 * HOUR])] * n, keys=samples).droplevel(1)
+    labs = pd.concat([one(stamps) for stamps in drawn], keys=samples).droplevel(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        panel = as_panel({"vitals": vitals, "labs": labs}, rates={"vitals": None})
+
+    wanted = [[3600 * (t + 0.05 * i) for t in hours] for i in samples]
+    assert panel.describe().loc["labs", "clock"] == "irregular"
+    assert_allclose(panel.times["labs"], wanted)
+    if n == len(hours) - 1 == 1:  # a single step says nothing
+        return
+    with pytest.warns(UserWarning, match="The clock of modality 'labs' is taken as irregular: its"):
+        as_panel({"vitals": vitals, "labs": labs}, rates={"vitals": None})
+
+
+def test_few_timepoints_of_a_fixed_rate_are_regular():
+    frames = pd.concat([one([7.5, 7.75])] * 6, keys=range(6)).droplevel(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = as_panel({"acc": frames})
+        together = as_panel({"acc": frames, "temp": frames.iloc[::2]}, rates={"temp": None})
+        stated = as_panel({"acc": one([7.5, 7.75]), "hr": one([7.4, 7.6, 8.3])}, rates={"acc": 4})
+
+    assert alone.schema["acc"].rate == together.schema["acc"].rate == 4.0
+    assert stated.values["acc"].tolist() == [[[0.0, 1.0]]]  # a rate that is stated is a grid
+
+
+def test_one_step_is_no_clock_but_a_count_stays_a_count():
+    assert as_panel(one([0.0, 0.25])).times["series"].tolist() == [[0.0, 0.25]]
+    assert as_panel(one([0, 1])).times["series"] is None
+    assert as_panel(one([0, 20]), rates=50.0).schema["series"].n_timepoints == 2
+    known = as_panel(one([0.0, 0.25, 0.5])).schema
+    assert as_panel(one([0.0, 0.5]), schema=known).values["series"][0, 0, 2] == 1.0
+
+
 @pytest.mark.parametrize("start", [0.0, 1.7e9])
 def test_a_regular_clock_that_starts_late_starts_with_a_gap(start):
     X = {"acc": one(start + 2 + np.arange(8) / 4), "hr": one(start + np.array([0.0, 0.7, 3.1]))}
@@ -219,6 +266,30 @@ def test_times_are_dates_of_any_unit(door, unit):
     panel = door(values, times={"hr": dates.astype(f"M8[{unit}]")})
 
     assert_array_equal(panel.times["hr"], [[0, 10], [0, np.nan]])
+
+
+@pytest.mark.parametrize("door", [as_panel, Panel])
+@pytest.mark.parametrize(
+    "times",
+    [
+        [list(DATES[[0, 4]])],
+        [list(DATES[[0, 4]].tz_localize("Asia/Kolkata"))],
+        [list(DATES[[0, 4]].to_pydatetime())],
+        [list(pd.period_range("2026-01-01", periods=2, freq="s"))],
+        [list(pd.to_timedelta([0, 1], unit="s"))],
+        pd.DataFrame([DATES[[0, 4]]]),
+        pd.DataFrame([DATES[[0, 4]].tz_localize("UTC")]),
+    ],
+    ids=["naive", "zoned", "datetimes", "periods", "durations", "frame", "zoned frame"],
+)
+def test_times_are_dates_in_any_container(door, times):
+    assert door({"hr": np.ones((1, 1, 2))}, times={"hr": times}).times["hr"].tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("door", [as_panel, Panel])
+def test_times_of_text_are_refused(door):
+    with pytest.raises(TypeError, match=r"The clock of modality 'hr' is .*pandas\.to_datetime"):
+        door({"hr": np.ones((1, 1, 2))}, times={"hr": [["2026-01-01", "2026-01-02"]]})
 
 
 def test_dates_beside_numbers_are_refused():

@@ -54,6 +54,37 @@ def test_the_index_of_nested_and_plain_frames_is_ids_too():
     assert_array_equal(panel.values["hr"][:, 0, 0], [1, 2])
 
 
+def test_a_dict_by_id_is_aligned_too():
+    acc = {"T1": np.ones(3), "T2": 2 * np.ones(3), "T3": None}
+    panel = as_panel({"acc": acc, "hr": {"T2": 20 * np.ones(2)}})
+
+    assert panel.sample_ids.tolist() == ["T1", "T2", "T3"]
+    assert_array_equal(panel.values["acc"][:, 0, 0], [1, 2, np.nan])
+    assert_array_equal(panel.values["hr"][:, 0, 0], [np.nan, 20, np.nan])
+
+
+def test_panels_in_a_dict_are_aligned_and_keep_their_clocks():
+    acc = Panel({"a": np.ones((2, 2, 2))}, rates={"a": 8.0}, channels={"a": ["x", "y"]})
+    acc = acc.replace(values={"a": acc.values["a"] * [[[1]], [[2]]]}, sample_ids=["T1", "T2"])
+    labs = Panel({"l": [[[2.0, 2.0]]]}, times={"l": [[7.0, 9.5]]}, sample_ids=["T2"])
+
+    panel = as_panel({"acc": acc, "labs": labs})
+
+    assert_array_equal(panel.values["acc"], acc.values["a"])
+    assert_array_equal(panel.times["labs"], [[np.nan, np.nan], [7, 9.5]])
+    assert panel.schema["acc"].rate == 8.0
+    assert panel.schema["acc"].channels == ("x", "y")
+    with pytest.raises(
+        TypeError, match=r"Modality 'both' is a Panel of the modalities \['acc', 'la"
+    ):
+        as_panel({"both": panel})
+    filled = acc.replace(observed={"a": np.zeros((2, 2, 2), bool)})
+    with pytest.raises(
+        TypeError, match="Modality 'acc' is a Panel of tokens, or of values that an"
+    ):
+        as_panel({"acc": filled})
+
+
 def test_a_shuffled_frame_beside_one_with_the_default_index_is_aligned():
     plain = pd.DataFrame([[0.0], [1.0], [2.0]])
 
@@ -97,6 +128,26 @@ def test_ambiguous_ids_are_refused(X, message):
         as_panel(X)
 
 
+@pytest.mark.parametrize(
+    "stamps", [range(4), np.arange(4) / 2, pd.date_range("2026", periods=4, freq="s")]
+)
+def test_an_id_of_two_samples_is_named(stamps):
+    index = pd.MultiIndex.from_product([["T1", "T2"], stamps])
+    X = pd.DataFrame({"x": np.arange(8.0)}, index)
+    twice = pd.concat([X, X.loc[["T1"]]])
+
+    message = (
+        r"The times of modality 'acc' decrease in the sample of id 'T1', by .* at entry 4\. "
+        r"If 'T1' is the id of two samples, give each its own\. If it is one sample, sort"
+    )
+    with pytest.raises(ValueError, match=message):
+        as_panel({"acc": twice})
+    message = r"Each time of modality 'acc' in the sample of id 'T1' stands 2 times\. If 'T1' is"
+    with pytest.raises(ValueError, match=message):
+        as_panel({"acc": twice.sort_index()})
+    assert as_panel({"acc": X.iloc[[0, 0]]}).shape == (1, 1)  # two entries at one time
+
+
 def test_a_row_without_an_id_is_named():
     index = pd.MultiIndex.from_arrays([["a", None], [0, 0]])
 
@@ -122,7 +173,9 @@ def test_ids_are_shown():
     assert panel.describe(by="sample").loc["T2", "acc"] == 1.0
 
 
-@pytest.mark.parametrize("ids", [["a"], ["a", None], np.zeros((2, 1))])
+@pytest.mark.parametrize(
+    "ids", [["a"], ["a", None], np.zeros((2, 1)), np.ma.MaskedArray([1, 2], mask=[0, 1])]
+)
 def test_ids_are_one_a_sample(ids):
     with pytest.raises(ValueError, match="sample_ids"):
         Panel({"acc": np.zeros((2, 1, 2))}, sample_ids=ids)

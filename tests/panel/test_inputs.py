@@ -60,6 +60,7 @@ def test_masked_times_are_padding():
     [
         (pd.date_range("2026", periods=2), "dates"),
         (pd.date_range("2026", periods=2, tz="UTC"), "dates"),
+        (pd.period_range("2026", periods=2, freq="D"), "dates"),
         (pd.to_timedelta([1, 2], unit="s"), "durations"),
         (pd.Categorical([1, 2]), "categories"),
         ([True, False], "booleans"),
