@@ -203,6 +203,14 @@ def test_the_scale_of_weights_does_not_matter(X, y):
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"), [(0.0, "at least one non-zero number"), (-1.0, "with a positive sum")]
+)
+def test_class_weights_without_a_positive_sum_are_refused(X, y, weight, message):
+    with pytest.raises(ValueError, match=message):
+        _clf(class_weight=dict.fromkeys(range(3), weight)).fit(X, y)
+
+
 def test_class_weights_are_for_classifiers(X, y):
     with _raises(ValueError, "class_weight is for classifiers; set class_weight=None."):
         _reg(class_weight="balanced").fit(X, y.astype(float))
@@ -784,8 +792,8 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"net_params": {"lr": 1.0}},
-            "net_params names ['lr'], which MaestroClassifier sets itself. Give them as parameters "
-            "of its own, where it has them.",
+            "net_params names ['lr'], which MaestroClassifier sets itself. Use its own parameters "
+            "of these names, if it has them.",
         ),
         ({"net_params": {"foo": 1}}, "got unexpected argument(s) foo"),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3."),
