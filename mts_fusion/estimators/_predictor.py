@@ -47,7 +47,7 @@ class PanelPredictor(PanelEstimator):
 
     @abstractmethod
     def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
-        """The weight ``(n,)`` of the class of each sample; None for all alike."""
+        """The weight ``(n,)`` of the class of each sample; None for equal weights."""
 
     @abstractmethod
     def _calibrate(
@@ -67,7 +67,7 @@ class PanelPredictor(PanelEstimator):
         y : array of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for all alike.
+            Weights of the samples in the loss; None for equal weights.
         groups : array of shape (n,), default=None
             The subject of each sample. The inner validation split then keeps subjects whole.
 
@@ -109,7 +109,7 @@ class PanelPredictor(PanelEstimator):
         return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights ``(n,)`` of samples and classes, with mean 1; None for all alike."""
+        """Weights ``(n,)`` of samples and classes, with mean 1; None for equal weights."""
         class_weight = self._class_weight(y)
         if sample_weight is None and class_weight is None:
             return None
