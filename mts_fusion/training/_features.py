@@ -237,7 +237,9 @@ default=("multirocket", "statistics")
         """The device, where the module is now; the CPU, where there is no such device any more."""
         if self.device != "cpu" and not torch.cuda.is_available():
             self.device = "cpu"
-        self.module.to(self.device)
+        at = next((buffer.device for buffer in self.module.buffers()), None)
+        if at != torch.device(self.device):
+            self.module.to(self.device)
         return self.device
 
     def _compute(self, dataset: PanelDataset, *, standardize: bool) -> list[Tensor]:
