@@ -196,7 +196,7 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
 
 
 def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
-    """Labels of groups, of one type, as a plain array.
+    """Convert labels of groups, which have one type, to a plain array.
 
     Parameters
     ----------
@@ -208,12 +208,12 @@ def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
     Returns
     -------
     array of shape (k,)
-        Tuples as objects; dates in microseconds, so that those of any unit are the same groups.
+        Tuples as objects; dates in microseconds, so that the unit of a date does not matter.
 
     Raises
     ------
     ValueError
-        If there are several axes, or the labels are of several types.
+        If there are several axes, or the labels have different types.
     """
     labels = _plain(as_pandas(groups))
     if isinstance(labels, (list, tuple)):
@@ -237,25 +237,25 @@ def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
 
 
 def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
-    """Weights as float64, 1 for all samples where none were given.
+    """Convert weights to float64; None to ones.
 
     Parameters
     ----------
     sample_weight : array of shape (n,) or None
-        Of any container.
+        From any container.
     panel : Panel
         n samples.
 
     Returns
     -------
     array of shape (n,)
-        At least 0, of a positive sum.
+        Not negative, with a positive sum.
 
     Raises
     ------
     ValueError
-        If there is not one weight a sample, one is missing, masked or below 0, or all are 0; if the
-        index holds the ids of the samples in another order.
+        If there is not one weight for each sample, a weight is missing, masked or negative, or all
+        are 0; if the index has the ids of the samples in another order.
     """
     if sample_weight is not None:
         _check_ids("sample_weight", sample_weight, panel)
@@ -274,7 +274,7 @@ def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
 
 
 def _check_ids(what: str, x: Any, panel: Panel) -> None:
-    """Raise where the index of a column says that its entries are those of other samples."""
+    """Raise if the index of a column has the ids of the samples in another order."""
     if panel.sample_ids is None or not (hasattr(x, "iloc") and hasattr(x, "index")):
         return
     ids, index = panel.sample_ids.tolist(), x.index.tolist()

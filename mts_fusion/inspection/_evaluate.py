@@ -47,7 +47,7 @@ class _NamedScores:
 
 
 def read_panel(estimator: Any, X: Any) -> Panel:
-    """``X`` as the estimator reads it: its modalities in its order, or as it stands.
+    """``X`` as the estimator reads it: its modalities in its order, or as it is.
 
     Parameters
     ----------

@@ -237,7 +237,9 @@ default=("multirocket", "statistics")
         """Move the module to the device, or to the CPU if that is no longer available."""
         if self.device != "cpu" and not torch.cuda.is_available():
             self.device = "cpu"
-        self.module.to(self.device)
+        at = next((buffer.device for buffer in self.module.buffers()), None)
+        if at != torch.device(self.device):
+            self.module.to(self.device)
         return self.device
 
     def _compute(self, dataset: PanelDataset, *, standardize: bool) -> list[Tensor]:

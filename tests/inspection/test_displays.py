@@ -30,15 +30,15 @@ class Explains:
     def explain(self, X):
         n, n_modalities = X.shape
         rng = np.random.default_rng(0)
-        places = np.repeat(np.arange(n_modalities), 3)
-        tokens = rng.dirichlet(np.ones(len(places)), size=(n, len(places)))
+        modalities = np.repeat(np.arange(n_modalities), 3)
+        tokens = rng.dirichlet(np.ones(len(modalities)), size=(n, len(modalities)))
         return {
             "budget": rng.uniform(0, 5, size=(n, n_modalities)) * X.available,
             "attention": rng.dirichlet(np.ones(n_modalities), size=(n, n_modalities)),
-            "gate": rng.dirichlet(np.ones(4), size=(n, len(places))),
-            "expert": rng.integers(4, size=(n, len(places), 1)),
-            "modality": np.tile(places, (n, 1)),
-            "available": X.available[:, places],
+            "gate": rng.dirichlet(np.ones(4), size=(n, len(modalities))),
+            "expert": rng.integers(4, size=(n, len(modalities), 1)),
+            "modality": np.tile(modalities, (n, 1)),
+            "available": X.available[:, modalities],
             "token_attention": tokens,
         }
 
