@@ -375,15 +375,14 @@ def test_training_parameters_have_one_default(parameter):
 )
 def test_a_parameter_has_one_default_in_estimator_and_network(estimator, network):
     ours, theirs = (inspect.signature(cls.__init__).parameters for cls in (estimator, network))
-    other_names = {"n_active_experts": "k"}
     other_meaning = ("self", "batch_size")  # samples a step, and draws at a time
 
     differ = [
-        f"{name}: {ours[name].default!r} and {theirs[other].default!r}"
+        f"{name}: {ours[name].default!r} and {theirs[name].default!r}"
         for name in ours
-        if (other := name if name in theirs else other_names.get(name)) in theirs
+        if name in theirs
         and name not in other_meaning
-        and ours[name].default not in ("auto", theirs[other].default)
+        and ours[name].default not in ("auto", theirs[name].default)
     ]
 
     assert differ == []
