@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -263,7 +263,7 @@ class ConditionalDiffusionImputer(TransformerMixin, PanelEstimator):
 
     def fit(  # type: ignore[override]
         self, X: Any, y: Any = None, groups: Any = None
-    ) -> ConditionalDiffusionImputer:
+    ) -> Self:
         """Learn to fill gaps.
 
         Parameters

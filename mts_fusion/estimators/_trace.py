@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -85,7 +85,7 @@ class _Completion(TransformerMixin, BaseEstimator):
         self.imputer = imputer
         self.n_imputations = n_imputations
 
-    def fit(self, X: Panel, y: Any) -> _Completion:
+    def fit(self, X: Panel, y: Any) -> Self:
         """Fit the imputer, and the scaler to what is observed."""
         self.imputer_ = None
         if self.imputer is not None:

@@ -5,6 +5,8 @@ Sizes: n samples, F features of all modalities, C targets, B folds.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -46,7 +48,7 @@ class BoostedTrees:
         fold: np.ndarray,
         available: np.ndarray,
         n_folds: int,
-    ) -> BoostedTrees:
+    ) -> Self:
         """Train the models.
 
         Parameters
