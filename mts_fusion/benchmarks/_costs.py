@@ -74,7 +74,7 @@ def _networks(estimator: Any) -> list[Any]:
     if hasattr(estimator, "steps"):
         return [module for _, step in estimator.steps for module in _networks(step)]
     nets = list(getattr(estimator, "nets_", []))
-    inner = [getattr(estimator, name, None) for name in ("front_", "estimator_")]
+    inner = [getattr(estimator, name, None) for name in ("preprocessor_", "estimator_")]
     modules = [net.module_ for net in nets if hasattr(net, "module_")]
     return modules + [module for part in inner if part is not None for module in _networks(part)]
 

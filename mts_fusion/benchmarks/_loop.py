@@ -59,7 +59,6 @@ class LoopMaestro(nn.Module):
                     d_model,
                     layer.attention.n_heads,
                     max_budget=layer.attention.max_budget,
-                    d_hidden=layer.inner.weight.shape[2],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
                 )
@@ -76,7 +75,6 @@ class LoopMaestro(nn.Module):
                 n_experts=across.experts.n_experts,
                 n_active_experts=across.experts.k,
                 budget=across.budget,
-                d_hidden=across.experts.weight_in.shape[2],
                 dropout=across.dropout.p,
             )
             copy.load_state_dict(across.state_dict())
@@ -171,7 +169,7 @@ class _LoopMoE(nn.Module):
         self.ours = ours
 
     def forward(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Routing]:
-        ours = self.ours
+        ours, experts = self.ours, self.ours.experts
         assert ours.router is not None
         tokens = x.reshape(-1, x.shape[-1])
         gate = ours.router(tokens).softmax(-1)
@@ -179,8 +177,8 @@ class _LoopMoE(nn.Module):
         y = torch.zeros_like(tokens)
         for e in range(ours.n_experts):
             rows, place = (expert == e).nonzero(as_tuple=True)
-            hidden = F.relu(torch.addmm(ours.bias_in[e], tokens[rows], ours.weight_in[e]))
-            out = hidden @ ours.weight_out[e] * weight[rows, place].unsqueeze(-1)
+            hidden = F.relu(torch.addmm(experts.bias_in[e], tokens[rows], experts.weight_in[e]))
+            out = hidden @ experts.weight_out[e] * weight[rows, place].unsqueeze(-1)
             y = y.index_add(0, rows, out)
         balance = y.new_zeros(())
         return y.view_as(x), Routing(expert, gate, balance)

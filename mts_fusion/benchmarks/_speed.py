@@ -38,7 +38,8 @@ def _network(channels: tuple[int, ...], n_tokens: int, name: str) -> Any:
     modalities = (Modality(f"m{i}", c, n_tokens, rate=1.0) for i, c in enumerate(channels))
     torch.manual_seed(0)
     # One token a timepoint, budgets inside and across, no fixed features: what the paper describes.
-    net = Maestro(Schema(tuple(modalities)), 2, patch_length=1, cross_budget=_BUDGET)
+    paper: dict[str, Any] = {"n_heads": 8, "modality_dropout": 0.4, "dropout": 0.1}
+    net = Maestro(Schema(tuple(modalities)), 2, patch_length=1, cross_budget=_BUDGET, **paper)
     return net if name == _OURS else LoopMaestro(net)
 
 

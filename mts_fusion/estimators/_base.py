@@ -1,4 +1,4 @@
-"""PanelEstimator: what every method shares. A method adds its parameters and its network."""
+"""PanelEstimator: networks that are trained on panels. A method adds its parameters and module."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    clone,
-    is_classifier,
-)
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.utils import Tags, check_random_state, compute_sample_weight
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -28,68 +23,64 @@ from mts_fusion.training import (
     EpochProgress,
     FixedFeatures,
     ModalityCurriculum,
-    Multiclass,
     PanelDataset,
     PanelNet,
     StopOnNaN,
     Task,
     WeightAverage,
+    choose_fraction,
+    choose_schedule,
     pick_device,
     seeded,
+    simulate_sensor_loss,
+    split_rows,
 )
 from mts_fusion.transforms import PanelScaler
 
-from ._checks import check_groups, check_weight, check_X, check_y
+from ._checks import check_X
+from ._context import FitContext
 
-__all__ = ["MANY_SAMPLES", "PanelEstimator"]
-
-MANY_SAMPLES, SMALL_BATCH, LARGE_BATCH = 1500, 32, 128
-"""``batch_size="auto"``: small batches below that many training samples, large ones from there."""
-
-ENOUGH_TO_VALIDATE, VALIDATION_FRACTION = 500, 0.1
-"""``validation_fraction="auto"``: a tenth is held out from so many samples on, none below."""
-
-MIN_VALIDATION = 10
-"""Fewer held-out samples say nothing: then all samples are trained on, for all epochs."""
-
-# Runs of neighbours that are held out of each class, fewer where they would be shorter.
-_N_RUNS = 3
-_RUN_LENGTH = 5
+__all__ = ["PanelEstimator"]
 
 # Samples whose features are computed at a time to predict: a multiple of a batch.
 _ROWS_AT_ONCE = 1024
 
 
 class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
-    """Abstract: a network that is fitted to a panel.
+    """Abstract: an ensemble of networks trained on a panel, with or without targets.
 
-    A method gives ``__init__`` (assignments only) and ``_make_module``; the mixins give the task.
+    A method has ``__init__`` (assignments only), ``_make_module``, and ``fit``: for predictors it
+    comes from the mixins. ``fit`` makes one :class:`FitContext` and hands it to each hook.
 
     Attributes
     ----------
     schema_ : Schema
         The modalities seen in ``fit``.
-    nets_ : list of PanelNet
-        One trained network each for ``n_estimators``.
+    preprocessor_ : transformer or None
+        What X passes before the networks.
     features_ : FixedFeatures or None
-        What gives the fixed features that the networks take; None where they take none.
+        The fixed features that the networks take; None where they take none.
+    nets_ : list of PanelNet
+        The trained networks, ``n_estimators`` of them.
     history_ : list of list of dict
         Losses, by network and epoch.
+    n_training_ : int
+        Samples trained on.
+    n_iter_ : int
+        Epochs run.
     n_features_in_ : int
         Columns of X for a 2-D array, channels for a 3-D one, else modalities.
     """
 
     schema_: Schema
-    nets_: list[PanelNet]
+    preprocessor_: Any
     features_: FixedFeatures | None
-    _task: Any
+    nets_: list[PanelNet]
 
-    # "auto": at least so many epochs and steps; so many networks.
+    # What "auto" means: at least that many epochs and steps, and that many networks.
     _MIN_EPOCHS: ClassVar[int] = 12
     _MIN_STEPS: ClassVar[int] = 600
     _N_ESTIMATORS: ClassVar[int] = 3
-    # Whether the weights of the end are kept, not of the best epoch, where a temperature follows.
-    _KEEPS_LAST: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
@@ -99,9 +90,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
-        "calibration": [StrOptions({"auto", "temperature"}), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "callbacks": [list, tuple, None],
         "device": [str],
@@ -112,159 +100,154 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
-    # What a method says
+    # Hooks of a method
 
     @abstractmethod
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Any:
-        """Its network, from explicit arguments; the first of an ensemble is member 0."""
+    def _make_module(self, context: FitContext, features: FixedFeatures | None, member: int) -> Any:
+        """The network, from explicit arguments; ``member`` is its index in the ensemble."""
 
-    @abstractmethod
-    def _make_task(self, y: np.ndarray) -> Task:
-        """What is asked of the network; from the mixin."""
-
-    def _make_front(self, schema: Schema) -> Any:
-        """What X passes before the network: a transformer of panels, or None."""
+    def _make_preprocessor(self) -> Any:
+        """What X passes before the networks: a transformer of panels, or None."""
         return PanelScaler()
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
-        """Fixed features that its network takes beside the values, not fitted; none by default."""
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
+        """Fixed features that the networks take beside the values, not fitted; or None."""
         return None
 
-    def _scales(self) -> dict[str, list[float]]:
-        """What the numbers of each channel have been divided by on their way to the network."""
-        return {name: scale.tolist() for name, scale in getattr(self.front_, "scale_", {}).items()}
+    def _make_dataset(
+        self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
+    ) -> PanelDataset:
+        """What batches are cut from."""
+        return PanelDataset(panel, target, weight)
 
-    # Fitting
+    def _keeps_best_epoch(self, context: FitContext) -> bool:
+        """Whether the weights of the epoch with the lowest validation loss are kept."""
+        return context.has_validation
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
-        """Fit the network.
+    # Steps of fit
 
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples; NaN marks what is missing.
-        y : array of shape (n,) or (n, n_outputs)
-            Targets.
-        sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for all alike.
-        groups : array of shape (n,), default=None
-            The subject of each sample. The inner validation split then keeps a subject whole.
-
-        Returns
-        -------
-        object
-            The estimator itself. Interrupted with Ctrl-C, it is fitted with the weights so far.
-
-        Raises
-        ------
-        ValueError
-            If X or y cannot be used; the message says what was wanted and what came.
-        """
+    def _begin_fit(self) -> bool:
+        """Check the parameters; whether this fit goes on from the networks of an earlier one."""
         self._validate_params()
         continues = bool(self.warm_start and getattr(self, "nets_", None))
         if not continues:
-            self.nets_ = []  # not fitted until the end, so that a fit that breaks off leaves none
-        panel = self._check_X(X, reset=not continues)
-        y = self._check_y(y, panel)
-        weight = self._check_weight(sample_weight, y, panel)
-        groups = check_groups(groups, panel)
-        random_state = check_random_state(self.random_state)
+            self.nets_ = []  # so that a fit that fails half way leaves the estimator unfitted
+        return continues
+
+    def _draw_seeds(self) -> list[int]:
+        """One seed a network, and a last one for what they share."""
         n_estimators = self.n_estimators
         if n_estimators == "auto":
             n_estimators = self._N_ESTIMATORS
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1)
-        if continues:
-            _check_continues(self._task, y)
-        else:
-            self._task = self._make_task(y)
-            front = self._make_front(panel.schema)
-            self.front_ = None if front is None else clone(front).fit(panel, y)
-        if self.front_ is not None:
-            panel = self.front_.transform(panel)
-        self._held_out_subjects = groups is not None
-        training, validation = self._split(y, groups, int(seeds[-1]))
-        target = self._task.encode(y)
-        dataset = PanelDataset(panel, target, weight)
-        held_out = None
-        if len(validation):
-            held_out = self._as_in_training(panel.available[validation], int(seeds[-1]))
-            validation = np.tile(validation, len(held_out) // len(validation))
+        random_state = check_random_state(self.random_state)
+        return random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1).tolist()
+
+    def _preprocess(self, panel: Panel, y: np.ndarray | None, continues: bool) -> Panel:
+        """The panel as the networks read it; the preprocessor is fitted unless it is already."""
+        if not continues:
+            preprocessor = self._make_preprocessor()
+            self.preprocessor_ = None if preprocessor is None else clone(preprocessor).fit(panel, y)
+        return panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)
+
+    def _make_context(
+        self,
+        panel: Panel,
+        strata: np.ndarray,
+        groups: np.ndarray | None,
+        seeds: list[int],
+        *,
+        task: Task | None = None,
+        target: np.ndarray | None = None,
+        weight: np.ndarray | None = None,
+        sensor_loss_rate: float = 0.0,
+        needs_validation: bool = False,
+    ) -> FitContext:
+        """Split the rows, and resolve what is "auto"."""
+        *net_seeds, seed = seeds
+        fraction = choose_fraction(self.validation_fraction, len(panel), required=needs_validation)
+        training, validation = split_rows(strata, fraction, groups=groups, seed=seed)
+        silenced = simulate_sensor_loss(panel.available[validation], sensor_loss_rate, seed)
+        batch_size, max_epochs = choose_schedule(
+            len(training),
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            min_epochs=self._MIN_EPOCHS,
+            min_steps=self._MIN_STEPS,
+        )
+        scales = getattr(self.preprocessor_, "scale_", {})
+        return FitContext(
+            panel=panel,
+            scales={name: scale.tolist() for name, scale in scales.items()},
+            task=task,
+            target=target,
+            weight=weight,
+            training=training,
+            validation=np.resize(validation, len(silenced)),
+            silenced=silenced,
+            has_groups=groups is not None,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            net_seeds=net_seeds,
+            seed=seed,
+        )
+
+    def _fit_networks(
+        self, context: FitContext, continues: bool
+    ) -> tuple[list[PanelNet], PanelDataset | None]:
+        """The trained networks, and the held-out samples if there are any."""
         nets = self.nets_
         if not continues:
-            self.n_training_ = len(training)
-            self._features_seed = int(seeds[-1])
-            self.features_ = self._make_features(panel.schema)
-            nets = [
-                self._make_net(panel.schema, i, int(seed), len(training), held_out is not None)
-                for i, seed in enumerate(seeds[:-1])
-            ]
-        if self.features_ is not None:  # of all samples once, for all networks
-            features = self.features_
-            given = (
-                features.transform(panel) if continues else features.fit_transform(panel, training)
+            self.features_ = self._make_features(context)
+            nets = [self._make_net(context, member) for member in range(len(context.net_seeds))]
+        dataset = self._make_dataset(context.panel, context.target, context.weight)
+        if self.features_ is not None:  # computed once, for all networks
+            dataset = dataset.with_features(
+                self.features_.transform(context.panel)
+                if continues
+                else self.features_.fit_transform(context.panel, context.training)
             )
-            dataset = dataset.with_features(given)
-        checked = None if held_out is None else dataset.take(validation, held_out)
+        training, validation = dataset.take(context.training), None
+        if context.has_validation:
+            validation = dataset.take(context.validation, context.silenced)
         trained: list[PanelNet] = []
-        logits, missing = [], np.zeros(0)  # of the held-out samples
         for net in nets:
-            net.train(dataset.take(training), checked)
-            if checked is not None:
-                logits.append(net.collect(checked))
-                missing = checked.missing
+            net.train(training, validation)
             trained.append(net)
             if net.interrupted:
                 break
-        self._calibrate(logits, target[validation], missing)
-        self.nets_ = trained
-        self.history_ = [net.losses() for net in self.nets_]
+        return trained, validation
+
+    def _end_fit(self, context: FitContext, nets: list[PanelNet]) -> Self:
+        """Set the fitted attributes."""
+        self.nets_ = nets
+        self.history_ = [net.losses() for net in nets]
         self.n_iter_ = max(len(losses) for losses in self.history_)
+        self.n_training_ = context.n_training
         if not self.warm_start:
-            for net in self.nets_:
+            for net in nets:
                 net.trim_for_prediction()
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return bool(getattr(self, "nets_", None))
 
-    def _plan(self, n_training: int) -> tuple[int, int]:
-        """Samples a step and epochs: as given, or by the number of training samples."""
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = SMALL_BATCH if n_training < MANY_SAMPLES else LARGE_BATCH
-        if self.max_epochs != "auto":
-            return batch_size, self.max_epochs
-        n_batches = math.ceil(n_training / batch_size)
-        return batch_size, max(self._MIN_EPOCHS, math.ceil(self._MIN_STEPS / n_batches))
+    # One network
 
-    def _make_net(
-        self, schema: Schema, member: int, seed: int, n_training: int, has_validation: bool
-    ) -> PanelNet:
+    def _make_net(self, context: FitContext, member: int) -> PanelNet:
+        seed = context.net_seeds[member]
         with seeded(seed):
-            module = self._make_module(schema, self._task.n_outputs, member)
-        batch_size, max_epochs = self._plan(n_training)
-        n_steps = max_epochs * math.ceil(n_training / batch_size)
-        curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
-        callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
-        # The loss of held-out samples rises as soon as a network is too sure, long before its
-        # answers are at their best; a temperature repairs the former.
-        is_repaired = isinstance(self._task, Multiclass) and self.calibration is not None
-        if has_validation and not (self._KEEPS_LAST and is_repaired and self.patience is None):
-            callbacks.append(BestWeights(self.patience))
-        callbacks.append(WeightAverage())
-        if self.verbose:
-            callbacks.append(EpochProgress(max_epochs))
+            module = self._make_module(context, self.features_, member)
         own = {
-            "task": self._task,
+            "task": context.task,
             "precision": self.precision,
             "seed": seed,
             "optimizer": OPTIMIZERS.get(self.optimizer, self.optimizer),
             "optimizer__weight_decay": self.weight_decay,
             "lr": self.lr,
-            "batch_size": batch_size,
-            "max_epochs": max_epochs,
+            "batch_size": context.batch_size,
+            "max_epochs": context.max_epochs,
             "device": pick_device(self.device),
-            "callbacks": [*callbacks, *(self.callbacks or [])],
+            "callbacks": [*self._make_callbacks(context), *(self.callbacks or [])],
         }
         # All parameters in one call: a fifth of the time for networks of many small ones.
         fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
@@ -277,130 +260,37 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         net = PanelNet(module, callbacks__print_log=None, **own, **others)
         return net.initialize()
 
-    def _split(
-        self, y: np.ndarray, groups: np.ndarray | None, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on and rows to look at after each epoch (none, where there are too few)."""
-        every, none = np.arange(len(y)), np.arange(0)
-        fraction = self.validation_fraction
-        if fraction == "auto":
-            demanded = getattr(self, "calibration", None) == "temperature"
-            enough = demanded or len(y) >= ENOUGH_TO_VALIDATE
-            fraction = VALIDATION_FRACTION if enough else 0.0
-        n_validation = round(fraction * len(y))
-        strata = _strata(y, is_classifier(self))
-        counts = np.bincount(strata)
-        if n_validation < max(MIN_VALIDATION, len(counts)) or counts.min() < 2:
-            return every, none
-        if groups is not None:
-            n_splits = min(round(1 / fraction), len(np.unique(groups)))
-            if n_splits < 2:
-                raise ValueError(
-                    "The inner validation split keeps groups whole, but groups names only one. "
-                    "Pass no groups, or set validation_fraction=0."
-                )
-            splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-            training, validation = next(splitter.split(every, strata, groups))
-            return np.sort(training), np.sort(validation)
-        # Neighbours are alike, of one recording or even of the same seconds: of each class a few
-        # runs of neighbours are held out, at the same places of all classes.
-        n_runs = int(np.clip(fraction * counts.min() / _RUN_LENGTH, 1, _N_RUNS))
-        strata = strata * n_runs + _rank_in_class(strata) * n_runs // counts[strata]
-        counts = np.bincount(strata)
-        lengths = np.minimum(np.round(fraction * counts), counts - 1)
-        places = np.tile(np.random.default_rng(seed).random(n_runs), len(counts) // n_runs)
-        starts = np.round(places * (counts - lengths))
-        place = _rank_in_class(strata) - starts[strata]
-        held_out = (place >= 0) & (place < lengths[strata])
-        return every[~held_out], every[held_out]
+    def _make_callbacks(self, context: FitContext) -> list[Any]:
+        max_epochs = context.max_epochs
+        n_steps = max_epochs * math.ceil(context.n_training / context.batch_size)
+        curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
+        callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
+        if self._keeps_best_epoch(context):
+            callbacks.append(BestWeights(self.patience))
+        callbacks.append(WeightAverage())
+        if self.verbose:
+            callbacks.append(EpochProgress(max_epochs))
+        return callbacks
 
-    def _as_in_training(self, available: np.ndarray, seed: int) -> np.ndarray:
-        """What to silence in held-out samples: first nothing, then what training would hide.
-
-        The best epoch and the temperature are chosen on both, so that they hold when sensors fail.
-        """
-        rate = getattr(self, "modality_dropout", 0.0)
-        nothing = np.zeros_like(available)
-        if not rate or available.shape[1] < 2:
-            return nothing
-        draw = np.random.default_rng(seed).random(available.shape)
-        silenced = draw < rate
-        last = np.where(available, draw, -1.0).argmax(1)
-        silenced[np.arange(len(available)), last] = False
-        return np.concatenate([nothing, silenced])
-
-    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray, missing: np.ndarray) -> None:
-        """Learn the temperature from the outputs of each network for held-out samples, if any.
-
-        ``missing (n,)`` is the share of modalities that they lack. Only classifiers have one.
-        """
-
-    # Checks
-
-    def _check_X(self, X: Any, *, reset: bool) -> Panel:
-        return check_X(self, X, reset=reset)
-
-    def _check_y(self, y: Any, panel: Panel) -> np.ndarray:
-        return check_y(self, y, panel)
-
-    def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights of mean 1, those of the classes included; None for all alike."""
-        if self.class_weight is not None and not is_classifier(self):
-            raise ValueError("class_weight is for classifiers; set class_weight=None.")
-        if sample_weight is None and self.class_weight is None:
-            return None
-        weight = check_weight(sample_weight, panel)
-        if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
-        return weight / weight.mean()
-
-    # Predicting
+    # Prediction
 
     def _panels(self, X: Any) -> list[Panel]:
-        """X as the networks read it, once for each completion that an answer is averaged over."""
+        """X as the networks read it, once for each imputation that predictions average over."""
         check_is_fitted(self)
-        panel = self._check_X(X, reset=False)
-        return [panel if self.front_ is None else self.front_.transform(panel)]
+        panel = check_X(self, X, reset=False)
+        return [panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)]
 
-    def _parts(self, panel: Panel) -> Iterator[PanelDataset]:
+    def _datasets(self, panel: Panel) -> Iterator[PanelDataset]:
         """The samples in order, with their features: some at a time, so that memory is bounded."""
         if self.features_ is None:
-            yield PanelDataset(panel)
+            yield self._make_dataset(panel)
             return
         for start in range(0, len(panel), _ROWS_AT_ONCE):
             part = panel[start : start + _ROWS_AT_ONCE]
-            yield PanelDataset(part).with_features(self.features_.transform(part))
-
-    def _logits(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
-        """Outputs ``(n, n_outputs)``, completion after completion, of each network.
-
-        And the share ``(n,)`` of the modalities that are silent.
-        """
-        panels, net = self._panels(X), self.nets_[0]
-        logits = [x for panel in panels for x in net.collect_each(self.nets_, self._parts(panel))]
-        return logits, _missing(panels[0])
-
-    def _passes(self, X: Any, n_samples: int) -> np.ndarray:
-        """Answers of every completion and network, or draw by dropout: ``(I, S, n, K)``."""
-        if n_samples < 2:
-            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
-        answers = []
-        for panel in self._panels(X):
-            net, parts = self.nets_[0], self._parts(panel)
-            if len(self.nets_) > 1:
-                logits = np.stack(net.collect_each(self.nets_, parts))
-            else:
-                logits = net.collect_dropout(parts, n_samples, seed=0)
-            answers.append(np.stack([self._task.link(one, _missing(panel)) for one in logits]))
-        return np.stack(answers)
-
-    def _answers(self, X: Any) -> np.ndarray:
-        """Probabilities, or numbers in the unit of y, averaged over the networks."""
-        logits, missing = self._logits(X)
-        return self._task.link(self._task.combine(logits), missing)
+            yield self._make_dataset(part).with_features(self.features_.transform(part))
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
-        """What the network saw in each sample.
+        """What the network recorded of each sample, such as attention and routing.
 
         Parameters
         ----------
@@ -414,52 +304,17 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self.nets_[0].collect_record(self._parts(self._panels(X)[0]))
+        panel = self._panels(X)[0]
+        return self.nets_[0].predict_record(self._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
-        tags.target_tags.multi_output = True
         return tags
-
-
-def _check_continues(task: Task | None, y: np.ndarray) -> None:
-    """Raise unless y can be coded by the task of the first fit."""
-    if isinstance(task, Multiclass):
-        unknown = np.setdiff1d(y, task.classes)
-        if y.ndim > 1 or unknown.size:
-            raise ValueError(
-                f"warm_start goes on with the classes {task.classes.tolist()} of the first fit, "
-                f"but y holds {unknown.tolist()}. Set warm_start=False to begin again."
-            )
-    elif task is not None and y.reshape(len(y), -1).shape[1] != task.n_outputs:
-        raise ValueError(
-            f"warm_start goes on with the {task.n_outputs} targets of the first fit, but y has the "
-            f"shape {y.shape}. Set warm_start=False to begin again."
-        )
-
-
-def _strata(y: np.ndarray, classes: bool) -> np.ndarray:
-    """Class numbers to stratify by: of equal labels, or of fifths of the first target."""
-    if not classes:
-        first = y.reshape(len(y), -1)[:, 0].astype(float)
-        y = np.searchsorted(np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8])), first)
-    return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _rank_in_class(classes: np.ndarray) -> np.ndarray:
-    """How many samples of its class stand before each sample."""
-    order, counts = np.argsort(classes, kind="stable"), np.bincount(classes)
-    rank = np.empty(len(classes), dtype=int)
-    rank[order] = np.arange(len(classes)) - np.repeat(counts.cumsum() - counts, counts)
-    return rank
-
-
-def _missing(panel: Panel) -> np.ndarray:
-    """Share ``(n,)`` of the modalities of each sample of which nothing is observed."""
-    return (~panel.available).mean(1)

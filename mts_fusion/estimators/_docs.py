@@ -1,4 +1,4 @@
-"""The text of each parameter that all methods share, once."""
+"""The description of each parameter and attribute that all methods share, once."""
 
 from __future__ import annotations
 
@@ -7,54 +7,57 @@ __all__ = ["CLASSIFIER_ATTRIBUTES", "REGRESSOR_ATTRIBUTES", "TRAINING_PARAMETERS
 TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, default="adamw"
         By name, or a class of ``torch.optim``.
     lr : float, default=2e-3
-        Highest learning rate; it rises for a twentieth of the steps and falls as half a cosine.
+        Highest learning rate. It rises linearly over the first twentieth of the steps, then falls
+        to 0 as half a cosine.
     weight_decay : float, default=0.05
-        Pull of the weights towards 0. 0 is none; more helps where samples are few.
+        Weight decay of the optimizer. 0 is none; more helps with few samples.
     batch_size : int or "auto", default="auto"
-        Samples a step; bounds the memory, also of prediction, which takes up to four times as many
-        at a time. ``"auto"``: 32 below 1,500 training samples, 128 from there.
+        Samples a step. It bounds the memory, also in prediction, where batches are up to four times
+        as large. ``"auto"`` is 32 below 1,500 training samples and 128 from there.
     max_epochs : int or "auto", default="auto"
-        Passes over the training samples at most. ``"auto"``: 12, and more where samples are so few
-        that these were fewer than 600 steps (300 for TRACE).
+        Maximum number of passes over the training samples. ``"auto"`` is 12, or as many as make 600
+        steps (300 for TRACE) if that is more.
     patience : int or None, default=None
-        Epochs without a lower validation loss after which training stops; None never does. The
-        weights of the best epoch are kept; with None, ``MaestroClassifier`` keeps those of the end
-        where a temperature repairs how sure they are.
+        Training stops after that many epochs without a lower validation loss; with None it never
+        stops early. The weights of the epoch with the lowest validation loss are kept, except by
+        ``MaestroClassifier`` with ``patience=None`` and calibration: it keeps those of the last
+        epoch, whose confidence the temperature corrects.
     validation_fraction : float or "auto", default="auto"
-        Share of the samples held out to choose the epoch and the temperature: of each class three
-        runs of samples that follow one another (one of a small class), since neighbours (of one
-        recording, or of overlapping windows) are alike; where ``groups`` are given to ``fit``,
-        whole groups. ``"auto"``: 0.1 from 500 samples on, and where ``calibration="temperature"``
-        demands it; else none, where each sample is needed to learn from. Of a number, too: where
-        fewer than 10 would be held out, or a class has one sample, none are.
+        Fraction of the samples that is held out to choose the epoch and the temperature. Without
+        ``groups``, up to three runs of consecutive samples of each class are held out, since
+        neighbouring samples are alike (windows of one recording may overlap); with ``groups`` in
+        ``fit``, whole groups. ``"auto"`` is 0.1 from 500 samples on or with
+        ``calibration="temperature"``, and 0 otherwise. Nothing is held out where that would be
+        fewer than 10 samples, or where a class has a single sample.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss. Regressors take None only.
+        Weight of each class in the loss. Regressors accept None only.
     label_smoothing : float or "auto", default="auto" (0.0 for MAESTRO)
-        Share of each target spread over all classes. ``"auto"``: .05 from 500 samples on, where a
-        temperature repairs what that does to probabilities, and 0 below. Regressors ignore it.
+        Fraction of each target that is spread evenly over all classes. ``"auto"`` is 0.05 from 500
+        samples on, where a temperature corrects its effect on the probabilities, and 0 below.
+        Ignored by regressors.
     calibration : {"auto", "temperature"} or None, default="auto"
-        ``"temperature"`` divides the logits by a number learnt from the held-out samples, with and
-        without the missing sensors of the training: one for samples with every modality, one for
-        those with none, and in between for the others. It fails where nothing is held out;
-        ``"auto"`` then does nothing, and without ``groups`` it is slower to sharpen. None leaves
-        the probabilities alone. Regressors ignore it.
+        ``"temperature"`` divides the logits by a temperature learnt on the held-out samples, as
+        they are and with simulated sensor loss. There are two, for samples with all modalities and
+        with none; in between the temperature is interpolated. It raises an error where nothing is held
+        out; ``"auto"`` then leaves the probabilities as they are. Without ``groups``, ``"auto"``
+        also penalises temperatures below 1. None never calibrates. Ignored by regressors.
     n_estimators : int or "auto", default="auto"
-        Networks trained from different first weights, whose answers are averaged. ``"auto"``: 3 for
-        Maestro, 1 for the other methods.
+        Number of networks, trained from different initial weights, whose predictions are averaged.
+        ``"auto"`` is 3 for Maestro and 1 for the other methods.
     callbacks : list of skorch.callbacks.Callback or None, default=None
-        More callbacks for the training loop.
+        Additional callbacks for the training loop.
     device : str, default="auto"
-        ``"auto"`` takes an accelerator where there is one; else a device of torch.
+        A device of torch; ``"auto"`` is the GPU if torch finds one, else the CPU.
     precision : {"float32", "bf16", "fp16"}, default="float32"
-        Of the matrix products in training and prediction.
+        Precision of the matrix products in training and prediction.
     warm_start : bool, default=False
-        Whether a second ``fit`` goes on from the weights of the first.
+        Whether a further ``fit`` continues from the weights of the previous one.
     net_params : dict or None, default=None
-        More parameters of ``skorch.NeuralNet``.
+        Additional parameters of ``skorch.NeuralNet``.
     random_state : int, RandomState or None, default=None
-        Seed of everything drawn. The same int gives the same bits, in threads and processes too.
+        Seed of all random numbers. The same int gives the same bits, in threads and processes too.
     verbose : int, default=0
-        Above 0, a bar over the epochs."""
+        Whether to show a progress bar over the epochs."""
 
 REGRESSOR_ATTRIBUTES = """schema_ : Schema
         The modalities seen in ``fit``.
@@ -63,16 +66,16 @@ REGRESSOR_ATTRIBUTES = """schema_ : Schema
     history_ : list of list of dict
         Losses and seconds, by network and epoch.
     n_training_ : int
-        Samples trained on, those held out not counted.
+        Number of samples trained on, without those held out.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     n_features_in_ : int
-        Columns of a 2-D X, channels of a 3-D one, else modalities."""
+        Columns of a 2-D X, channels of a 3-D X, otherwise the number of modalities."""
 
 CLASSIFIER_ATTRIBUTES = f"""classes_ : array of shape (n_classes,)
-        The classes, sorted; for labels their positions.
+        The sorted classes; for multilabel targets the column numbers.
     temperature_ : array of shape (2,)
-        By which the logits are divided, with every modality and with none; in between it is
-        exponential in the share of silent modalities. Above 1 the networks were too sure, below 1
-        too modest. Ones without calibration.
+        What the logits are divided by, with all modalities and with none; in between it is
+        interpolated on a log scale, by the fraction of missing modalities. Above 1 the networks
+        were overconfident, below 1 underconfident. Ones without calibration.
     {REGRESSOR_ATTRIBUTES}"""

@@ -1,4 +1,4 @@
-"""FusionClassifier and FusionRegressor: every way of fusing as scikit-learn estimators."""
+"""FusionClassifier and FusionRegressor: all fusion strategies as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from sklearn.utils._param_validation import Interval
 
 from mts_fusion.nn import FusionNet
 from mts_fusion.nn.networks import encoder_names
-from mts_fusion.panel import Schema
-from mts_fusion.training import FixedFeatures, Multiclass, pick_device
+from mts_fusion.nn.strategies import get_strategy
+from mts_fusion.training import FixedFeatures, pick_device
 
-from ._base import PanelEstimator
+from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
+from ._predictor import PanelPredictor
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
 _PARAMETERS = f"""strategy : str, default="early"
-        How the modalities are fused. ``"early"``: one network over all embeddings. ``"late"``:
-        learned average of what each says. ``"hybrid"``: what each says, and attention between
-        them. ``"uncertainty"``: average weighted by how sure each is. ``"tensor"``,
-        ``"low_rank"``: products of modalities. ``"mag"``: one modality shifted by the others.
-        ``"mult"``: attention between their tokens. Or a name given to
-        ``mts_fusion.nn.register_strategy``.
+        How the modalities are fused. ``"early"``: one network over all embeddings. ``"late"``: a
+        learnt average of the logits of each modality. ``"hybrid"``: both those logits and attention
+        between the modalities. ``"uncertainty"``: an average of logits weighted by their certainty.
+        ``"tensor"``, ``"low_rank"``: products of modalities. ``"mag"``: the embedding of one
+        modality shifted by the others. ``"mult"``: attention between the tokens of the modalities.
+        Or a name given to ``mts_fusion.nn.register_strategy``.
     encoder : str or dict of str to str, default="multirocket"
-        What makes an embedding of each modality: ``"multirocket"`` (shares and runs of fixed
-        random convolutions [1]_, [2]_, and statistics of the channels, computed once), ``"hydra"``
-        (convolutions that compete [3]_, and the same statistics), ``"lstm"``, ``"gru"``, ``"cnn"``
-        or ``"transformer"``. A dict names the encoders of some modalities; the others have the
-        default.
+        What makes the embedding of each modality: ``"multirocket"`` (proportions of positive values
+        and run lengths of fixed random convolutions [1]_, [2]_, and statistics of the channels,
+        computed once), ``"hydra"`` (counts of competing convolutions [3]_, and the same
+        statistics), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict names the
+        encoders of some modalities; the others have the default.
     d_model : int, default=64
         Width of the embeddings.
     n_heads : int, default=4
-        Heads of the attention; divides ``d_model`` where there is attention.
+        Number of attention heads; divides ``d_model`` if encoder or strategy has attention.
     modality_dropout : float, default=0.6
-        Each sample hides its modalities in training at a rate of its own, drawn between 0 and
-        this; full after a quarter of the epochs. 0 trains on what is there: then a sensor that
-        fails later is a surprise.
+        In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
+        and this. The rate grows over the first quarter of the epochs. With 0 the networks do not
+        learn to predict without a sensor that is always there in training.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
-        Share of the fixed features hidden in training.
+        Dropout on the fixed features.
     kind_dropout : float, default=0.8
-        Rate at which a sample goes without the convolutions, or without the statistics, of a
-        modality with fixed features in training, so that neither leans on the other. 0 is for
-        comparison: on people never seen it is worse.
+        Rate at which either the convolutions or the statistics of a modality with fixed features
+        are dropped from a sample in training, so that neither depends on the other. 0 is for
+        comparisons: it generalises less to new subjects.
     n_groups : int, default=32
-        Groups of random convolutions, even. Time and memory grow linearly.
+        Number of groups of random convolutions, even. Time and memory grow linearly with it.
     pooled : bool, default=False
-        Whether ``"hydra"`` has the shares and runs of ``"multirocket"`` too.
+        Whether ``"hydra"`` also has the convolution features of ``"multirocket"``.
     strategy_params : dict or None, default=None
-        More parameters of the strategy, such as ``{{"rank": 8}}`` for ``"low_rank"``.
+        Additional parameters of the strategy, such as ``{{"rank": 8}}`` for ``"low_rank"``.
     {TRAINING_PARAMETERS}"""
 
 
-class _Fusion(PanelEstimator):
-    """Abstract: the parameters of fusion, and its network."""
+class _Fusion(PanelPredictor):
+    """Abstract: the parameters and the network of the fusion estimators."""
 
     _N_ESTIMATORS: ClassVar[int] = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
+        **PanelPredictor._parameter_constraints,
         "strategy": [str],
         "encoder": [str, dict],
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "feature_dropout": [Interval(Real, 0, 1, closed="left")],
         "kind_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -140,28 +140,29 @@ class _Fusion(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
         hydra = ("hydra", "multirocket") if self.pooled else ("hydra",)
         kinds = {"multirocket": ("multirocket", "statistics"), "hydra": (*hydra, "statistics")}
+        schema = context.schema
         names = encoder_names(schema, self.encoder)
         features = FixedFeatures(
             schema,
             {m: kinds.get(name, ()) for m, name in zip(schema.names, names, strict=True)},
             n_groups=self.n_groups,
-            scales=self._scales(),
-            random_state=self._features_seed,
+            scales=context.scales,
+            random_state=context.seed,
             device=pick_device(self.device),
         )
         return features if any(features.n_features) else None
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> FusionNet:
-        strategy_params = dict(self.strategy_params or {})
-        if self.strategy == "uncertainty" and not isinstance(self._task, Multiclass):
-            # The entropy of a softmax says nothing of numbers, or of labels that exclude no other.
-            strategy_params.setdefault("learnt", True)
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> FusionNet:
+        strategy = get_strategy(self.strategy)
+        defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
-            schema,
-            n_outputs,
+            context.schema,
+            context.n_outputs,
             strategy=self.strategy,
             encoder=self.encoder,
             d_model=self.d_model,
@@ -170,17 +171,17 @@ class _Fusion(PanelEstimator):
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
             kind_dropout=self.kind_dropout,
-            strategy_params=strategy_params,
-            feature_widths=None if self.features_ is None else self.features_.widths,
+            strategy_params={**defaults, **(self.strategy_params or {})},
+            feature_widths=None if features is None else features.widths,
         )
 
 
 class FusionClassifier(PanelClassifierMixin, _Fusion):
-    __doc__ = f"""Classifier of multimodal time series whose sensors fail: every way of fusing them.
+    __doc__ = f"""Classifier of multimodal time series with missing sensors and a choice of fusion.
 
-    Each modality, with its own length and rate, becomes an embedding; those that are there are
-    fused. By default the embeddings are of fixed random convolutions [1]_, [2]_, so that a fit
-    takes seconds, and nothing has to be filled in.
+    Each modality, with its own length and sampling rate, becomes an embedding, and the embeddings
+    of the available modalities are fused. By default the embeddings are made of fixed random
+    convolutions [1]_, [2]_, so that a fit takes seconds. Nothing has to be imputed.
 
     Parameters
     ----------
@@ -192,9 +193,9 @@ class FusionClassifier(PanelClassifierMixin, _Fusion):
 
     Notes
     -----
-    ``explain(X)`` gives, by strategy, ``weight (n, M)``, the share of each modality;
-    ``modality_logits (n, M, n_classes)``, what each says alone; ``uncertainty (n, M)``; and
-    ``attention (n, M, M)``.
+    ``explain(X)`` returns, depending on the strategy, ``weight (n, M)``, the weight of each
+    modality; ``modality_logits (n, M, n_classes)``, the logits of each alone; ``uncertainty
+    (n, M)``; and ``attention (n, M, M)``.
 
     References
     ----------
@@ -218,9 +219,9 @@ class FusionClassifier(PanelClassifierMixin, _Fusion):
 
 
 class FusionRegressor(PanelRegressorMixin, _Fusion):
-    __doc__ = f"""Regressor of multimodal time series whose sensors fail: every way of fusing them.
+    __doc__ = f"""Regressor of multimodal time series with missing sensors and a choice of fusion.
 
-    As :class:`FusionClassifier`, for one or several numbers a sample.
+    As :class:`FusionClassifier`, for one or several numeric targets.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""MaestroClassifier and MaestroRegressor: the network of MAESTRO as scikit-learn estimators."""
+"""MaestroClassifier and MaestroRegressor: MAESTRO as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -9,76 +9,78 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
-from mts_fusion.panel import Schema
-from mts_fusion.training import FixedFeatures, pick_device
+from mts_fusion.training import MANY_SAMPLES, FixedFeatures, pick_device
 
-from ._base import MANY_SAMPLES, PanelEstimator
+from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
+from ._predictor import PanelPredictor
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
 
 _PARAMETERS = f"""d_model : int, default=64
         Width of the tokens.
     n_heads : int, default=4
-        Heads of the attention; divides ``d_model``.
+        Number of attention heads; divides ``d_model``.
     n_intra_layers : int, default=2
-        Layers inside each modality.
+        Number of attention layers within each modality.
     n_cross_layers : int, default=2
-        Layers across modalities.
+        Number of attention layers across modalities.
     n_experts : int, default=4
-        Experts behind each cross-modal attention; 1 is a plain feed-forward layer.
+        Number of experts after each cross-modal attention; 1 is a plain feed-forward layer.
     n_active_experts : int, default=1
-        Experts a token passes through.
+        Number of experts that process each token.
     attention_budget : "learnt", float, dict of str to float, default="learnt"
-        Of n observed tokens of a modality, ``budget * log(n)`` attend. ``"learnt"`` from which
-        sensors are there; a number fixes it, for all or by modality.
+        Of n observed tokens of a modality, ``budget * log(n)`` are attention queries. ``"learnt"``
+        predicts the budgets from the available modalities; a number fixes them, for all modalities
+        or by name.
     max_budget : float, default=5.0
-        Largest budget that can be learnt.
+        Upper limit of a learnt budget.
     modality_dropout : float, default=0.6
-        Each sample hides its modalities in training at a rate of its own, drawn between 0 and
-        this; full after a quarter of the epochs. 0 trains on what is there: then a sensor that
-        fails later is a surprise.
+        In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
+        and this. The rate grows over the first quarter of the epochs. With 0 the networks do not
+        learn to predict without a sensor that is always there in training.
     dropout : float, default=0.3
         Dropout in all layers.
     balance_weight : float, default=0.0
-        Weight of the loss that spreads tokens over the experts.
+        Weight of the loss that balances the load of the experts.
     patch_length : int, dict of str to int or None, default=None
-        Timepoints that make one token; None makes at most ``max_tokens`` of each modality.
+        Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
+        so that each modality has at most ``max_tokens`` tokens.
     max_tokens : int, default=16
-        Tokens of a modality whose ``patch_length`` is not given.
+        Maximum number of tokens of a modality whose ``patch_length`` is not given.
     patches : bool or "auto", default="auto"
-        Whether there are tokens learnt from patches of each modality, on which the attention
-        budget is spent. ``"auto"``: in the first of the networks, where there are symbols in at
-        least 1,500 training samples, or where ``attention_budget`` is given. Everywhere else
-        networks take fixed features alone: patches of numbers showed no gain beside them.
+        Whether the networks have tokens of patches of the series, on which the attention budget is
+        spent. ``"auto"`` gives them to the first network, if ``attention_budget`` is given or some
+        modality has symbols and there are at least 1,500 training samples. All other networks have
+        fixed features only, beside which patches of numbers brought no gain.
     statistics : bool, default=True
-        Whether one more token a modality carries statistics of its channels: level, spread,
-        quantiles, spectrum, autocorrelation, correlations.
+        Whether each modality has a token of summary statistics of its channels: level, spread,
+        quantiles, spectrum, autocorrelation and correlations.
     statistics_dropout : float, default=0.5
-        Share of the statistics, and of the convolutions, hidden in training.
+        Dropout on the statistics and on the features of the convolutions.
     convolutions : bool, default=True
-        Whether one more token a modality carries shares and runs of fixed random convolutions
-        [2]_.
+        Whether each modality has a token of fixed random convolutions: proportions of positive
+        values and run lengths [2]_.
     n_groups : int, default=8
-        Groups of those convolutions, even. Time and memory grow linearly.
+        Number of groups of random convolutions, even. Time and memory grow linearly with it.
     linear : bool, default=False
-        Whether each modality also votes directly, linear in its statistics. It helps where little
-        depends on how modalities go together; its probabilities are too modest, so calibrate them
-        on held-out samples (``calibration="temperature"``).
+        Whether the logits also have a term that is linear in the statistics of each modality. It
+        helps where the target depends little on combinations of modalities. The probabilities are
+        then underconfident: calibrate them with ``calibration="temperature"``.
     kind_dropout : float, default=0.3
-        Rate at which each kind of tokens (patches, statistics, convolutions) is hidden from a
-        sample in training, never all.
+        Rate at which each kind of tokens (patches, statistics, convolutions) is dropped from a
+        sample in training. At least one kind is kept.
     {TRAINING_PARAMETERS}"""
 
 
-class _Maestro(PanelEstimator):
-    """Abstract: the parameters of MAESTRO, and its network."""
+class _Maestro(PanelPredictor):
+    """Abstract: the parameters and the network of MAESTRO."""
 
-    _KEEPS_LAST: ClassVar[bool] = True
+    _KEEPS_LAST_EPOCH: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelEstimator._parameter_constraints,
+        **PanelPredictor._parameter_constraints,
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "n_intra_layers": [Interval(Integral, 0, None, closed="left")],
@@ -87,7 +89,6 @@ class _Maestro(PanelEstimator):
         "n_active_experts": [Interval(Integral, 1, None, closed="left")],
         "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="left"), dict],
         "max_budget": [Interval(Real, 0, None, closed="neither")],
-        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
@@ -182,29 +183,31 @@ class _Maestro(PanelEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_features(self, schema: Schema) -> FixedFeatures | None:
+    def _make_features(self, context: FitContext) -> FixedFeatures | None:
         kinds = ("statistics",) * bool(self.statistics)
         kinds += ("multirocket",) * bool(self.convolutions)
         features = FixedFeatures(
-            schema,
+            context.schema,
             kinds,
             n_groups=self.n_groups,
-            scales=self._scales(),
-            random_state=self._features_seed,
+            scales=context.scales,
+            random_state=context.seed,
             device=pick_device(self.device),
         )
         return features if any(features.n_features) else None
 
-    def _make_module(self, schema: Schema, n_outputs: int, member: int) -> Maestro:
+    def _make_module(
+        self, context: FitContext, features: FixedFeatures | None, member: int
+    ) -> Maestro:
         patches = self.patches
         if patches == "auto":
-            symbols = any(modality.vocabulary is not None for modality in schema)
-            wanted = symbols and self.n_training_ >= MANY_SAMPLES
-            wanted |= self.attention_budget != "learnt"
-            patches = (wanted and member == 0) or self.features_ is None
+            has_symbols = any(modality.vocabulary is not None for modality in context.schema)
+            helps = has_symbols and context.n_training >= MANY_SAMPLES
+            is_asked_for = self.attention_budget != "learnt"
+            patches = (member == 0 and (helps or is_asked_for)) or features is None
         return Maestro(
-            schema,
-            n_outputs,
+            context.schema,
+            context.n_outputs,
             d_model=self.d_model,
             n_heads=self.n_heads,
             n_intra_layers=self.n_intra_layers,
@@ -217,7 +220,7 @@ class _Maestro(PanelEstimator):
             dropout=self.dropout,
             balance_weight=self.balance_weight,
             patch_length=self.patch_length,
-            feature_widths=None if self.features_ is None else self.features_.widths,
+            feature_widths=None if features is None else features.widths,
             feature_dropout=self.statistics_dropout,
             patches=bool(patches),
             linear=self.linear,
@@ -227,10 +230,11 @@ class _Maestro(PanelEstimator):
 
 
 class MaestroClassifier(PanelClassifierMixin, _Maestro):
-    __doc__ = f"""Classifier of multimodal time series whose sensors fail, after MAESTRO [1]_.
+    __doc__ = f"""Classifier of multimodal time series with missing sensors, after MAESTRO [1]_.
 
-    Symbols or raw values of each modality become tokens, attend inside their modality within a
-    learnt budget, then across modalities, and pass through experts; a silent sensor takes no part.
+    Each modality becomes tokens, of its symbols or values and of fixed features. The tokens attend
+    to each other within their modality, limited by a learnt attention budget, then across
+    modalities, and are processed by sparse experts. Missing modalities are left out.
 
     Parameters
     ----------
@@ -259,9 +263,9 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
 
 
 class MaestroRegressor(PanelRegressorMixin, _Maestro):
-    __doc__ = f"""Regressor of multimodal time series whose sensors fail, after MAESTRO [1]_.
+    __doc__ = f"""Regressor of multimodal time series with missing sensors, after MAESTRO [1]_.
 
-    As :class:`MaestroClassifier`, for one or several numbers a sample.
+    As :class:`MaestroClassifier`, for one or several numeric targets.
 
     Parameters
     ----------

@@ -1,36 +1,44 @@
-"""The two mixins: what is asked of a network, and the answers in the words of y."""
+"""The mixins of classifiers and regressors: the task, and predictions of the type of y."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from scipy.special import entr, logit
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.training import Multiclass, Multilabel, Regression, Task
+from mts_fusion.training import (
+    ENOUGH_TO_VALIDATE,
+    ClassificationTask,
+    Multiclass,
+    Multilabel,
+    PanelDataset,
+    PanelNet,
+    Regression,
+    Task,
+)
 
-from ._base import ENOUGH_TO_VALIDATE
 from ._checks import check_numbers
+from ._context import FitContext
 
 __all__ = ["PanelClassifierMixin", "PanelRegressorMixin"]
 
-# label_smoothing="auto", where a temperature repairs what it does to probabilities.
+# label_smoothing="auto", where a temperature corrects its effect on the probabilities.
 _SMOOTHING = 0.05
 
-# calibration="auto" without groups: nats a sample that a temperature of 1 / e has to be worth.
+# calibration="auto" without groups: the penalty, in nats a sample, of a temperature of 1 / e.
 _SHARPENING_COST = 0.05
 
 
 class PanelClassifierMixin(ClassifierMixin):
-    """Abstract: classes, or any number of labels, of each sample."""
+    """Abstract: predicts one of several classes, or any number of labels, for each sample."""
 
     _task: Any
 
-    def _make_task(self, y: np.ndarray) -> Task:
+    def _make_task(self, y: np.ndarray) -> ClassificationTask:
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             self.classes_ = np.arange(y.shape[1])
@@ -53,12 +61,12 @@ class PanelClassifierMixin(ClassifierMixin):
 
     @property
     def temperature_(self) -> np.ndarray:
-        """By which logits are divided, with every modality and with none."""
+        """What the logits are divided by, with all modalities and with none."""
         check_is_fitted(self)
-        return np.array(getattr(self._task, "temperature", np.ones(2)))
+        return self._task.temperature.copy() if self._task.has_softmax else np.ones(2)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample.
+        """Predict the class of each sample.
 
         Parameters
         ----------
@@ -72,14 +80,16 @@ class PanelClassifierMixin(ClassifierMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        answers = self._answers(X)
-        return self._task.decode(answers)
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
@@ -89,17 +99,20 @@ class PanelClassifierMixin(ClassifierMixin):
         Returns
         -------
         array of shape (n, n_classes) or (n, n_labels)
-            Rows sum to 1, in the order of ``classes_``; for labels, each is for itself.
+            Columns are in the order of ``classes_``. Rows sum to 1, except for labels, each of
+            which has its own probability.
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        return self._answers(X)
+        return self._predict_outputs(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Log odds of each class.
+        """Log probabilities of the classes, or log odds of two classes or of labels.
 
         Parameters
         ----------
@@ -109,29 +122,28 @@ class PanelClassifierMixin(ClassifierMixin):
         Returns
         -------
         array of shape (n,), (n, n_classes) or (n, n_labels)
-            Log probabilities of the classes; log odds of the second of two classes; log odds
-            of each label.
+            For two classes the log odds of the second one, ``(n,)``; for more the log probability
+            of each; for labels the log odds of each.
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        p = np.clip(self._answers(X), 1e-300, 1.0)
-        if isinstance(self._task, Multilabel):
-            return logit(np.clip(p, 1e-15, 1 - 1e-15))
-        scores = np.log(p)
-        return scores[:, 1] - scores[:, 0] if p.shape[1] == 2 else scores
+        p = self._predict_outputs(X)
+        return self._task.decision_scores(p)
 
     def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
-        """The entropy of the prediction, split into noise of the data and doubt of the network.
+        """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Networks drawn by dropout [1]_; with ``n_estimators > 1`` the trained ones are taken.
+            Draws of dropout [1]_; with ``n_estimators > 1`` the trained networks are used instead.
 
         Returns
         -------
@@ -141,6 +153,8 @@ class PanelClassifierMixin(ClassifierMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If ``n_samples`` is below 2, or X has another schema than in ``fit``.
 
@@ -149,45 +163,48 @@ class PanelClassifierMixin(ClassifierMixin):
         .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
            https://arxiv.org/abs/1506.02142
         """
-        p = self._passes(X, n_samples)[0]  # (S, n, K)
-        total = self._entropy(p.mean(0))
-        aleatoric = self._entropy(p).mean(0)
+        p = self._predictive_samples(X, n_samples)[0]  # (S, n, K)
+        total = self._task.entropy(p.mean(0))
+        aleatoric = self._task.entropy(p).mean(0)
         return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
 
-    def _entropy(self, p: np.ndarray) -> np.ndarray:
-        if isinstance(self._task, Multilabel):
-            p = np.stack([p, 1 - p], axis=-1)
-            return entr(p).sum(-1).mean(-1)
-        return entr(p).sum(-1)
+    def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        return compute_sample_weight(self.class_weight, y)
 
-    def _calibrate(self, logits: list[np.ndarray], target: np.ndarray, missing: np.ndarray) -> None:
-        demanded = self.calibration == "temperature"
+    def _calibrate(
+        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
+    ) -> None:
         if self.calibration is None:
             return
-        if not isinstance(self._task, Multiclass):
-            if demanded:
+        required = self.calibration == "temperature"
+        if not self._task.has_softmax:
+            if required:
                 raise ValueError(
                     "calibration='temperature' is for one class a sample, but y holds labels. "
                     "Set calibration=None."
                 )
             return
+        target = context.target[context.validation]
         n_absent = self._task.n_outputs - len(np.unique(target))
-        if demanded and (not logits or n_absent):
-            what = "is empty" if not logits else f"lacks {n_absent} of the classes"
+        if required and n_absent:
+            what = "is empty" if validation is None else f"lacks {n_absent} of the classes"
             raise ValueError(
                 f"calibration='temperature' needs held-out samples of every class, but the inner "
                 f"validation split (validation_fraction={self.validation_fraction}) {what}. "
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
-        if logits:
-            # Held-out samples of subjects that were trained on look easier than new subjects are.
-            known = self.calibration == "auto" and not self._held_out_subjects
-            self._task.calibrate(
-                self._task.combine(logits),
-                target,
-                missing,
-                sharpening_cost=_SHARPENING_COST if known else 0.0,
-            )
+        if validation is None:
+            return
+        # Held-out samples of subjects that were trained on are easier than those of new subjects.
+        optimistic = not required and not context.has_groups
+        self._task.calibrate(
+            self._task.combine(nets[0].predict_ensemble(nets, [validation])),
+            target,
+            validation.missing,
+            sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -197,15 +214,24 @@ class PanelClassifierMixin(ClassifierMixin):
 
 
 class PanelRegressorMixin(RegressorMixin):
-    """Abstract: one or several numbers of each sample."""
+    """Abstract: predicts one or several numbers for each sample."""
 
     _task: Any
 
     def _make_task(self, y: np.ndarray) -> Task:
         return Regression(check_numbers(y))
 
+    def _class_weight(self, y: np.ndarray) -> None:
+        if self.class_weight is not None:
+            raise ValueError("class_weight is for classifiers; set class_weight=None.")
+
+    def _calibrate(
+        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
+    ) -> None:
+        """Do nothing: numbers have no temperature."""
+
     def predict(self, X: Any) -> np.ndarray:
-        """The number, or numbers, of each sample.
+        """Predict the number, or numbers, of each sample.
 
         Parameters
         ----------
@@ -219,8 +245,10 @@ class PanelRegressorMixin(RegressorMixin):
 
         Raises
         ------
+        NotFittedError
+            Before ``fit``.
         ValueError
             If X has another schema than in ``fit``.
         """
-        answers = self._answers(X)
-        return self._task.decode(answers)
+        outputs = self._predict_outputs(X)
+        return self._task.decode(outputs)

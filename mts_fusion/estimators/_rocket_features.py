@@ -14,7 +14,7 @@ from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import PanelTransformer
 
-from ._checks import names_of_one_length, warn_of_lengths
+from ._lengths import names_of_one_length, warn_of_lengths
 
 __all__ = ["RocketFeatures"]
 

@@ -1,5 +1,6 @@
 """Networks and the layers of which they are built: torch only."""
 
+from mts_fusion.nn.encoders import ENCODERS, Encoded, Encoder, register_encoder
 from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks import (
     ConditionalDiffusion,
@@ -13,9 +14,12 @@ from mts_fusion.nn.networks import (
 from mts_fusion.nn.strategies import STRATEGIES, Fusion, FusionOutput, Tokens, register_strategy
 
 __all__ = [
+    "ENCODERS",
     "STRATEGIES",
     "ConditionalDiffusion",
     "DiffusionSampler",
+    "Encoded",
+    "Encoder",
     "Fusion",
     "FusionNet",
     "FusionOutput",
@@ -24,6 +28,7 @@ __all__ = [
     "Tokens",
     "Trace",
     "WithFeatures",
+    "register_encoder",
     "register_strategy",
     "set_generator",
 ]

@@ -16,12 +16,17 @@ from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
 from ._patterns import Head, PatternModel, PatternModels, TrainingRows
 from ._runtime import pick_device, seeded
-from ._task import Multiclass, Multilabel, Regression, Task
+from ._schedule import MANY_SAMPLES, choose_schedule
+from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
+from ._validation import ENOUGH_TO_VALIDATE, choose_fraction, simulate_sensor_loss, split_rows
 
 __all__ = [
+    "ENOUGH_TO_VALIDATE",
+    "MANY_SAMPLES",
     "OPTIMIZERS",
     "PRECISIONS",
     "BestWeights",
+    "ClassificationTask",
     "CosineSchedule",
     "EpochProgress",
     "FixedFeatures",
@@ -43,10 +48,14 @@ __all__ = [
     "Task",
     "TrainingRows",
     "WeightAverage",
+    "choose_fraction",
+    "choose_schedule",
     "collate",
     "conformal_intervals",
     "conformal_sets",
     "pick_device",
     "run_folds",
     "seeded",
+    "simulate_sensor_loss",
+    "split_rows",
 ]

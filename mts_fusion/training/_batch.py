@@ -1,7 +1,7 @@
-"""From numpy to torch: a batch is cut from the panel in one step.
+"""PanelDataset: batches of tensors, each indexed from the arrays of a panel in one step.
 
-Sizes: n samples, B batch, C channels, L timepoints. Here, and only here, ``(n, C, L)`` of the
-panel becomes ``(B, L, C)`` of the networks.
+Sizes: n samples, B batch, C channels, L timepoints. Only this file transposes ``(n, C, L)`` of a
+panel to ``(B, L, C)`` of the networks.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel
 
-__all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "filled_rows"]
+__all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "padded_rows"]
 
 NETWORK_ROWS = 4
-"""Rows of which a batch that a network predicts is a multiple.
+"""The number of rows that a network predicts at a time is a multiple of this.
 
-Products of one, two or three rows take other code, with another order of additions.
+Matrix products of one, two or three rows take another kernel, with another order of additions.
 """
 
 FEATURE_ROWS = 16
-"""Rows of which a batch of fixed features is a multiple, unless there are fewer samples."""
+"""The number of rows whose fixed features are computed at a time is a multiple of this.
+
+Except for fewer samples than that.
+"""
 
 
 class Inputs:
-    """What a network is called with, for the samples of one batch.
+    """Arguments of a network for the samples of one batch.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ class Inputs:
         return self.n
 
     def to(self, device: str | torch.device) -> Inputs:
-        """The same on a device."""
+        """The same arguments on a device."""
         moved = {
             key: [None if part is None else part.to(device, non_blocking=True) for part in parts]
             for key, parts in self.arguments.items()
@@ -60,7 +63,7 @@ Batch = tuple[Inputs, dict[str, Tensor]]
 
 
 class PanelDataset(Dataset[Batch]):
-    """A panel, its targets and its weights, from which whole batches are cut.
+    """A panel with its targets and weights, indexed by whole batches.
 
     Parameters
     ----------
@@ -70,13 +73,15 @@ class PanelDataset(Dataset[Batch]):
         Encoded targets. None in prediction.
     sample_weight : array of shape (n,), default=None
         Weights with mean 1; None for all alike.
+    has_imputed : bool, default=False
+        Whether batches have a mask of the imputed entries: those with a value but not observed.
 
     Notes
     -----
     A batch is ``(inputs, target)``: the arguments of ``inputs`` are the lists ``values``,
-    ``observed``, ``times`` (and ``features``, once :meth:`with_features` has set them) in the
-    order of the schema; ``target`` has ``y`` and ``weight``. Values are finite: 0 stands where
-    nothing is known, and ``observed`` says so.
+    ``observed``, ``times`` (``imputed`` too with ``has_imputed``, and ``features`` once
+    :meth:`with_features` has set them) in the order of the schema; ``target`` has ``y`` and
+    ``weight``. Values are finite: missing ones are 0.
 
     Examples
     --------
@@ -92,28 +97,31 @@ class PanelDataset(Dataset[Batch]):
         panel: Panel,
         y: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
+        *,
+        has_imputed: bool = False,
     ) -> None:
         n, observed, times = len(panel), panel.observed, panel.times
         names = panel.schema.names
         self.values = [_tensor(panel.values[name]) for name in names]
         self.observed = [_tensor(observed[name]) for name in names]
+        self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
         self.times = _since_start([times[name] for name in names], _regular_seconds(panel))
         self.y = torch.zeros(n) if y is None else _tensor(y)
         self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
         self.features: list[Tensor] | None = None
         self.rows = torch.arange(n)
         self.silenced: Tensor | None = None
-        self._silent = ~panel.available  # (n, M), of the samples taken
+        self._missing = ~panel.available  # (n, M)
 
     def take(self, rows: np.ndarray, silenced: np.ndarray | None = None) -> PanelDataset:
-        """Some of the samples, without a copy of their values.
+        """A subset of the samples, without a copy of their values.
 
         Parameters
         ----------
         rows : int array of shape (k,)
-            Samples; one may stand twice.
+            Indices of samples, in which one may occur twice.
         silenced : bool array of shape (k, M), default=None
-            Modalities of these samples to be taken as not observed.
+            Modalities to hide in each of them, as if they were not observed.
 
         Returns
         -------
@@ -123,16 +131,18 @@ class PanelDataset(Dataset[Batch]):
         new = copy(self)
         new.rows = self.rows[_tensor(rows)]
         new.silenced = None if silenced is None else _tensor(silenced)
-        new._silent = self._silent[rows] if silenced is None else self._silent[rows] | silenced
+        new._missing = self._missing[rows]
+        if silenced is not None:
+            new._missing = new._missing | silenced
         return new
 
     def with_features(self, features: Sequence[np.ndarray] | None) -> PanelDataset:
-        """The same samples with fixed features of all of the panel.
+        """The same samples with fixed features.
 
         Parameters
         ----------
         features : list of array of shape (n, F), or None
-            First axis: the samples of the panel, not only those taken.
+            By modality; n counts all samples of the panel, not only those taken.
 
         Returns
         -------
@@ -145,8 +155,8 @@ class PanelDataset(Dataset[Batch]):
 
     @property
     def missing(self) -> np.ndarray:
-        """Share ``(n,)`` of the modalities of each sample that have nothing to say."""
-        return self._silent.mean(1)
+        """Fraction ``(n,)`` of the modalities of each sample that are missing or silenced."""
+        return self._missing.mean(1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,20 +165,25 @@ class PanelDataset(Dataset[Batch]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        here = torch.as_tensor(indices)
-        rows = self.rows[here]
-        observed = [seen[rows].transpose(1, 2) for seen in self.observed]
+        index = torch.as_tensor(indices)
+        rows = self.rows[index]
         values = [_values(part[rows]) for part in self.values]
+        masks = {"observed": [part[rows].transpose(1, 2) for part in self.observed]}
+        if self.imputed is not None:
+            masks["imputed"] = [part[rows].transpose(1, 2) for part in self.imputed]
         if self.silenced is not None:
-            silent = self.silenced[here][:, :, None, None]
-            observed = [seen & ~silent[:, m] for m, seen in enumerate(observed)]
+            silent = self.silenced[index][:, :, None, None]
             values = [x.masked_fill(silent[:, m], 0) for m, x in enumerate(values)]
+            masks = {
+                key: [mask & ~silent[:, m] for m, mask in enumerate(parts)]
+                for key, parts in masks.items()
+            }
         arguments: dict[str, list[Tensor | None]] = {
             "values": list(values),
-            "observed": list(observed),
             "times": [
                 None if clock is None else clock[rows].nan_to_num(0.0) for clock in self.times
             ],
+            **{key: list(parts) for key, parts in masks.items()},
         }
         if self.features is not None:
             arguments["features"] = [part[rows] for part in self.features]
@@ -176,12 +191,12 @@ class PanelDataset(Dataset[Batch]):
 
 
 def collate(batch: Batch) -> Batch:
-    """The batch itself: the dataset has cut it already.
+    """Return the batch unchanged: the dataset has indexed it as a whole.
 
     Parameters
     ----------
     batch : tuple
-        What ``PanelDataset.__getitems__`` gives.
+        From ``PanelDataset.__getitems__``.
 
     Returns
     -------
@@ -191,26 +206,26 @@ def collate(batch: Batch) -> Batch:
     return batch
 
 
-def filled_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Rows 0 to n - 1, some at a time, the last of them repeated to a multiple of a few.
+def padded_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of the rows 0 to n - 1, the last one padded with its last row.
 
     Parameters
     ----------
     n : int
-        Rows.
+        Number of rows.
     size : int
-        Rows at a time, a multiple of ``multiple``.
+        Rows in a batch, a multiple of ``multiple``.
     multiple : int
-        Rows of which each batch is a multiple.
+        The length of each batch is a multiple of this.
 
     Yields
     ------
     tuple of array and int
-        Rows, and how many of them are not repeated.
+        Rows, and how many of them are not padding.
 
     Examples
     --------
-    >>> [(len(rows), n) for rows, n in filled_rows(70, 32, 4)]
+    >>> [(len(rows), n) for rows, n in padded_rows(70, 32, 4)]
     [(32, 32), (32, 32), (8, 6)]
     """
     for start in range(0, n, size):
@@ -218,17 +233,28 @@ def filled_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, 
         yield np.pad(rows, (0, -len(rows) % multiple), mode="edge"), len(rows)
 
 
+def _imputed(panel: Panel) -> list[np.ndarray]:
+    """Entries ``(n, C, L)`` of each modality that have a value but were not observed."""
+    masks = []
+    for modality in panel.schema:
+        values, vocabulary = panel.values[modality.name], modality.vocabulary
+        has_value = ~np.isnan(values) if vocabulary is None else values != vocabulary.missing
+        masks.append(has_value & ~panel.observed[modality.name])
+    return masks
+
+
 def _regular_seconds(panel: Panel) -> float:
-    """Seconds that the longest regular clock lasts; these all start at 0."""
+    """Longest duration of the modalities with a regular clock, which all start at 0."""
     return max((m.duration_seconds or 0.0 for m in panel.schema if not m.irregular), default=0.0)
 
 
 def _since_start(
     times: Sequence[np.ndarray | None], regular_seconds: float = 0.0
 ) -> list[Tensor | None]:
-    """Times in float32, which cannot tell the seconds of a date apart: counted from the start.
+    """Times ``(n, L)`` in float32, from the first time of each sample.
 
-    Where stamps begin while regular clocks last, which start at 0, all count from there already.
+    In float32 the seconds of a date could not be told apart. Times that begin within
+    ``regular_seconds`` already count from the start, that of the regular clocks.
     """
     clocks = [clock for clock in times if clock is not None]
     if not clocks:
@@ -240,12 +266,12 @@ def _since_start(
 
 
 def _values(values: Tensor) -> Tensor:
-    """``(B, C, L)`` as ``(B, L, C)``: numbers with 0 for NaN, or tokens as int64."""
+    """``(B, C, L)`` as ``(B, L, C)``: numbers with 0 in place of NaN, or tokens as int64."""
     values = values.transpose(1, 2)
     return values.nan_to_num(0.0) if values.is_floating_point() else values.long()
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    with warnings.catch_warnings():  # read-only memory (pandas, joblib): we only read it
+    with warnings.catch_warnings():  # read-only memory (pandas, joblib) is only read
         warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(np.ascontiguousarray(array))

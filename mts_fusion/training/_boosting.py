@@ -5,9 +5,10 @@ Sizes: n samples, F features of all modalities, C targets, B folds.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 __all__ = ["BoostedTrees"]
@@ -86,12 +87,12 @@ class BoostedTrees:
 
     def _train(
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
-    ) -> list[HistGradientBoostingClassifier | HistGradientBoostingRegressor | int]:
-        """One classifier, or a regressor a target; the class itself, where there is only one."""
+    ) -> list[Any]:
+        """One classifier, or one regressor a target."""
         row, table = row[use], table[use]
         # The binning of scikit-learn 1.9 fails on a column without any number in training.
-        known = ~np.isnan(table).all(0)
-        table = np.where(known, table, 0.0)
+        has_numbers = ~np.isnan(table).all(0)
+        table = np.where(has_numbers, table, 0.0)
         if self.is_regression:
             return [
                 HistGradientBoostingRegressor(random_state=self.seed).fit(
@@ -99,9 +100,8 @@ class BoostedTrees:
                 )
                 for c in range(self.n_targets)
             ]
-        classes = np.unique(y[row])
-        if len(classes) == 1:  # the others are of the fold that is left out
-            return [int(classes[0])]
+        if len(np.unique(y[row])) == 1:  # all others are in the fold that is left out
+            return [DummyClassifier().fit(table, y[row])]
         trees = HistGradientBoostingClassifier(random_state=self.seed, early_stopping=False)
         return [trees.fit(table, y[row], sample_weight=weight[row])]
 
@@ -113,13 +113,10 @@ class BoostedTrees:
         widths = [len(some) for some in self.columns]
         return np.where(np.repeat(kept, widths, axis=1), table, np.nan).astype(np.float32)
 
-    def _predict(self, models: list, table: np.ndarray) -> np.ndarray:
+    def _predict(self, models: list[Any], table: np.ndarray) -> np.ndarray:
         if self.is_regression:
             return np.stack([model.predict(table) for model in models], axis=1)
         scores = np.full((len(table), self.n_targets), -_LARGEST)
-        if isinstance(models[0], int):
-            scores[:, models[0]] = 0.0
-            return scores
         p = models[0].predict_proba(table)
         scores[:, models[0].classes_] = np.maximum(np.log(np.maximum(p, 1e-12)), -_LARGEST)
         return scores

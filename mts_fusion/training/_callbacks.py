@@ -1,4 +1,4 @@
-"""What happens around the epochs: schedules, the best weights, and a stop when the loss is NaN."""
+"""Callbacks of the training loop: schedules, the best and average weights, a stop on NaN."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = [
 
 
 class ModalityCurriculum(Callback):
-    """Lets the rate of modality dropout rise over the epochs, from none to that of the module.
+    """Raise the rate of modality dropout linearly over the epochs, from 0 to that of the module.
 
     Parameters
     ----------
     n_warmup_epochs : int
-        Epochs without dropout.
+        Number of epochs without modality dropout.
     n_epochs : int
         Epoch in which the full rate is reached.
     """
@@ -37,40 +37,40 @@ class ModalityCurriculum(Callback):
         self.n_epochs = n_epochs
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Remember the full rates."""
+        """Note the full rates."""
         self.full_ = [
-            (part, float(part.p))
-            for part in net.module_.modules()
-            if isinstance(part, ModalityDropout)
+            (layer, float(layer.p))
+            for layer in net.module_.modules()
+            if isinstance(layer, ModalityDropout)
         ]
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Set the rates of the epoch that begins."""
+        """Set the rates of this epoch."""
         epoch = len(net.history) - 1
-        for part, full in self.full_:
+        for layer, full in self.full_:
             rate = curriculum_rate(
                 epoch,
                 max_rate=full,
                 n_warmup_epochs=self.n_warmup_epochs,
                 n_epochs=self.n_epochs,
             )
-            part.p.fill_(rate)
+            layer.p.fill_(rate)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the full rates back."""
-        for part, full in self.full_:
-            part.p.fill_(full)
+        """Restore the full rates."""
+        for layer, full in self.full_:
+            layer.p.fill_(full)
 
 
 class CosineSchedule(Callback):
-    """Learning rate of each step: a short linear rise, then half a cosine down to nothing.
+    """Set the learning rate of each step: a short linear rise, then half a cosine down to 0.
 
     Parameters
     ----------
     n_steps : int
-        Steps in all.
+        Number of steps of the training.
     warmup_fraction : float, default=0.05
-        Share of the steps in which the rate rises.
+        Fraction of the steps in which the rate rises.
     """
 
     def __init__(self, n_steps: int, warmup_fraction: float = 0.05) -> None:
@@ -78,63 +78,59 @@ class CosineSchedule(Callback):
         self.warmup_fraction = warmup_fraction
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Remember the full rates."""
+        """Note the full rates."""
         self.step_ = 0
         self.full_ = [group["lr"] for group in net.optimizer_.param_groups]
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
-        """Set the rate of the step that begins."""
+        """Set the rate of this step."""
         if not training:
             return
         n_warmup = max(1.0, self.warmup_fraction * self.n_steps)
-        share = min(1.0, (self.step_ - n_warmup) / max(1.0, self.n_steps - n_warmup))
+        progress = min(1.0, (self.step_ - n_warmup) / max(1.0, self.n_steps - n_warmup))
         factor = (
             (self.step_ + 1) / (n_warmup + 1)
             if self.step_ < n_warmup
-            else 0.5 * (1 + math.cos(math.pi * share))
+            else 0.5 * (1 + math.cos(math.pi * progress))
         )
         for group, full in zip(net.optimizer_.param_groups, self.full_, strict=True):
             group["lr"] = full * factor
         self.step_ += 1
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the full rates back, for a second training."""
+        """Restore the full rates, for a further training."""
         for group, full in zip(net.optimizer_.param_groups, self.full_, strict=True):
             group["lr"] = full
 
 
 class BestWeights(Callback):
-    """Keeps the weights of the epoch with the lowest validation loss, and stops when it is past.
+    """Keep the weights of the epoch with the lowest validation loss; stop early after it.
 
     Parameters
     ----------
     patience : int or None
-        Epochs without a new lowest loss after which training stops. None never stops early.
-
-    Notes
-    -----
-    The weights are copied: the released code of MAESTRO kept a name of the live ones.
+        Number of epochs without a lower loss after which training stops. None never stops early.
     """
+
+    # NOTE[DIFF] The weights are copied; the released code of MAESTRO kept a reference to them.
 
     def __init__(self, patience: int | None) -> None:
         self.patience = patience
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget earlier runs."""
+        """Reset the lowest loss."""
         self.best_loss_ = math.inf
         self.best_epoch_ = 0
         self.weights_: dict[str, torch.Tensor] | None = None
-        self.stopped_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep the weights if they are the best yet."""
+        """Copy the weights if the loss is the lowest so far."""
         loss, epoch = net.history[-1, "valid_loss"], len(net.history)
         if loss < self.best_loss_:
             self.best_loss_, self.best_epoch_ = loss, epoch
             self.weights_ = {k: v.clone() for k, v in net.module_.state_dict().items()}
         elif self.patience is not None and epoch - self.best_epoch_ >= self.patience:
-            self.stopped_ = True
-            raise KeyboardInterrupt  # how a skorch callback ends the loop
+            net.stop_training()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Restore the best weights."""
@@ -144,59 +140,57 @@ class BestWeights(Callback):
 
 
 class EpochProgress(Callback):
-    """Shows a bar over the epochs with the losses.
+    """Show a progress bar over the epochs, with the losses.
 
     Parameters
     ----------
     max_epochs : int
-        Length of the bar.
+        Number of epochs of the training.
     """
 
     def __init__(self, max_epochs: int) -> None:
         self.max_epochs = max_epochs
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the bar."""
+        """Create the bar."""
         from tqdm.auto import tqdm
 
         self.bar_ = tqdm(total=self.max_epochs, unit="epoch")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Move it on."""
+        """Advance the bar."""
         row = net.history[-1]
         losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
         self.bar_.set_postfix(losses)
         self.bar_.update()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close it."""
+        """Close the bar."""
         self.bar_.close()
         del self.bar_
 
 
 class StopOnNaN(Callback):
-    """Ends training when the loss is no longer a number, with the weights of before.
+    """Stop when loss or weights are not finite, and restore the weights of the epoch before.
 
     Warns
     -----
     UserWarning
-        Which epoch it was, and what to try.
+        With the epoch, and what to change.
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Keep the first weights."""
+        """Copy the initial weights."""
         self.weights_ = _copy(net.module_)
-        self.stopped_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep the weights of an epoch that went well, or go back and stop."""
+        """Copy finite weights; otherwise restore the last ones and stop."""
         loss = net.history[-1, "train_loss"]
         finite = all(torch.isfinite(p).all() for p in net.module_.parameters())
         if math.isfinite(loss) and finite:
             self.weights_ = _copy(net.module_)
             return
         epoch = len(net.history)
-        self.stopped_ = True
         net.module_.load_state_dict(self.weights_)
         warnings.warn(
             f"The training loss became {loss} in epoch {epoch}; training stopped and the weights "
@@ -204,46 +198,46 @@ class StopOnNaN(Callback):
             UserWarning,
             stacklevel=2,
         )
-        raise KeyboardInterrupt
+        net.stop_training(diverged=True)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Let go of the copy."""
+        """Delete the copy."""
         self.weights_ = {}
 
 
 class WeightAverage(Callback):
-    """Averages the weights over the steps; validation and prediction take the average.
+    """Average the weights over the steps; validation and prediction use the average.
 
     An exponential moving average, with a shorter memory in the first steps. It costs one pass over
-    the weights a step, and evens out what the last batches happened to hold.
+    the weights a step, and smooths the effect of the last batches.
 
     Parameters
     ----------
     decay : float, default=0.99
-        Share that the average keeps in each step; the memory is about ``1 / (1 - decay)`` steps.
+        Weight of the previous average in each step; the memory is about ``1 / (1 - decay)`` steps.
 
     Notes
     -----
-    Stands behind :class:`BestWeights` in the list of callbacks, which then copies averages.
+    Comes after :class:`BestWeights` in the list of callbacks, which then copies averages.
     """
 
     def __init__(self, decay: float = 0.99) -> None:
         self.decay = decay
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Start from the first weights."""
+        """Start from the initial weights."""
         self.step_ = 0
         self.average_ = _floats(net.module_)
-        self.live_: list[torch.Tensor] | None = None
+        self.current_: list[torch.Tensor] | None = None
 
     def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Put the average in place of the live weights before the first batch of validation."""
-        if not training and self.live_ is None:
-            self.live_ = _floats(net.module_)
+        """Swap in the average before the first batch of validation."""
+        if not training and self.current_ is None:
+            self.current_ = _floats(net.module_)
             _set(net.module_, self.average_)
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Move the average towards the weights after a step."""
+        """Update the average after a step."""
         if training:
             self.step_ += 1
             decay = min(self.decay, self.step_ / (self.step_ + 10))
@@ -251,17 +245,16 @@ class WeightAverage(Callback):
                 torch._foreach_lerp_(self.average_, list(net.module_.parameters()), 1 - decay)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the live weights back."""
-        if self.live_ is not None:
-            _set(net.module_, self.live_)
-            self.live_ = None
+        """Restore the current weights."""
+        if self.current_ is not None:
+            _set(net.module_, self.current_)
+            self.current_ = None
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Leave the average, unless the best average or the weights before a NaN stand there."""
-        spoilt = any(isinstance(c, StopOnNaN) and c.stopped_ for _, c in net.callbacks_)
-        if not spoilt and not any("valid_loss" in row for row in net.history):
+        """Set the average, unless the weights of the best epoch or before a NaN were restored."""
+        if not net.has_diverged_ and not any("valid_loss" in row for row in net.history):
             _set(net.module_, self.average_)
-        self.average_, self.live_ = [], None
+        self.average_, self.current_ = [], None
 
 
 def _floats(module: torch.nn.Module) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel import Panel, Schema
 
-from ._batch import FEATURE_ROWS, PanelDataset, filled_rows
+from ._batch import FEATURE_ROWS, PanelDataset, padded_rows
 from ._runtime import threads
 
 __all__ = ["FixedFeatures"]
@@ -258,14 +258,14 @@ default=("multirocket", "statistics")
         """Rows that are computed together, and how many of them are not repeated."""
         n = len(dataset)
         if self.device != "cpu":
-            return filled_rows(n, _ROWS_ON_ACCELERATOR, FEATURE_ROWS)
+            return padded_rows(n, _ROWS_ON_ACCELERATOR, FEATURE_ROWS)
         if 0 < n < FEATURE_ROWS:  # to fill up would take longer than the few rows
             if all(bool(seen.all()) for seen in dataset.observed):
                 return [(np.array([row]), 1) for row in range(n)]
             return [(np.arange(n), n)]
         longest = max(x.shape[2] for x in dataset.observed)
         size = min(max(_CACHED_TIMEPOINTS // longest // FEATURE_ROWS, 1), 4) * FEATURE_ROWS
-        return filled_rows(n, size, FEATURE_ROWS)
+        return padded_rows(n, size, FEATURE_ROWS)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

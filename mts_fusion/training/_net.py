@@ -1,10 +1,10 @@
-"""PanelNet: skorch's loop around one network and one task. Here torch becomes numpy again."""
+"""PanelNet: one network and one task in skorch's loop. Its predictions are numpy arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
 
-from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, filled_rows
-from ._callbacks import BestWeights, StopOnNaN
+from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
 from ._runtime import threads
 from ._task import Task
 
@@ -27,39 +26,39 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Samples that are predicted together: more save no time.
-_MANY_TO_PREDICT = 128
+# Samples predicted at a time; more save no time.
+_PREDICTED_AT_ONCE = 128
 
 
 class _NoCriterion(nn.Module):
-    """skorch wants a criterion; the loss is the task's and the module's own."""
+    """Not used: skorch requires a criterion, but the task and the module give the loss."""
 
 
 class PanelNet(NeuralNet):
-    """A network and its task in skorch's loop; ``loss = task.loss + output.loss``.
+    """A network and its task in skorch's loop, with ``loss = task.loss + output.loss``.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Built already.
-    task : Task or None
-        None where the module brings its whole loss itself.
+        The network, already built.
+    task : Task or None, default=None
+        None if the module returns the whole loss.
     precision : {"float32", "bf16", "fp16"}, default="float32"
-        Type of the matrix products. The weights stay float32.
+        Precision of the matrix products. The weights stay float32.
     gradient_clip : float or None, default=None
-        Largest norm of the gradient of a step.
+        Maximum norm of the gradient of a step.
     seed : int, default=0
-        Of shuffling, dropout and whatever else is drawn while training.
+        Seed of all random numbers in training: shuffling, dropout and so on.
     n_threads : int or None, default=1
-        Threads of each operation on the CPU. The same number gives the same bits, alone or beside
-        others; None takes those that torch has, which differ between a process and its workers.
+        Threads of each operation on the CPU. The same number gives the same bits; None uses the
+        setting of torch, which differs between a process and its workers.
     **kwargs
         As for ``skorch.NeuralNet``.
 
     Notes
     -----
-    Where samples are predicted, a dataset may be given in parts, in order: memory is then bounded
-    by that of a part.
+    The methods for prediction take an iterable of datasets and read one after the other. A
+    generator of parts bounds the memory by that of a part.
     """
 
     def __init__(
@@ -84,17 +83,19 @@ class PanelNet(NeuralNet):
     # Training
 
     def train(self, training: PanelDataset, validation: PanelDataset | None) -> PanelNet:
-        """Fit to a dataset; a validation set, where there is one, is looked at after each epoch.
+        """Fit to a dataset, and evaluate on another one after each epoch.
 
         Parameters
         ----------
-        training, validation : PanelDataset
-            Targets included.
+        training : PanelDataset
+            With targets.
+        validation : PanelDataset or None
+            With targets; None for no evaluation.
 
         Returns
         -------
         PanelNet
-            Itself, in evaluation mode.
+            The fitted net, in evaluation mode.
         """
         if not self.initialized_:
             self.initialize()
@@ -103,13 +104,14 @@ class PanelNet(NeuralNet):
         self.shuffle_: torch.Generator | None = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
         self.n_before_ = len(self.history)
+        self.is_stopped_, self.has_diverged_ = False, False
         self.scaler_ = torch.amp.GradScaler(
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
         try:
             with threads(self.n_threads):
                 self.partial_fit(training, None)
-        finally:  # generators and data are of this call only
+        finally:  # keep neither generators nor data
             set_generator(self.module_, None)
             self.shuffle_ = None
             self.train_split = None
@@ -117,7 +119,7 @@ class PanelNet(NeuralNet):
         return self
 
     def get_iterator(self, dataset: PanelDataset, training: bool = False) -> DataLoader:
-        """Batches of a dataset, shuffled by our own generator in training."""
+        """Batches of a dataset, in training shuffled with a generator of this net."""
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -126,14 +128,26 @@ class PanelNet(NeuralNet):
             collate_fn=collate,  # type: ignore[arg-type]
         )
 
+    def stop_training(self, *, diverged: bool = False) -> NoReturn:
+        """End the training; for callbacks, so that the net does not count as interrupted.
+
+        Parameters
+        ----------
+        diverged : bool, default=False
+            Whether the last weights are not finite, and earlier ones were restored.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Always: it ends skorch's loop.
+        """
+        self.is_stopped_, self.has_diverged_ = True, diverged
+        raise KeyboardInterrupt
+
     @property
     def interrupted(self) -> bool:
-        """Whether the last training ended before its epochs, and not by a rule of its own."""
-        ended = any(
-            isinstance(callback, (BestWeights, StopOnNaN)) and callback.stopped_
-            for _, callback in self.callbacks_
-        )
-        return not ended and len(self.history) - self.n_before_ < self.max_epochs
+        """Whether the last training ended before its last epoch, and no callback ended it."""
+        return not self.is_stopped_ and len(self.history) - self.n_before_ < self.max_epochs
 
     def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
         """One step of the optimiser."""
@@ -163,11 +177,15 @@ class PanelNet(NeuralNet):
         ]
 
     def infer(self, x: Inputs, **fit_params: Any) -> ModuleOutput:
-        """The output of the module for a batch, in the precision asked for."""
-        dtype = PRECISIONS[self.precision]
-        device = torch.device(self.device).type
-        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        """The output of the module for a batch."""
+        with self._autocast():
             return self.module_(**x.to(self.device).arguments, **fit_params)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(
+            torch.device(self.device).type, dtype=dtype, enabled=dtype is not None
+        )
 
     def get_loss(
         self,
@@ -176,7 +194,7 @@ class PanelNet(NeuralNet):
         X: Any = None,
         training: bool = False,
     ) -> Tensor:
-        """Loss of the task, and what the module itself minimises."""
+        """The loss of the task plus that of the module."""
         if self.task is None:
             return y_pred.loss
         y, weight = y_true["y"].to(self.device), y_true["weight"].to(self.device)
@@ -184,76 +202,72 @@ class PanelNet(NeuralNet):
 
     # Prediction
 
-    def batches(
-        self, dataset: PanelDataset | Iterable[PanelDataset]
-    ) -> Iterator[tuple[Inputs, int]]:
-        """Inputs in order, some at a time, and how many samples are real.
+    def batches(self, datasets: Iterable[PanelDataset]) -> Iterator[tuple[Inputs, int]]:
+        """Inputs in order, batch by batch.
 
-        Without gradients to keep, four times ``batch_size`` take no more memory than a step; up to
-        128 of them, or ``batch_size`` where that is more, are taken together.
-        The last batch is filled up with its last sample to a multiple of 4 rows: an answer then
-        depends on the other samples of a batch by no more than rounding does, below 1e-6 of a
-        probability (docs/decisions/0024-rows-of-four.md).
+        A batch has four times ``batch_size`` samples, which take no more memory than a step of the
+        training, but not more than 128 unless ``batch_size`` is larger. The last batch of a dataset
+        is padded with its last sample to a multiple of 4 rows: a prediction then depends on the
+        other samples of its batch only by rounding, below 1e-6 of a probability
+        (docs/decisions/0024-rows-of-four.md).
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Yields
         ------
         tuple of Inputs and int
-            A batch.
+            A batch, and how many of its samples are not padding.
         """
-        size = max(self.batch_size, min(4 * self.batch_size, _MANY_TO_PREDICT))
+        size = max(self.batch_size, min(4 * self.batch_size, _PREDICTED_AT_ONCE))
         size = -(-size // NETWORK_ROWS) * NETWORK_ROWS
-        for part in [dataset] if isinstance(dataset, PanelDataset) else dataset:
-            for rows, n in filled_rows(len(part), size, NETWORK_ROWS):
-                yield part.__getitems__(rows)[0], n
+        for dataset in datasets:
+            for rows, n in padded_rows(len(dataset), size, NETWORK_ROWS):
+                yield dataset.__getitems__(rows)[0], n
 
-    def collect(self, dataset: PanelDataset | Iterable[PanelDataset]) -> np.ndarray:
-        """Predictions of the module, in order.
+    def predict_raw(self, datasets: Iterable[PanelDataset]) -> np.ndarray:
+        """Raw predictions of the network: logits, or standardised numbers.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
         array of shape (n, n_outputs)
             float32.
         """
-        return self._predictions([self.module_], dataset)[0]
+        return self._predictions([self.module_], datasets)[0]
 
-    def collect_each(
-        self, nets: Sequence[PanelNet], dataset: PanelDataset | Iterable[PanelDataset]
+    def predict_ensemble(
+        self, nets: Sequence[PanelNet], datasets: Iterable[PanelDataset]
     ) -> list[np.ndarray]:
-        """Predictions of several networks, as `collect` of each gives them, but in one pass.
+        """Raw predictions of several networks, as ``predict_raw`` of each, in one pass.
 
         Parameters
         ----------
         nets : sequence of PanelNet
-            Of one device and precision.
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+            With the device and precision of this one.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
         list of array of shape (n, n_outputs)
             float32.
         """
-        return list(self._predictions([net.module_ for net in nets], dataset))
+        return list(self._predictions([net.module_ for net in nets], datasets))
 
-    def collect_record(
-        self, dataset: PanelDataset | Iterable[PanelDataset]
-    ) -> dict[str, np.ndarray]:
-        """What the module saw: the record of :class:`ModuleOutput`, first axis the samples.
+    def predict_record(self, datasets: Iterable[PanelDataset]) -> dict[str, np.ndarray]:
+        """The record of the network, see :class:`ModuleOutput`.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
 
         Returns
         -------
@@ -262,23 +276,23 @@ class PanelNet(NeuralNet):
         """
         records = [
             {key: _numpy(value)[:n] for key, value in output.record.items()}
-            for (output,), n in self._outputs([self.module_], dataset, record=True)
+            for (output,), n in self._outputs([self.module_], datasets, record=True)
         ]
         return {key: np.concatenate([r[key] for r in records]) for key in records[0]}
 
-    def collect_dropout(
-        self, dataset: PanelDataset | Iterable[PanelDataset], n_passes: int, seed: int
+    def predict_dropout(
+        self, datasets: Iterable[PanelDataset], n_passes: int, seed: int
     ) -> np.ndarray:
-        """Predictions of ``n_passes`` networks that dropout draws from this one.
+        """Raw predictions of the network with dropout active, drawn anew in each pass.
 
         Parameters
         ----------
-        dataset : PanelDataset, or iterable of PanelDataset
-            n samples.
+        datasets : iterable of PanelDataset
+            n samples in all.
         n_passes : int
-            Passes; dropout is active, modality dropout is not.
+            Number of passes. Dropout is active in them, modality dropout is not.
         seed : int
-            Of the draws.
+            Seed of dropout.
 
         Returns
         -------
@@ -286,38 +300,29 @@ class PanelNet(NeuralNet):
             float32.
         """
         module = deepcopy(self.module_)
-        for part in module.modules():
-            part.training = isinstance(part, Dropout)
+        for layer in module.modules():
+            layer.training = isinstance(layer, Dropout)
         set_generator(module, torch.Generator(device=self.device).manual_seed(seed))
-        return self._predictions([module] * n_passes, dataset)
+        return self._predictions([module] * n_passes, datasets)
 
     def _predictions(
-        self, modules: Sequence[nn.Module], dataset: PanelDataset | Iterable[PanelDataset]
+        self, modules: Sequence[nn.Module], datasets: Iterable[PanelDataset]
     ) -> np.ndarray:
-        """Predictions of modules, ``(modules, n, n_outputs)``."""
+        """Outputs of modules, ``(modules, n, n_outputs)``."""
         parts = [
             np.stack([_numpy(output.prediction)[:n] for output in outputs])
-            for outputs, n in self._outputs(modules, dataset)
+            for outputs, n in self._outputs(modules, datasets)
         ]
         return np.concatenate(parts, axis=1)
 
     def _outputs(
-        self,
-        modules: Sequence[nn.Module],
-        dataset: PanelDataset | Iterable[PanelDataset],
-        **arguments: Any,
+        self, modules: Sequence[nn.Module], datasets: Iterable[PanelDataset], **more: Any
     ) -> Iterator[tuple[list[ModuleOutput], int]]:
         """Outputs of modules, batch by batch."""
-        dtype = PRECISIONS[self.precision]
-        device = torch.device(self.device).type
-        for inputs, n in self.batches(dataset):
-            given = inputs.to(self.device).arguments
-            with (
-                torch.inference_mode(),
-                threads(self.n_threads),
-                torch.autocast(device, dtype=dtype, enabled=dtype is not None),
-            ):
-                outputs = [module(**given, **arguments) for module in modules]
+        for inputs, n in self.batches(datasets):
+            arguments = {**inputs.to(self.device).arguments, **more}
+            with torch.inference_mode(), threads(self.n_threads), self._autocast():
+                outputs = [module(**arguments) for module in modules]
             yield outputs, n
 
 

@@ -1,31 +1,41 @@
-"""What is asked of a network: how y is coded, what is minimised, how outputs become answers."""
+"""Tasks: how y is encoded, which loss is minimised, how outputs become predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch.nn.functional as F
-from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
-__all__ = ["Multiclass", "Multilabel", "Regression", "Task"]
+__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
 
 
 class Task(Protocol):
-    """Codes y, gives the loss, and turns outputs into answers.
+    """Encodes y, gives the loss, and turns the outputs of a network into predictions.
 
     Attributes
     ----------
     n_outputs : int
         Outputs that the network needs.
+    has_softmax : bool
+        Whether the outputs are logits of classes that exclude each other. Only then do they have
+        one temperature and one entropy.
     """
 
     n_outputs: int
+    has_softmax: ClassVar[bool]
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the loss wants them, first axis the samples."""
+        """Targets as the loss expects them, first axis the samples."""
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise a ValueError unless y, of a later fit, can be encoded as that of the first."""
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """The stratum ``(n,)`` of each sample in a stratified split: 0, 1 and so on."""
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
@@ -36,28 +46,38 @@ class Task(Protocol):
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y.
 
-        ``missing (n,)`` is the share of silent modalities.
+        ``missing (n,)`` is the fraction of the modalities that are missing.
         """
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """What ``link`` gave as answers in the words of y."""
+        """Predictions of the type of y, from what ``link`` returned."""
+
+
+class ClassificationTask(Task, Protocol):
+    """A task whose predictions are probabilities."""
+
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """What ``decision_function`` returns for the probabilities ``p``."""
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Entropy of the probabilities ``(..., n, n_outputs)`` in nats, ``(..., n)``."""
 
 
 class Multiclass:
-    """One class of several a sample; softmax cross-entropy.
+    """One of several classes for each sample; softmax cross-entropy.
 
     Parameters
     ----------
     classes : array of shape (K,)
         The labels, sorted, at least two.
     label_smoothing : float, default=0.0
-        Share of the target spread over all classes, in [0, 1).
+        Fraction of the target that is spread evenly over all classes, in [0, 1).
 
     Attributes
     ----------
     temperature : array of shape (2,)
-        Divides the logits before the softmax: with every modality, and with none. Between them it
-        is exponential in the share of silent modalities. Ones until calibrated.
+        Divides the logits before the softmax: with all modalities, and with none. In between it is
+        interpolated on a log scale, by the fraction of missing modalities. Ones until calibrated.
 
     Examples
     --------
@@ -68,6 +88,8 @@ class Multiclass:
     array(['walk'], dtype='<U4')
     """
 
+    has_softmax: ClassVar[bool] = True
+
     def __init__(self, classes: np.ndarray, *, label_smoothing: float = 0.0) -> None:
         self.classes = classes
         self.n_outputs = len(classes)
@@ -75,8 +97,21 @@ class Multiclass:
         self.temperature = np.ones(2)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Positions in ``classes``, int64 ``(n,)``."""
+        """Indices into ``classes``, int64 ``(n,)``."""
         return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has classes that were not in the first fit."""
+        unknown = np.setdiff1d(y, self.classes)
+        if y.ndim > 1 or unknown.size:
+            raise ValueError(
+                f"warm_start continues with the classes {self.classes.tolist()} of the first fit, "
+                f"but y has {unknown.tolist()}. Set warm_start=False to start anew."
+            )
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """One stratum for each class in y."""
+        return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted cross-entropy of the logits."""
@@ -86,7 +121,7 @@ class Multiclass:
         return (each * weight).mean()
 
     def combine(self, predictions: Sequence[np.ndarray]) -> np.ndarray:
-        """The logarithm of the mean probability: a temperature then changes no answer."""
+        """The logarithm of the mean probability; no temperature changes its largest class."""
         logs = [log_softmax(one.astype(np.float64), axis=1) for one in predictions]
         return logs[0] if len(logs) == 1 else logsumexp(logs, axis=0) - np.log(len(logs))
 
@@ -100,6 +135,15 @@ class Multiclass:
         """The label of the largest probability."""
         return self.classes[p.argmax(axis=1)]
 
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """Log probabilities; of two classes the log odds of the second, ``(n,)``."""
+        scores = np.log(np.clip(p, 1e-300, 1.0))
+        return scores[:, 1] - scores[:, 0] if p.shape[1] == 2 else scores
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Entropy of the distribution over the classes."""
+        return entr(p).sum(-1)
+
     def calibrate(
         self,
         prediction: np.ndarray,
@@ -108,10 +152,10 @@ class Multiclass:
         *,
         sharpening_cost: float = 0.0,
     ) -> None:
-        """Set ``temperature`` to the one that minimises the log loss of held-out samples.
+        """Set ``temperature`` to minimise the log loss of held-out samples.
 
-        Temperature scaling, Sec. 4.2 of [1]_: a sample has one temperature for all classes, so its
-        answer stays the same.
+        Temperature scaling, Sec. 4.2 of [1]_: all classes of a sample have one temperature, so the
+        predicted class stays the same.
 
         Parameters
         ----------
@@ -120,17 +164,17 @@ class Multiclass:
         y : array of shape (n,)
             Encoded targets.
         missing : array of shape (n,) or float, default=0.0
-            Share of the modalities that are silent in each sample.
+            Fraction of the modalities that are missing in each sample.
         sharpening_cost : float, default=0.0
-            Nats a sample, times the squared logarithm, that a temperature below 1 has to be worth.
+            Penalty of a temperature below 1, in nats a sample, times its squared logarithm.
 
         References
         ----------
         .. [1] Guo et al., "On Calibration of Modern Neural Networks", ICML, 2017.
            https://arxiv.org/abs/1706.04599
         """
-        # NOTE[DIFF] from Guo et al.: two numbers, since networks that are too modest with every
-        # modality are too sure with few of them (docs/decisions/0004).
+        # NOTE[DIFF] from Guo et al.: two temperatures, since networks that are underconfident with
+        # all modalities are overconfident with few of them (docs/decisions/0004).
         from scipy.optimize import minimize
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
@@ -139,26 +183,26 @@ class Multiclass:
         def loss(log_ends: np.ndarray) -> tuple[float, np.ndarray]:
             scaled = logits * np.exp(-ends @ log_ends)[:, None]
             log_p = log_softmax(scaled, axis=1)
-            above = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
-            # The two ends are alike unless samples tell them apart: log(T1 / T0) ~ N(0, 1).
-            apart = (log_ends[1] - log_ends[0]) / len(y)
-            gradient = (above @ ends) / len(y) + apart * np.array([-1.0, 1.0])
-            below = np.minimum(log_ends, 0.0)
-            cost = apart**2 * len(y) / 2 + sharpening_cost * (below**2).sum()
-            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * below
+            excess = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
+            # Prior of the two temperatures: log(T1 / T0) ~ N(0, 1).
+            difference = (log_ends[1] - log_ends[0]) / len(y)
+            gradient = (excess @ ends) / len(y) + difference * np.array([-1.0, 1.0])
+            sharpening = np.minimum(log_ends, 0.0)
+            cost = difference**2 * len(y) / 2 + sharpening_cost * (sharpening**2).sum()
+            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * sharpening
 
         bounds = [(np.log(0.05), np.log(20.0))] * 2
-        found = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
-        self.temperature = np.exp(found.x)
+        result = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
+        self.temperature = np.exp(result.x)
 
 
 def _ends(missing: np.ndarray) -> np.ndarray:
-    """How near ``(n, 2)`` a sample is to having every modality, and to having none."""
+    """Weights ``(n, 2)`` of the temperatures with all modalities, and with none."""
     return np.stack([1 - missing, missing], axis=1)
 
 
 class Multilabel:
-    """Any number of labels a sample; sigmoid cross-entropy of each.
+    """Any number of labels for each sample; sigmoid cross-entropy of each label.
 
     Parameters
     ----------
@@ -171,12 +215,22 @@ class Multilabel:
     array([[0, 1]])
     """
 
+    has_softmax: ClassVar[bool] = False
+
     def __init__(self, n_outputs: int) -> None:
         self.n_outputs = n_outputs
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """float32 ``(n, n_outputs)``."""
         return np.asarray(y, dtype=np.float32)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has another number of labels than the first fit."""
+        _check_n_targets(y, self.n_outputs)
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """One stratum for each combination of labels."""
+        return _numbered(y)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted binary cross-entropy, mean over the labels."""
@@ -188,21 +242,29 @@ class Multilabel:
         return np.mean(predictions, axis=0)
 
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
-        """Probabilities ``(n, n_outputs)``, each label for itself."""
+        """Probabilities ``(n, n_outputs)`` of the labels."""
         return expit(prediction.astype(np.float64))
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """1 where the probability is above one half."""
+        """1 where the probability is above 0.5, else 0."""
         return (p > 0.5).astype(int)
+
+    def decision_scores(self, p: np.ndarray) -> np.ndarray:
+        """Log odds of each label."""
+        return logit(np.clip(p, 1e-15, 1 - 1e-15))
+
+    def entropy(self, p: np.ndarray) -> np.ndarray:
+        """Mean over the labels of the entropy of each."""
+        return entr(np.stack([p, 1 - p], axis=-1)).sum(-1).mean(-1)
 
 
 class Regression:
-    """Numbers; squared error of the standardised targets.
+    """One or several numbers for each sample; squared error of the standardised targets.
 
     Parameters
     ----------
     y : array of shape (n,) or (n, n_outputs)
-        Training targets, for their mean and spread.
+        Training targets, for their mean and standard deviation.
 
     Examples
     --------
@@ -210,6 +272,8 @@ class Regression:
     >>> task.link(task.encode(np.array([2.0])))
     array([[2.]])
     """
+
+    has_softmax: ClassVar[bool] = False
 
     def __init__(self, y: np.ndarray) -> None:
         self.is_flat = y.ndim == 1
@@ -224,6 +288,16 @@ class Regression:
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return ((y - self.mean) / self.scale).astype(np.float32)
 
+    def check_targets(self, y: np.ndarray) -> None:
+        """Raise if y has another number of targets than the first fit."""
+        _check_n_targets(y, self.n_outputs)
+
+    def strata(self, y: np.ndarray) -> np.ndarray:
+        """Five strata of about equal size: the quintiles of the first target."""
+        first = y.reshape(len(y), -1)[:, 0].astype(float)
+        limits = np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8]))
+        return _numbered(np.searchsorted(limits, first))
+
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean squared error."""
         return ((prediction.float() - y).square().mean(1) * weight).mean()
@@ -237,5 +311,18 @@ class Regression:
         return prediction.astype(np.float64) * self.scale + self.mean
 
     def decode(self, p: np.ndarray) -> np.ndarray:
-        """``(n,)`` where y was flat."""
+        """``(n,)`` if y was, else ``(n, n_outputs)``."""
         return p[:, 0] if self.is_flat else p
+
+
+def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:
+    if y.reshape(len(y), -1).shape[1] != n_outputs:
+        raise ValueError(
+            f"warm_start continues with the {n_outputs} targets of the first fit, but y has the "
+            f"shape {y.shape}. Set warm_start=False to start anew."
+        )
+
+
+def _numbered(y: np.ndarray) -> np.ndarray:
+    """Number ``(n,)`` of the distinct value, or row, that each sample has."""
+    return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)

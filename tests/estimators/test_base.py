@@ -220,27 +220,6 @@ def test_the_inner_split_is_stratified(X, y):
     assert not set(validation) & set(Seen.rows["training"])
 
 
-@pytest.mark.parametrize(("n", "n_runs"), [(40, 1), (200, 3)])
-def test_the_inner_split_holds_out_runs_of_neighbours(n, n_runs):
-    X, y = np.zeros((n, 1, 4)), np.sort(np.arange(n) % 2)  # 6 or 30 of each class at .3
-    X[:, 0, 0] = np.arange(n)
-    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
-
-    validation = np.unique(Seen.rows["validation"])
-    first, second = (validation[y[validation] == label] for label in range(2))
-    assert_array_equal(first, second - n // 2)  # at the same places of both classes
-    assert len(first) == 0.15 * n
-    assert (np.diff(first) > 1).sum() == n_runs - 1
-
-
-def test_the_inner_split_of_a_sorted_target_has_all_of_its_range(X):
-    y = np.arange(40.0)
-    _reg(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
-
-    validation = np.unique(Seen.rows["validation"])
-    assert_array_equal(np.bincount(validation // 8), [2, 2, 2, 2, 2])
-
-
 def test_the_inner_split_keeps_groups_whole(data):
     X, y, groups = data
 
@@ -414,7 +393,7 @@ def test_answers_of_several_networks_are_averaged(X, y):
     clf = _clf(n_estimators=2).fit(X, y)
 
     (panel,) = clf._panels(X)
-    each = [clf._task.link(net.collect(clf._parts(panel))) for net in clf.nets_]
+    each = [clf._task.link(net.predict_raw(clf._datasets(panel))) for net in clf.nets_]
 
     assert len(clf.history_) == 2
     assert not np.array_equal(*each)
@@ -453,8 +432,8 @@ def test_every_network_goes_on_after_an_early_stop(X, y):
 def test_warm_start_with_other_classes_is_refused(X, y):
     clf = _clf(warm_start=True).fit(X, y)
     message = (
-        "warm_start goes on with the classes [0, 1, 2] of the first fit, but y holds [7]. Set "
-        "warm_start=False to begin again."
+        "warm_start continues with the classes [0, 1, 2] of the first fit, but y has [7]. Set "
+        "warm_start=False to start anew."
     )
     with _raises(ValueError, message):
         clf.fit(X, np.where(y == 0, 7, y))
@@ -462,7 +441,9 @@ def test_warm_start_with_other_classes_is_refused(X, y):
 
 def test_warm_start_with_other_targets_is_refused(X, y):
     reg = _reg(warm_start=True).fit(X, y.astype(float))
-    message = "warm_start goes on with the 1 targets of the first fit, but y has the shape (40, 2)"
+    message = (
+        "warm_start continues with the 1 targets of the first fit, but y has the shape (40, 2)"
+    )
     with _raises(ValueError, message):
         reg.fit(X, np.stack([y, y], axis=1).astype(float))
 

@@ -28,6 +28,13 @@ from mts_fusion.estimators import (
     TraceClassifier,
     TraceRegressor,
 )
+from mts_fusion.nn import (
+    ConditionalDiffusion,
+    DiffusionSampler,
+    FusionNet,
+    Maestro,
+    Trace,
+)
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.transforms import (
     MissingnessMasker,
@@ -215,6 +222,12 @@ def test_asking_before_fit_is_refused(estimator, data):
         _answers(clone(estimator), X)
 
 
+@pytest.mark.parametrize("method", METHODS, ids=_name)
+def test_explain_before_fit_is_refused(method, data):
+    with pytest.raises(NotFittedError):
+        clone(method).explain(data[0])
+
+
 @EACH
 def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data):
     X, y = _takes(estimator, data)
@@ -348,6 +361,32 @@ def test_training_parameters_have_one_default(parameter):
     }
 
     assert len(defaults) == 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "network"),
+    [
+        (MaestroClassifier, Maestro),
+        (TraceClassifier, Trace),
+        (FusionClassifier, FusionNet),
+        (ConditionalDiffusionImputer, ConditionalDiffusion),
+        (ConditionalDiffusionImputer, DiffusionSampler),
+    ],
+)
+def test_a_parameter_has_one_default_in_estimator_and_network(estimator, network):
+    ours, theirs = (inspect.signature(cls.__init__).parameters for cls in (estimator, network))
+    other_names = {"n_active_experts": "k"}
+    other_meaning = ("self", "batch_size")  # samples a step, and draws at a time
+
+    differ = [
+        f"{name}: {ours[name].default!r} and {theirs[other].default!r}"
+        for name in ours
+        if (other := name if name in theirs else other_names.get(name)) in theirs
+        and name not in other_meaning
+        and ours[name].default not in ("auto", theirs[other].default)
+    ]
+
+    assert differ == []
 
 
 @pytest.mark.parametrize("method", METHODS, ids=_name)

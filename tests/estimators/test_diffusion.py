@@ -123,6 +123,17 @@ def test_networks_share_the_samples(panel):
     assert len(imputer.sample(panel[:3], n=1)) == 1
 
 
+def test_warm_start_goes_on_from_the_weights_of_before(panel):
+    imputer = ConditionalDiffusionImputer(**{**SMALL, "warm_start": True}).fit(panel)
+    net, seed = imputer.nets_[0], imputer.seed_
+
+    imputer.fit(panel)
+
+    assert imputer.nets_[0] is net
+    assert imputer.n_iter_ == 2
+    assert imputer.seed_ == seed
+
+
 def test_complete_samples_come_back_as_they_are(fitted, panel):
     complete = Panel(
         fitted.transform(panel).values,

@@ -44,7 +44,7 @@ def test_convolutions_add_channels_up_in_their_own_units(data):
     clf = FusionClassifier(**SMALL).fit(loud, y)
     mixing = _multirocket(clf).mixing.flatten(0, -2)
     both = mixing[(mixing[:, 0] > 0) & (mixing[:, 2] > 0)]
-    scale = clf.front_.scale_["m0"]
+    scale = clf.preprocessor_.scale_["m0"]
     np.testing.assert_allclose(both[:, 2] / both[:, 0], scale[2] / scale[0], rtol=1e-5)
     tokens = SAXTokenizer(alphabet_size=5).fit_transform(loud)
     mixing = _multirocket(FusionClassifier(**SMALL).fit(tokens, y)).mixing

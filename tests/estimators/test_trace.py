@@ -121,7 +121,7 @@ def test_answers_are_the_mean_over_draws_and_networks():
 
     draws = clf.predict_draws(X)
 
-    panels = clf.front_.draws(X, 3)
+    panels = clf.preprocessor_.draws(X, 3)
     assert draws.shape == (3, len(X), 3)
     assert_allclose(clf.predict_proba(X), draws.mean(0), rtol=1e-6)
     assert not np.allclose(draws[0], draws[1])
@@ -132,7 +132,7 @@ def test_the_network_knows_what_was_imputed_whatever_the_imputer_hands_on():
     X, y = _classification()
     clf = TraceClassifier(**SMALL, imputer=NoisyImputer()).fit(X, y)
 
-    completed = clf.front_.transform(X)
+    completed = clf.preprocessor_.transform(X)
 
     for name in X.schema.names:
         assert_array_equal(completed.observed[name], X.observed[name])
@@ -246,13 +246,15 @@ def test_an_imputer_that_leaves_a_sensor_silent_leaves_it_absent():
     assert record["available"][:, 1:].any()
 
 
-def test_an_imputed_mean_is_not_taken_for_an_empty_entry():
-    X, y = _classification()
-    clf = TraceClassifier(**SMALL, imputer=PanelImputer(strategy="mean")).fit(X, y)
-    name = X.schema.names[0]
-    silent = X.replace(values={name: np.full_like(X.values[name], np.nan)})
+def test_an_imputed_value_of_exactly_0_is_not_taken_for_an_empty_entry():
+    values = np.tile([1.0, -1.0], (20, 1, 8))  # mean 0, so that 0 stays 0 when it is scaled
+    X = Panel({"acc": values, "hr": values[:, :, :6]})
+    clf = TraceClassifier(**SMALL, imputer=NoisyImputer()).fit(X, np.arange(20) % 2)
+    silent = X.replace(values={"acc": np.full_like(values, np.nan)})
 
-    assert (clf.front_.transform(silent).values[name] != 0).all()
+    completed = clf.preprocessor_.transform(silent)
+
+    assert (completed.values["acc"] == 0).all()
     assert clf.explain(silent)["available"].all()
 
 

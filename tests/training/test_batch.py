@@ -48,6 +48,25 @@ def test_values_are_finite_and_observed_says_which(panel):
     assert (arguments["values"][0][2] == 0).all()
 
 
+def test_imputed_are_the_entries_with_a_value_that_was_not_observed(panel):
+    values = {
+        "acc": panel.values["acc"].copy(),
+        "sax": np.where(panel.values["sax"] == 0, 2, panel.values["sax"]),
+    }
+    values["acc"][1, 0, 2] = 0.0  # filled; sample 2 stays empty
+    filled = panel.replace(values=values, observed=panel.observed)
+    silenced = np.array([[False] * 3, [True, False, False], [False] * 3])
+
+    dataset = PanelDataset(filled, has_imputed=True).take(np.array([1, 1, 2]), silenced)
+    acc, hr, sax = _cut(dataset, [0, 1, 2])[0]["imputed"]
+
+    assert acc[0].nonzero().tolist() == [[2, 0]]
+    assert not acc[1:].any()
+    assert not hr.any()
+    assert sax.flatten(1).tolist() == [[False] * 2, [False] * 2, [True] * 2]
+    assert "imputed" not in _cut(PanelDataset(filled), [0])[0]
+
+
 def test_types_are_those_of_the_contract(panel):
     arguments, target = _cut(PanelDataset(panel, np.array([0, 1, 0, 1])), [0])
 

@@ -184,7 +184,7 @@ def test_training_and_prediction_run_on_one_thread_and_put_the_number_back(two_t
 
     net = _net(spy).train(_dataset(), None)
     net.module_.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
-    net.collect(_dataset())
+    net.predict_raw([_dataset()])
 
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
@@ -232,7 +232,7 @@ def test_training_ends_in_evaluation_mode_without_generators():
 def test_weights_follow_the_data():
     net = _net(max_epochs=30).train(_dataset(), None)
 
-    accuracy = (net.collect(_dataset()).argmax(1) == _dataset().y.numpy()).mean()
+    accuracy = (net.predict_raw([_dataset()]).argmax(1) == _dataset().y.numpy()).mean()
 
     assert accuracy > 0.9
 
@@ -241,11 +241,11 @@ def test_a_sample_has_the_same_answer_in_any_batch():
     net = _net(batch_size=10).train(_dataset(), None)
     dataset, order = _dataset(45), np.random.default_rng(0).permutation(45)
 
-    together = net.collect(dataset)
+    together = net.predict_raw([dataset])
 
-    assert_allclose(net.collect(dataset.take(order)), together[order], rtol=0, atol=1e-6)
+    assert_allclose(net.predict_raw([dataset.take(order)]), together[order], rtol=0, atol=1e-6)
     for rows in ([0], [20], [44], [3, 7], [5, 6, 8], list(range(17))):
-        some = net.collect(dataset.take(np.array(rows)))
+        some = net.predict_raw([dataset.take(np.array(rows))])
         assert_allclose(some, together[rows], rtol=0, atol=1e-6)
 
 
@@ -253,13 +253,13 @@ def test_a_sample_has_the_same_answer_in_any_batch():
 def test_few_samples_are_not_filled_up_to_sixteen(n, computed):
     net = _net(batch_size=32).train(_dataset(), None)
 
-    sizes = [(len(inputs), real) for inputs, real in net.batches(_dataset(n))]
+    sizes = [(len(inputs), real) for inputs, real in net.batches([_dataset(n)])]
 
     assert sizes == [(computed, n)]
 
 
 def test_record_has_a_row_a_sample():
-    record = _net(batch_size=10).collect_record(_dataset(25))
+    record = _net(batch_size=10).predict_record([_dataset(25)])
 
     assert record["mean"].shape == (25, 2)
 
@@ -267,12 +267,12 @@ def test_record_has_a_row_a_sample():
 def test_dropout_passes_differ_and_repeat_by_their_seed():
     net = _net().train(_dataset(), None)
 
-    first, second = (net.collect_dropout(_dataset(5), 3, seed=0) for _ in range(2))
+    first, second = (net.predict_dropout([_dataset(5)], 3, seed=0) for _ in range(2))
 
     assert first.shape == (3, 5, 2)
     assert_array_equal(first, second)
     assert not np.array_equal(first[0], first[1])
-    assert_array_equal(net.collect(_dataset(5)), net.collect(_dataset(5)))
+    assert_array_equal(net.predict_raw([_dataset(5)]), net.predict_raw([_dataset(5)]))
 
 
 def test_a_trained_net_pickles():
@@ -280,7 +280,7 @@ def test_a_trained_net_pickles():
 
     again = pickle.loads(pickle.dumps(net))
 
-    assert_array_equal(again.collect(_dataset()), net.collect(_dataset()))
+    assert_array_equal(again.predict_raw([_dataset()]), net.predict_raw([_dataset()]))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -288,8 +288,8 @@ def test_precision_keeps_float32_weights_and_answers(precision):
     net = _net(precision=precision).train(_dataset(), _dataset(16))
 
     assert net.module_.out.weight.dtype == torch.float32
-    assert net.collect(_dataset()).dtype == np.float32
-    assert np.isfinite(net.collect(_dataset())).all()
+    assert net.predict_raw([_dataset()]).dtype == np.float32
+    assert np.isfinite(net.predict_raw([_dataset()])).all()
 
 
 def test_gradients_are_clipped():
@@ -424,7 +424,7 @@ def test_an_interrupted_net_can_be_asked():
     assert net.interrupted
     assert len(net.history) == 2
     assert not net.module_.training
-    assert np.isfinite(net.collect(_dataset())).all()
+    assert np.isfinite(net.predict_raw([_dataset()])).all()
 
 
 def test_an_interrupted_net_has_its_best_weights():
@@ -487,11 +487,11 @@ def test_a_nan_loss_is_named_with_its_epoch():
 @pytest.mark.gpu
 def test_a_net_trained_on_an_accelerator_loads_on_a_cpu(monkeypatch):
     net = _net(device="cuda").train(_dataset(), None)
-    expected = net.collect(_dataset())
+    expected = net.predict_raw([_dataset()])
     data = pickle.dumps(net)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     again = pickle.loads(data)
 
     assert next(again.module_.parameters()).device.type == "cpu"
-    np.testing.assert_allclose(again.collect(_dataset()), expected, atol=1e-5)
+    np.testing.assert_allclose(again.predict_raw([_dataset()]), expected, atol=1e-5)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import mean_weights
+
 __all__ = [
     "BudgetGate",
     "BudgetedAttention",
@@ -26,6 +28,10 @@ __all__ = [
 # (21) 159 against 155; at T = 128 (25) 440 against 340; at T = 640 (33; 64 sequences) 709 against
 # 192. Full attention needs the ranking besides where there is a budget.
 _FULL_FRACTION = 0.75
+
+# Width of the hidden layer of the gate, and its input for an absent modality (eps of the paper).
+_GATE_WIDTH = 32
+_ABSENT = 0.01
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
@@ -148,7 +154,6 @@ def budgeted_attend(
     n_queries: Tensor,
     *,
     factor: float = 5.0,
-    picked: bool | None = None,
     generator: torch.Generator | None = None,
     training: bool = False,
 ) -> Tensor:
@@ -168,9 +173,6 @@ def budgeted_attend(
     factor : float, default=5.0
         At most ``factor * log(T)`` queries attend, and ``factor * log(n)`` of n observed keys are
         sampled.
-    picked : bool or None, default=None
-        True computes the attention of the picked queries only, False that of all before it is
-        mixed: the same numbers at another cost. None chooses the faster.
     generator : torch.Generator or None, default=None
         Where the sample of keys is drawn from in training.
     training : bool, default=False
@@ -202,15 +204,14 @@ def budgeted_attend(
     # for all queries of a sequence is one matrix product, and only observed keys are in it.
     n_sequences, n_heads, n_tokens, d_head = v.shape
     n_ranks = _count(n_tokens, factor)
-    if picked is None:
-        picked = n_ranks <= _FULL_FRACTION * n_tokens
     position, shares = sample_keys(observed, factor, generator, training)
     top = _rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
     gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
-    share = observed / observed.sum(1, keepdim=True).clamp(min=1)
-    mean = share.to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
+    mean = mean_weights(observed).to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(
+        2
+    )  # (N, 1, H d)
     mean = mean.view(n_sequences, 1, n_heads, d_head).transpose(1, 2)  # (N, H, 1, d)
-    if not picked:
+    if n_ranks > _FULL_FRACTION * n_tokens:
         weight = torch.zeros_like(q[..., 0]).scatter(2, top, gate.expand(-1, n_heads, -1))
         return torch.lerp(mean.expand_as(v), attend(q, k, v, observed), weight.unsqueeze(-1))
     index = top.unsqueeze(-1)
@@ -234,8 +235,6 @@ class BudgetedAttention(nn.Module):
         Heads H.
     max_budget : float, default=5.0
         At most ``max_budget * log(T)`` of T queries attend, and as many keys are sampled.
-    picked : bool or None, default=None
-        See :func:`budgeted_attend`.
 
     Notes
     -----
@@ -250,13 +249,10 @@ class BudgetedAttention(nn.Module):
     torch.Size([3, 16, 8])
     """
 
-    def __init__(
-        self, n_heads: int = 8, *, max_budget: float = 5.0, picked: bool | None = None
-    ) -> None:
+    def __init__(self, n_heads: int = 8, *, max_budget: float = 5.0) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.max_budget = max_budget
-        self.picked = picked
         self.generator: torch.Generator | None = None
 
     def forward(
@@ -284,7 +280,6 @@ class BudgetedAttention(nn.Module):
                 observed,
                 _n_queries(observed, budget),
                 factor=self.max_budget,
-                picked=self.picked,
                 generator=self.generator,
                 training=self.training,
             )
@@ -300,7 +295,7 @@ def _n_queries(observed: Tensor, budget: Tensor) -> Tensor:
 class BudgetGate(nn.Module):
     """Attention budget of each modality, from which modalities a sample has.
 
-    Section 3 of the method in [1]_: ``u = sigmoid(G(m + eps (1 - m))) beta``.
+    Section 3 of the method in [1]_: ``u = sigmoid(G(m + eps (1 - m))) beta``, with eps = .01.
 
     Parameters
     ----------
@@ -310,10 +305,6 @@ class BudgetGate(nn.Module):
         Largest budget ``beta``.
     fixed : sequence of M floats or None, default=None
         Budgets that are given instead of learnt; NaN where it is learnt. None: all are learnt.
-    d_hidden : int, default=32
-        Width of the gate's hidden layer.
-    eps : float, default=0.01
-        What an absent modality shows to the gate.
 
     Notes
     -----
@@ -339,18 +330,17 @@ class BudgetGate(nn.Module):
         *,
         max_budget: float = 5.0,
         fixed: list[float] | None = None,
-        d_hidden: int = 32,
-        eps: float = 0.01,
     ) -> None:
         super().__init__()
         self.max_budget = max_budget
-        self.eps = eps
         given = [math.nan] * n_modalities if fixed is None else fixed
         self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
         self.gate: nn.Module | None = None
         if any(math.isnan(budget) for budget in given):
             self.gate = nn.Sequential(
-                nn.Linear(n_modalities, d_hidden), nn.Tanh(), nn.Linear(d_hidden, n_modalities)
+                nn.Linear(n_modalities, _GATE_WIDTH),
+                nn.Tanh(),
+                nn.Linear(_GATE_WIDTH, n_modalities),
             )
 
     def forward(self, available: Tensor) -> Tensor:
@@ -358,6 +348,6 @@ class BudgetGate(nn.Module):
         seen = available.to(self.fixed.dtype)
         if self.gate is None:
             return self.fixed * seen
-        learnt = torch.sigmoid(self.gate(seen + self.eps * (1 - seen))) * self.max_budget
+        learnt = torch.sigmoid(self.gate(seen + _ABSENT * (1 - seen))) * self.max_budget
         # NOTE[DIFF] The paper leaves a small budget to an absent modality; here it has none.
         return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * seen

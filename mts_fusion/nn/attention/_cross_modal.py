@@ -51,8 +51,6 @@ class CrossModalLayer(nn.Module):
         Experts a token passes through.
     budget : float or None, default=None
         ``budget * log(T)`` of T tokens attend, the others take the mean; None: all do.
-    d_hidden : int or None, default=None
-        Hidden width of each expert; None is ``2 * d_model``.
     dropout : float, default=0.1
         Dropout behind the attention and the experts.
 
@@ -76,7 +74,6 @@ class CrossModalLayer(nn.Module):
         n_experts: int = 4,
         n_active_experts: int = 1,
         budget: float | None = None,
-        d_hidden: int | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -84,7 +81,7 @@ class CrossModalLayer(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
-        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts)
         self.dropout = Dropout(dropout)
 
     def forward(

@@ -105,6 +105,8 @@ class Distilling(nn.Module):
 class IntraModalLayer(nn.Module):
     """Attention and a feed-forward layer inside each modality, all modalities at once.
 
+    The hidden width of the feed-forward layer is ``2 * d_model``.
+
     Parameters
     ----------
     n_modalities : int
@@ -115,14 +117,10 @@ class IntraModalLayer(nn.Module):
         Heads.
     max_budget : float, default=5.0
         See :class:`BudgetedAttention`.
-    d_hidden : int or None, default=None
-        Hidden width of the feed-forward layer; None is ``2 * d_model``.
     distil : bool, default=True
         Whether half the tokens leave (:class:`Distilling`).
     dropout : float, default=0.1
         Dropout behind the attention and the feed-forward layer.
-    picked : bool or None, default=None
-        See :func:`budgeted_attend`.
 
     Notes
     -----
@@ -143,18 +141,15 @@ class IntraModalLayer(nn.Module):
         n_heads: int = 8,
         *,
         max_budget: float = 5.0,
-        d_hidden: int | None = None,
         distil: bool = True,
         dropout: float = 0.1,
-        picked: bool | None = None,
     ) -> None:
         super().__init__()
-        d_hidden = 2 * d_model if d_hidden is None else d_hidden
         self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
-        self.attention = BudgetedAttention(n_heads, max_budget=max_budget, picked=picked)
+        self.attention = BudgetedAttention(n_heads, max_budget=max_budget)
         self.out = ModalityLinear(n_modalities, d_model, d_model, bias=False)
-        self.inner = ModalityLinear(n_modalities, d_model, d_hidden)
-        self.outer = ModalityLinear(n_modalities, d_hidden, d_model, bias=False)
+        self.inner = ModalityLinear(n_modalities, d_model, 2 * d_model)
+        self.outer = ModalityLinear(n_modalities, 2 * d_model, d_model, bias=False)
         self.dropout = Dropout(dropout)
         self.distilling: Distilling | None = None
         if distil:

@@ -5,7 +5,7 @@ from ._context import CrossModalContext
 from ._denoiser import ResidualDenoiserLayer, StepEmbedding, sinusoids
 from ._grid import Grid, GridAttention, GridEncoderLayer
 from ._interpolation import fill_between
-from ._sampler import SAMPLERS, sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_flow_2m
+from ._sampler import SAMPLERS
 from ._schedule import NoiseSchedule
 from ._training_masks import HideObserved
 
@@ -22,9 +22,5 @@ __all__ = [
     "content_keys",
     "fill_between",
     "keyed_normal",
-    "sample_ddim",
-    "sample_ddpm",
-    "sample_dpmpp_2m",
-    "sample_flow_2m",
     "sinusoids",
 ]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import check_heads, masked_mean
+
 from ._grid import grid_attend
 
 __all__ = ["CrossModalContext"]
@@ -83,8 +85,7 @@ class CrossModalContext(nn.Module):
             raise ValueError(f"gating must be 'moe' or 'fixed', got {gating!r}.")
         if n_experts < 1:
             raise ValueError(f"n_experts must be at least 1, got {n_experts}.")
-        if d_model % n_heads:
-            raise ValueError(f"The context width {d_model} is not a multiple of n_heads={n_heads}.")
+        check_heads(d_model, n_heads, name="d_context")
         self.n_heads = n_heads
         self.n_experts = n_experts
         self.query = nn.Linear(d_query, d_model)
@@ -104,10 +105,7 @@ class CrossModalContext(nn.Module):
         """Softmax of the gate for each target, over auxiliaries and experts, (B, M, M, E)."""
         n_modalities = len(encoded)
         pooled = torch.stack(
-            [
-                (x * at[..., None]).sum(1) / at.sum(1, keepdim=True).clamp(min=1)
-                for x, at in zip(encoded, seen, strict=True)
-            ],
+            [masked_mean(x, at[..., None], 1) for x, at in zip(encoded, seen, strict=True)],
             dim=1,
         )  # (B, M, D)
         if self.gate is None:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import check_heads
+
 __all__ = ["Grid", "GridAttention", "GridEncoderLayer", "grid_attend"]
 
 Grid = tuple[int, int]
@@ -62,8 +64,7 @@ class GridAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, axis: str) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(f"d_model={d_model} is not a multiple of n_heads={n_heads}.")
+        check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.axis = axis
         self.qkv = nn.Linear(d_model, 3 * d_model)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mts_fusion.nn.layers import nearest_observed
+
 __all__ = ["fill_between"]
 
 
@@ -40,9 +42,7 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
     ([1.0, 3.0, 5.0, 7.0], [0.0, 1.0, 1.0, 0.0])
     """
     last = values.shape[1] - 1
-    at = torch.arange(last + 1, device=values.device)[None, :, None].expand_as(values)
-    before = torch.where(observed, at, -1).cummax(1).values
-    after = last - torch.where(observed.flip(1), at, -1).cummax(1).values.flip(1)
+    before, after = nearest_observed(observed)
     has_before, has_after = before >= 0, after <= last
     before, after = before.clamp(min=0), after.clamp(max=last)
     clock = times[:, :, None].to(values.dtype).expand_as(values)

@@ -1,4 +1,14 @@
-"""From noise to samples: ancestral steps, DDIM and second-order multistep solvers."""
+"""From noise to samples: ancestral steps, DDIM and second-order multistep solvers.
+
+Every sampler is called as ``sampler(denoise, noise, schedule, n_steps)`` and returns a sample of
+the clean signal:
+
+- ``denoise(z, step) -> x_0``: estimate of the clean signal from the latent ``z`` at a step;
+- ``noise(i) -> Tensor``: standard normal numbers. Sampling starts from ``noise(0)``, whose shape
+  the sample has; a sampler that draws in each step takes ``noise(i)`` for the i-th;
+- ``schedule``: the :class:`NoiseSchedule` of the training;
+- ``n_steps``: steps, at most those of the schedule.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +20,10 @@ from torch import Tensor
 
 from ._schedule import NoiseSchedule
 
-__all__ = [
-    "SAMPLERS",
-    "sample_ddim",
-    "sample_ddpm",
-    "sample_dpmpp_2m",
-    "sample_flow_2m",
-    "solver_steps",
-]
+__all__ = ["SAMPLERS", "solver_steps"]
 
-Denoise = Callable[[Tensor, int], Tensor]
-"""From the latent and the training step to the estimate of the clean signal."""
+_Denoise = Callable[[Tensor, int], Tensor]
+_Noise = Callable[[int], Tensor]
 
 
 def solver_steps(schedule: NoiseSchedule, n_steps: int, spacing: str = "time") -> list[int]:
@@ -73,71 +76,29 @@ def solver_steps(schedule: NoiseSchedule, n_steps: int, spacing: str = "time") -
     return steps
 
 
-def sample_ddpm(
-    denoise: Denoise,
-    z: Tensor,
-    schedule: NoiseSchedule,
-    n_steps: int,
-    noise: Callable[[int], Tensor],
-) -> Tensor:
-    """Ancestral sampling (eq. 26-28 of TRACE), on a part of the steps if ``n_steps < T``.
-
-    Parameters
-    ----------
-    denoise : callable
-        ``denoise(z, step) -> x_0``.
-    z : Tensor
-        Standard normal noise, of any shape.
-    schedule : NoiseSchedule
-        The one of the training.
-    n_steps : int
-        Steps, at most those of the schedule.
-    noise : callable
-        ``noise(i) -> Tensor`` like ``z``: the fresh noise of the i-th step, ``i >= 1``.
-
-    Returns
-    -------
-    Tensor
-        Like ``z``.
-    """
+def _ddpm(denoise: _Denoise, noise: _Noise, schedule: NoiseSchedule, n_steps: int) -> Tensor:
+    """Ancestral sampling (eq. 26-28 of TRACE), on some of the steps if there are fewer."""
     steps = solver_steps(schedule, n_steps)
-    for i, (step, after) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
-        x = denoise(z, step)
-        if after is None:
-            return x
+    z = noise(0)
+    x = denoise(z, steps[0])
+    for i, (step, after) in enumerate(itertools.pairwise(steps), start=1):
         kept, kept_after = schedule.signal[step] ** 2, schedule.signal[after] ** 2
         alpha = kept / kept_after
         mean = kept_after.sqrt() * (1 - alpha) * x + alpha.sqrt() * (1 - kept_after) * z
         deviation = ((1 - kept_after) * (1 - alpha) / (1 - kept)).sqrt()
-        z = mean / (1 - kept) + deviation * noise(i + 1)
-    raise AssertionError("a solver has at least one step")
+        z = mean / (1 - kept) + deviation * noise(i)
+        x = denoise(z, after)
+    return x
 
 
-def sample_ddim(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: int) -> Tensor:
-    """Deterministic sampling of first order [1]_; parameters as in :func:`sample_ddpm`.
+def _ddim(denoise: _Denoise, noise: _Noise, schedule: NoiseSchedule, n_steps: int) -> Tensor:
+    """Deterministic sampling of first order.
 
-    Parameters
-    ----------
-    denoise : callable
-        ``denoise(z, step) -> x_0``.
-    z : Tensor
-        Standard normal noise, of any shape.
-    schedule : NoiseSchedule
-        The one of the training.
-    n_steps : int
-        Steps, at most those of the schedule.
-
-    Returns
-    -------
-    Tensor
-        Like ``z``.
-
-    References
-    ----------
-    .. [1] Song, Meng and Ermon, "Denoising Diffusion Implicit Models", ICLR, 2021.
-       https://arxiv.org/abs/2010.02502
+    Song, Meng and Ermon, "Denoising Diffusion Implicit Models", ICLR, 2021.
+    https://arxiv.org/abs/2010.02502
     """
     steps = solver_steps(schedule, n_steps, "angle")
+    z = noise(0)
     x = denoise(z, steps[0])
     for step, after in itertools.pairwise(steps):
         epsilon = (z - schedule.signal[step] * x) / schedule.noise[step]
@@ -146,32 +107,15 @@ def sample_ddim(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: i
     return x
 
 
-def sample_dpmpp_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: int) -> Tensor:
-    """DPM-Solver++ of second order, multistep (2M) [1]_; parameters as in :func:`sample_ddpm`.
+def _dpmpp_2m(denoise: _Denoise, noise: _Noise, schedule: NoiseSchedule, n_steps: int) -> Tensor:
+    """DPM-Solver++ of second order, multistep (2M). The last step is the estimate itself.
 
-    Parameters
-    ----------
-    denoise : callable
-        ``denoise(z, step) -> x_0``.
-    z : Tensor
-        Standard normal noise, of any shape.
-    schedule : NoiseSchedule
-        The one of the training.
-    n_steps : int
-        Steps, at most those of the schedule.
-
-    Returns
-    -------
-    Tensor
-        Like ``z``. The last step, to the clean signal, is the estimate itself.
-
-    References
-    ----------
-    .. [1] Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic
-       Models", 2022, algorithm 2. https://arxiv.org/abs/2211.01095
+    Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+    2022, algorithm 2. https://arxiv.org/abs/2211.01095
     """
     steps = solver_steps(schedule, n_steps, "log_snr")
     half_log_snr = schedule.signal.log() - schedule.noise.log()
+    z = noise(0)
     x = denoise(z, steps[0])
     before: tuple[Tensor, Tensor] | None = None
     for step, after in itertools.pairwise(steps):
@@ -186,39 +130,20 @@ def sample_dpmpp_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_step
     return x
 
 
-def sample_flow_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps: int) -> Tensor:
+def _flow_2m(denoise: _Denoise, noise: _Noise, schedule: NoiseSchedule, n_steps: int) -> Tensor:
     """Second-order multistep solver of the flow ``dz / d angle = velocity``.
 
-    With ``signal = cos(angle)`` and ``noise = sin(angle)`` the flow of the probability has the
-    velocity ``v = cos(angle) epsilon - sin(angle) x_0`` [1]_; two-step Adams-Bashforth follows it.
-    Where the data are standard normal, v is 0 and any number of steps is exact, while
-    :func:`sample_ddim` with 10 steps loses an eighth of the deviation. A latent that is
-    standardised given what is known is nearly so.
-
-    Parameters
-    ----------
-    denoise : callable
-        ``denoise(z, step) -> x_0``.
-    z : Tensor
-        Standard normal noise, of any shape.
-    schedule : NoiseSchedule
-        The one of the training.
-    n_steps : int
-        Steps, at most those of the schedule.
-
-    Returns
-    -------
-    Tensor
-        Like ``z``.
-
-    References
-    ----------
-    .. [1] Lu and Song, "Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models",
-       ICLR, 2025, section 3. https://arxiv.org/abs/2410.11081
+    With ``signal = cos(angle)`` and ``noise = sin(angle)`` the probability flow has the velocity
+    ``v = cos(angle) epsilon - sin(angle) x_0`` (Lu and Song, "Simplifying, Stabilizing and Scaling
+    Continuous-Time Consistency Models", ICLR, 2025, section 3, https://arxiv.org/abs/2410.11081);
+    two-step Adams-Bashforth follows it. Where the data are standard normal, v is 0 and any number
+    of steps is exact, while DDIM with 10 steps loses an eighth of the deviation. A latent that is
+    standardised by what its context predicts is nearly so.
     """
     steps = solver_steps(schedule, n_steps, "angle")
     angle = torch.atan2(schedule.noise, schedule.signal)
     angles = [angle[step] for step in steps] + [torch.zeros_like(angle[0])]
+    z = noise(0)
     before: tuple[Tensor, Tensor] | None = None
     for i, step in enumerate(steps):
         velocity = (schedule.signal[step] * z - denoise(z, step)) / schedule.noise[step]
@@ -231,4 +156,5 @@ def sample_flow_2m(denoise: Denoise, z: Tensor, schedule: NoiseSchedule, n_steps
     return z
 
 
-SAMPLERS = ("flow2m", "dpm++2m", "ddim", "ddpm")
+SAMPLERS = {"flow2m": _flow_2m, "dpm++2m": _dpmpp_2m, "ddim": _ddim, "ddpm": _ddpm}
+"""Samplers by name."""

@@ -12,11 +12,15 @@ __all__ = ["SCHEDULES", "NoiseSchedule"]
 SCHEDULES = ("quad", "linear", "cosine")
 
 
-def _betas(schedule: str, n_steps: int, beta_start: float, beta_end: float) -> Tensor:
+# First and last variance beta of "quad" and "linear", as in CSDI and TRACE.
+_BETA_START, _BETA_END = 1e-4, 0.5
+
+
+def _betas(schedule: str, n_steps: int) -> Tensor:
     if schedule == "quad":
-        return torch.linspace(beta_start**0.5, beta_end**0.5, n_steps, dtype=torch.float64) ** 2
+        return torch.linspace(_BETA_START**0.5, _BETA_END**0.5, n_steps, dtype=torch.float64) ** 2
     if schedule == "linear":
-        return torch.linspace(beta_start, beta_end, n_steps, dtype=torch.float64)
+        return torch.linspace(_BETA_START, _BETA_END, n_steps, dtype=torch.float64)
     # Nichol and Dhariwal, "Improved denoising diffusion probabilistic models", 2021, eq. 17.
     t = torch.linspace(0, 1, n_steps + 1, dtype=torch.float64)
     kept = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -34,17 +38,13 @@ class NoiseSchedule(nn.Module):
         How ``beta`` grows. ``"quad"`` is the one of CSDI and TRACE.
     n_steps : int, default=50
         Training steps T.
-    beta_start : float, default=1e-4
-        First variance; without effect for ``"cosine"``.
-    beta_end : float, default=0.5
-        Last variance; without effect for ``"cosine"``. Where the product of all ``1 - beta``
-        stays far above 0, the last latent is not pure noise and samples are biased.
 
     Raises
     ------
     ValueError
-        If the schedule is not known, a size is out of range, or the last step keeps more than
-        a tenth of the variance of the signal.
+        If the schedule is not known, or there are so few steps that the last one keeps more than a
+        tenth of the variance of the signal: the last latent is then not pure noise, and samples
+        are biased.
 
     Notes
     -----
@@ -66,30 +66,18 @@ class NoiseSchedule(nn.Module):
     signal: Tensor
     noise: Tensor
 
-    def __init__(
-        self,
-        schedule: str = "quad",
-        n_steps: int = 50,
-        *,
-        beta_start: float = 1e-4,
-        beta_end: float = 0.5,
-    ) -> None:
+    def __init__(self, schedule: str = "quad", n_steps: int = 50) -> None:
         super().__init__()
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {list(SCHEDULES)}, got {schedule!r}.")
         if n_steps < 2:
             raise ValueError(f"A diffusion is trained with at least 2 steps, got {n_steps}.")
-        if not 0 < beta_start <= beta_end < 1:
-            raise ValueError(
-                f"0 < beta_start <= beta_end < 1 is needed, got {beta_start} and {beta_end}."
-            )
-        alpha = 1 - _betas(schedule, n_steps, beta_start, beta_end)
+        alpha = 1 - _betas(schedule, n_steps)
         kept = alpha.cumprod(0)
         if kept[-1] > 0.1:
             raise ValueError(
                 f"schedule={schedule!r} with {n_steps} training steps keeps {kept[-1]:.0%} of the "
-                "signal at its last step, where pure noise is needed. Use more training steps or "
-                "a larger beta_end."
+                "signal at its last step, where pure noise is needed. Use more training steps."
             )
         self.register_buffer("alpha", alpha.float(), persistent=False)
         self.register_buffer("signal", kept.sqrt().float(), persistent=False)

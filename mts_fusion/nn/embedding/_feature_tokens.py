@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import AlignedLinear, Dropout
+from mts_fusion.nn.layers import AlignedLinear, Dropout, mean_weights
 
 __all__ = ["FeatureLogits", "FeatureTokens", "mask_and_drop"]
 
@@ -117,8 +117,7 @@ class FeatureLogits(nn.Module):
         """Mean of the logits of the modalities available."""
         logits = [linear(features[m]) for m, linear in zip(self.indices, self.maps, strict=True)]
         stacked = torch.stack(logits, 1)
-        weight = available[:, self.indices].to(stacked.dtype)
-        weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
+        weight = mean_weights(available[:, self.indices]).to(stacked.dtype)
         return math.sqrt(len(self.maps)) * (stacked * weight.unsqueeze(-1)).sum(1)
 
 

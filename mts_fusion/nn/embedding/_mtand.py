@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import check_heads
+
 __all__ = ["MultiTimeAttention", "TimeEmbedding"]
 
 # Softmax weights below exp(-60) of the largest do not change a float32 sum, but sums of them alone
@@ -126,10 +128,7 @@ class MultiTimeAttention(nn.Module):
 
     def __init__(self, n_channels: int, d_time: int, d_model: int, *, n_heads: int = 8) -> None:
         super().__init__()
-        if n_heads < 1 or d_time % n_heads:
-            raise ValueError(
-                f"d_time is a multiple of n_heads, got d_time={d_time} and n_heads={n_heads}."
-            )
+        check_heads(d_time, n_heads, name="d_time")
         self.n_heads = n_heads
         self.query = nn.Linear(d_time, d_time)
         # No bias: it would shift all scores of a query alike.

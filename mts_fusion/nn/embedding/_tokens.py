@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import ModalityLinear
+from mts_fusion.nn.layers import ModalityLinear, masked_mean
 from mts_fusion.panel._schema import Modality, Schema
 
 __all__ = [
@@ -23,6 +23,9 @@ __all__ = [
     "patch_lengths",
     "token_times",
 ]
+
+# Periods of the encoding of time.
+_N_PERIODS = 16
 
 
 def patch_lengths(
@@ -110,9 +113,6 @@ class PatchEmbedding(nn.Module):
         Width D.
     patch_length : int, default=1
         Timepoints P that make one token.
-    n_stem_channels : int, default=0
-        With a number above 0, a convolution over 5 timepoints gives so many channels to the patches
-        before they are mapped.
 
     Notes
     -----
@@ -134,17 +134,10 @@ class PatchEmbedding(nn.Module):
         n_channels: int,
         d_model: int,
         patch_length: int = 1,
-        *,
-        n_stem_channels: int = 0,
     ) -> None:
         super().__init__()
         self.patch_length = patch_length
-        n_features = 2 * n_channels
-        self.stem: ModalityLinear | None = None
-        if n_stem_channels:
-            self.stem = ModalityLinear(n_modalities, 5 * n_features, n_stem_channels)
-            n_features += n_stem_channels
-        self.project = ModalityLinear(n_modalities, patch_length * n_features, d_model)
+        self.project = ModalityLinear(n_modalities, patch_length * 2 * n_channels, d_model)
 
     def forward(
         self, values: Sequence[Tensor], observed: Sequence[Tensor]
@@ -152,10 +145,6 @@ class PatchEmbedding(nn.Module):
         """Embed the modalities."""
         x, seen = _stack(values), _stack(observed)  # (m, B, L, C)
         x = torch.cat([torch.where(seen, x, 0), seen.to(x.dtype)], -1)
-        if self.stem is not None:
-            # (m, B, L, 2 C) -> (m, B, L, 2 C, 5) -> (m, B, L, S)
-            windows = F.pad(x, (0, 0, 2, 2)).unfold(2, 5, 1).flatten(-2)
-            x = torch.cat([x, F.relu(self.stem(windows))], -1)
         tokens = self.project(_patches(x, self.patch_length).flatten(-2))
         return tokens, _patches(seen, self.patch_length).flatten(-2).any(-1)
 
@@ -277,13 +266,15 @@ def token_times(
         n_tokens = -(-n_timepoints // patch_length)
         middle = torch.arange(n_tokens, device=device) * patch_length + (patch_length - 1) / 2
         return middle / (modality.rate or 1.0)
-    seen = _patches(observed.any(-1, keepdim=True).to(times.dtype), patch_length).flatten(-2)
+    counted = _patches(observed.any(-1, keepdim=True), patch_length).flatten(-2)
     seconds = _patches(times.unsqueeze(-1), patch_length).flatten(-2)
-    return torch.where(seen > 0, seconds, 0).sum(-1) / seen.sum(-1).clamp(min=1)
+    return masked_mean(seconds, counted, -1)
 
 
 class TimeEncoding(nn.Module):
-    """Vectors from seconds: sines and cosines of many periods, and a linear map of them.
+    """Vectors from seconds: sines and cosines of 16 periods, and a linear map of them.
+
+    The periods are equally spaced on a logarithmic scale.
 
     There is no table of positions: any length, rate and irregular times are encoded alike.
 
@@ -295,8 +286,6 @@ class TimeEncoding(nn.Module):
         Shortest period.
     longest_seconds : float, default=1e6
         Longest period; at least the shortest.
-    n_periods : int, default=16
-        Periods, equally spaced on a logarithmic scale.
 
     Notes
     -----
@@ -316,13 +305,12 @@ class TimeEncoding(nn.Module):
         *,
         shortest_seconds: float = 2.0,
         longest_seconds: float = 1e6,
-        n_periods: int = 16,
     ) -> None:
         super().__init__()
         shortest, longest = math.log(shortest_seconds), math.log(longest_seconds)
-        period = torch.linspace(shortest, max(longest, shortest), n_periods).exp()
+        period = torch.linspace(shortest, max(longest, shortest), _N_PERIODS).exp()
         self.register_buffer("frequency", 2 * math.pi / period)
-        self.project = nn.Linear(2 * n_periods, d_model, bias=False)
+        self.project = nn.Linear(2 * _N_PERIODS, d_model, bias=False)
 
     @classmethod
     def from_schema(cls, schema: Schema, lengths: Sequence[int], d_model: int) -> TimeEncoding:

@@ -4,7 +4,7 @@ from ._base import Encoded, Encoder
 from ._cnn import CNNEncoder
 from ._convolution import ConvolutionEncoder
 from ._recurrent import GRUEncoder, LSTMEncoder
-from ._registry import ENCODERS
+from ._registry import ENCODERS, get_encoder, register_encoder
 from ._transformer import TransformerEncoder
 
 __all__ = [
@@ -16,4 +16,6 @@ __all__ = [
     "GRUEncoder",
     "LSTMEncoder",
     "TransformerEncoder",
+    "get_encoder",
+    "register_encoder",
 ]

@@ -31,9 +31,11 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Abstract: an encoder of one modality, built with ``(modality, d_model, *, ...)``.
+    """Abstract: an encoder of one modality.
 
-    Whatever is not observed changes no bit of the output, and padding changes nothing.
+    Subclasses are built with ``(modality, d_model)`` and with those of ``n_heads`` and ``dropout``
+    that they name as keywords. Whatever is not observed changes no bit of the output, and padding
+    changes nothing.
 
     Attributes
     ----------

@@ -11,13 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout
+from mts_fusion.nn.layers import Dropout, masked_mean
 from mts_fusion.panel._schema import Modality
 
 from ._base import Encoded, Encoder
-from ._packing import Timepoints, compact, mean_seen, thinned
+from ._packing import Timepoints, compact, thinned
 
 __all__ = ["CNNEncoder"]
+
+# Each layer doubles the dilation: after three of kernel size 7 a timepoint sees 43.
+_N_LAYERS = 3
 
 
 class CNNEncoder(Encoder):
@@ -31,8 +34,6 @@ class CNNEncoder(Encoder):
         Width D.
     dropout : float, default=0.1
         Dropout on what is pooled.
-    n_layers : int, default=3
-        Layers; each doubles the dilation, and after three of kernel size 7 a timepoint sees 43.
 
     Notes
     -----
@@ -51,15 +52,14 @@ class CNNEncoder(Encoder):
     torch.Size([2, 16])
     """
 
-    def __init__(
-        self, modality: Modality, d_model: int, *, dropout: float = 0.1, n_layers: int = 3
-    ) -> None:
+    def __init__(self, modality: Modality, d_model: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.enter = Timepoints(modality, d_model)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(d_model, d_model, 7, padding=3 * 2**i, dilation=2**i) for i in range(n_layers)
+            nn.Conv1d(d_model, d_model, 7, padding=3 * 2**i, dilation=2**i)
+            for i in range(_N_LAYERS)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(n_layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(_N_LAYERS))
         self.dropout = Dropout(dropout)
         self.leave = nn.Linear(2 * d_model, d_model)
 
@@ -80,7 +80,7 @@ class CNNEncoder(Encoder):
             x = (x + F.gelu(norm(new))) * shown
         largest = x.masked_fill(~shown, -math.inf).amax(1)
         largest = torch.where(seen.any(1, keepdim=True), largest, 0.0)
-        pooled = self.dropout(torch.cat([mean_seen(x, seen), largest], -1))
+        pooled = self.dropout(torch.cat([masked_mean(x, shown, 1), largest], -1))
         order, n_seen = compact(seen)
         tokens, token_seen = thinned(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
         return Encoded(self.leave(pooled), tokens, token_seen)

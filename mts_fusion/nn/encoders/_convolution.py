@@ -35,8 +35,6 @@ class ConvolutionEncoder(Encoder):
     widths : dict of str to sequence of int
         By kind, the widths of the parts of its features, in the order of the columns; one of the
         kinds is ``"statistics"``, and the others, if any, are convolutions.
-    dropout : float, default=0.1
-        Not used: features have a rate of their own.
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
     kind_dropout : float, default=0.8
@@ -72,7 +70,6 @@ class ConvolutionEncoder(Encoder):
         d_model: int,
         *,
         widths: Mapping[str, Sequence[int]],
-        dropout: float = 0.1,
         feature_dropout: float = 0.5,
         kind_dropout: float = 0.8,
     ) -> None:

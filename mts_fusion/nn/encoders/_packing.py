@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mts_fusion.panel._schema import Modality
 
-__all__ = ["Steps", "Timepoints", "compact", "mean_seen", "thinned"]
+__all__ = ["Steps", "Timepoints", "compact", "thinned"]
 
 # Steps of a modality; a longer one has several timepoints a step.
 _MAX_STEPS = 128
@@ -160,30 +160,6 @@ class Steps(nn.Module):
         # What stands behind the last observation is padding: nothing of it may grow large.
         there = torch.arange(clock.shape[1], device=clock.device) < n_seen.unsqueeze(1)
         return places * there.unsqueeze(-1)
-
-
-def mean_seen(x: Tensor, seen: Tensor) -> Tensor:
-    """Mean over the timepoints that were seen.
-
-    Parameters
-    ----------
-    x : Tensor of shape (B, L, D)
-        A sequence.
-    seen : Tensor of shape (B, L)
-        Bool.
-
-    Returns
-    -------
-    Tensor of shape (B, D)
-        0 where none was seen.
-
-    Examples
-    --------
-    >>> mean_seen(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
-    tensor([[2.]])
-    """
-    total = x.masked_fill(~seen.unsqueeze(-1), 0.0).sum(1)
-    return total / seen.sum(1, keepdim=True).clamp(min=1)
 
 
 def thinned(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:

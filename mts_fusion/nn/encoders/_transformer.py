@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.nn.attention import attend
-from mts_fusion.nn.layers import Dropout
+from mts_fusion.nn.layers import Dropout, check_heads, masked_mean
 from mts_fusion.panel._schema import Modality
 
 from ._base import Encoded, Encoder
-from ._packing import Steps, mean_seen, thinned
+from ._packing import Steps, thinned
 
 __all__ = ["TransformerEncoder"]
+
+_N_LAYERS = 2
 
 
 class TransformerEncoder(Encoder):
@@ -29,8 +31,6 @@ class TransformerEncoder(Encoder):
         Width D, a multiple of ``n_heads``.
     dropout : float, default=0.1
         Dropout in all layers.
-    n_layers : int, default=2
-        Layers.
     n_heads : int, default=4
         Heads of the attention.
 
@@ -62,18 +62,14 @@ class TransformerEncoder(Encoder):
         d_model: int,
         *,
         dropout: float = 0.1,
-        n_layers: int = 2,
         n_heads: int = 4,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         self.steps = Steps(modality, d_model)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
-            _TransformerLayer(d_model, n_heads, dropout) for _ in range(n_layers)
+            _TransformerLayer(d_model, n_heads, dropout) for _ in range(_N_LAYERS)
         )
         self.leave = nn.LayerNorm(d_model)
 
@@ -92,7 +88,7 @@ class TransformerEncoder(Encoder):
         for layer in self.layers:
             x = layer(x, seen)
         x = self.leave(x)
-        return Encoded(mean_seen(x, seen), *thinned(x, n_steps))
+        return Encoded(masked_mean(x, seen.unsqueeze(-1), 1), *thinned(x, n_steps))
 
 
 class _TransformerLayer(nn.Module):

@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import mean_weights
+
+from ._experts import Experts
+
 __all__ = ["GATES", "ROUTERS", "ModalityMoE", "routing_entropy_loss"]
 
 ROUTERS = ("joint", "per_modality", "disjoint")
@@ -127,10 +131,7 @@ class ModalityMoE(nn.Module):
         # We draw them, with a spread that leaves the gates nearly even to begin with.
         self.keys = nn.Parameter(torch.randn(n_routers, own, width) / math.sqrt(width))
         self.noise = nn.Parameter(torch.zeros(n_routers, width, own)) if noisy else None
-        self.weight_in = nn.Parameter(_uniform(width, n_experts, width, d_hidden))
-        self.bias_in = nn.Parameter(_uniform(width, n_experts, 1, d_hidden))
-        self.weight_out = nn.Parameter(_uniform(d_hidden, n_experts, d_hidden, width))
-        self.bias_out = nn.Parameter(_uniform(d_hidden, n_experts, 1, width))
+        self.experts = Experts(n_experts, width, d_hidden, block=_BLOCK, bias=True)
 
     def forward(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Route, transform and mix."""
@@ -145,7 +146,7 @@ class ModalityMoE(nn.Module):
         if self.router == "disjoint":  # modality g has the experts g * E / M and on
             first = torch.arange(n_modalities, device=x.device) * gate.shape[-1]
             expert = expert + first[:, None, None]
-        y = self._dispatch(u.flatten(0, 2), expert.flatten(0, 2), weight.flatten(0, 2))
+        y = self.experts(u.flatten(0, 2), expert.flatten(0, 2), weight.flatten(0, 2))
         y = y.view_as(u)  # (N, W) -> (B, G, L, W)
         if self.router == "joint":
             y = y.squeeze(1).reshape(n_samples, length, n_modalities, -1).transpose(1, 2)
@@ -170,33 +171,6 @@ class ModalityMoE(nn.Module):
             return logits
         spread = F.softplus(_apply(u, self.noise)) + _MIN_NOISE
         return logits + spread * torch.empty_like(logits).normal_(generator=self.generator)
-
-    def _dispatch(self, tokens: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
-        """Weighted sum of the experts ``(N, k)`` of tokens ``(N, W)``.
-
-        The tokens are sorted by expert into blocks of one expert each, as many blocks as could be
-        needed at most, so that no shape depends on the data.
-        """
-        choice = expert.flatten()  # (N k,)
-        n_choices, n_experts = choice.shape[0], self.n_experts
-        counts = F.one_hot(choice, n_experts).sum(0)
-        last_block = ((counts + _BLOCK - 1) // _BLOCK).cumsum(0)
-        first_slot = F.pad(last_block[:-1], (1, 0)) * _BLOCK
-        order = choice.argsort(stable=True)
-        in_order = choice[order]
-        nth = torch.arange(n_choices, device=tokens.device) - (counts.cumsum(0) - counts)[in_order]
-        slot = nth + first_slot[in_order]
-        n_blocks = n_choices // _BLOCK + n_experts
-        # An empty slot holds token 0; what becomes of it is never read.
-        source = torch.zeros(n_blocks, _BLOCK, dtype=torch.int64, device=tokens.device)
-        source = source.index_put((slot // _BLOCK, slot % _BLOCK), order // self.k)
-        block = torch.arange(n_blocks, device=tokens.device)
-        owner = torch.searchsorted(last_block, block, right=True).clamp(max=n_experts - 1)
-        x = tokens[source]  # (blocks, S, W)
-        hidden = F.relu(torch.baddbmm(self.bias_in[owner], x, self.weight_in[owner]))
-        y = torch.baddbmm(self.bias_out[owner], hidden, self.weight_out[owner]).flatten(0, 1)
-        where = torch.zeros_like(order).scatter(0, order, slot).view(-1, self.k)
-        return (y[where] * weight.unsqueeze(-1)).sum(1)
 
     def _by_modality(self, p: Tensor) -> Tensor:
         """Weights ``(B, G, L, own experts)`` as ``(B, M, L, E)``."""
@@ -254,8 +228,7 @@ def routing_entropy_loss(routing: Tensor, available: Tensor) -> Tensor:
     weight = available.to(routing.dtype)
     count = weight.sum(0)  # (M,)
     p = torch.einsum("bm,bme->me", weight, routing.mean(2)) / count.clamp(min=1).unsqueeze(-1)
-    present = (count > 0).to(routing.dtype)
-    share = present / present.sum().clamp(min=1)
+    share = mean_weights(count > 0).to(routing.dtype)
     return (share * _entropy(p)).sum() - _entropy(share @ p)
 
 
@@ -267,8 +240,3 @@ def _apply(u: Tensor, weight: Tensor) -> Tensor:
 def _entropy(p: Tensor) -> Tensor:
     # xlogy has an infinite slope at 0, where a disjoint router puts exact zeros.
     return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1)
-
-
-def _uniform(fan_in: int, *shape: int) -> Tensor:
-    bound = 1 / math.sqrt(fan_in)
-    return torch.empty(shape).uniform_(-bound, bound)

@@ -5,12 +5,15 @@ Sizes: N tokens in all, D width, F hidden width, E experts, k chosen, S tokens i
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mts_fusion.nn.layers import masked_mean
+
+from ._experts import Experts
 
 __all__ = ["Routing", "SparseMoE"]
 
@@ -42,7 +45,7 @@ class SparseMoE(nn.Module):
     """Feed-forward layer in which each token passes through its ``k`` best experts.
 
     ``y = sum_{e in top-k} g_e f_e(x)`` with ``g = softmax(W x)`` [1]_; for ``k > 1`` the gates of
-    the chosen experts are scaled to sum to 1.
+    the chosen experts are scaled to sum to 1. The hidden width of an expert is ``2 * d_model``.
 
     Parameters
     ----------
@@ -52,8 +55,6 @@ class SparseMoE(nn.Module):
         Number of experts E. With ``n_experts=1`` this is a plain feed-forward layer.
     k : int, default=1
         Experts a token passes through. Cost grows in proportion to ``k``, not to ``n_experts``.
-    d_hidden : int or None, default=None
-        Hidden width F of each expert; None is ``2 * d_model``.
 
     Raises
     ------
@@ -78,86 +79,40 @@ class SparseMoE(nn.Module):
     (torch.Size([2, 5, 8]), torch.Size([2, 5, 1]), torch.Size([2, 5, 4]))
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        n_experts: int = 4,
-        k: int = 1,
-        *,
-        d_hidden: int | None = None,
-    ) -> None:
+    def __init__(self, d_model: int, n_experts: int = 4, k: int = 1) -> None:
         super().__init__()
         if not 1 <= k <= n_experts:
             raise ValueError(
                 f"k is the number of experts a token passes through, between 1 and "
                 f"n_experts={n_experts}; got {k}."
             )
-        d_hidden = 2 * d_model if d_hidden is None else d_hidden
         self.n_experts = n_experts
         self.k = k
-        self.router = nn.Linear(d_model, n_experts, bias=False) if n_experts > 1 else None
-        inner, outer = 1 / math.sqrt(d_model), 1 / math.sqrt(d_hidden)
-        self.weight_in = nn.Parameter(
-            torch.empty(n_experts, d_model, d_hidden).uniform_(-inner, inner)
-        )
-        self.bias_in = nn.Parameter(torch.empty(n_experts, 1, d_hidden).uniform_(-inner, inner))
-        self.weight_out = nn.Parameter(
-            torch.empty(n_experts, d_hidden, d_model).uniform_(-outer, outer)
-        )
+        router = nn.Linear(d_model, n_experts, bias=False) if n_experts > 1 else None
+        self.experts = Experts(n_experts, d_model, 2 * d_model, block=_BLOCK, bias=False)
+        self.router = router
 
     def forward(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Routing]:
         """Route each token, and pass it through its experts."""
         tokens = x.reshape(-1, x.shape[-1])
         if self.router is None:
             gate = torch.ones_like(tokens[:, :1])
-            y = self._experts(tokens.unsqueeze(0), slice(None))[0]
-            expert = torch.zeros_like(gate, dtype=torch.int64)
-            return y.view_as(x), self._routing(x, expert, gate, observed)
-        gate = self.router(tokens).float().softmax(-1)  # (N, E)
+        else:
+            gate = self.router(tokens).float().softmax(-1)  # (N, E)
         weight, expert = gate.topk(self.k, dim=-1)
         # NOTE[DIFF] The released code of MAESTRO multiplies by the raw logit, which is often
         # negative. Here the gates are shares. With k = 1 a share scaled to sum to 1 would always
         # be 1 and cut the router's gradient, so it stays as it is.
         if self.k > 1:
             weight = weight / weight.sum(-1, keepdim=True)
-        weight = weight.to(x.dtype)
-        y = self._dispatch(tokens, expert, weight)
+        y = self.experts(tokens, expert, weight.to(x.dtype))
         return y.view_as(x), self._routing(x, expert, gate, observed)
 
-    def _experts(self, blocks: Tensor, experts: Tensor | slice) -> Tensor:
-        """Pass block b ``(b, S, D)`` through expert ``experts[b]``."""
-        hidden = torch.baddbmm(self.bias_in[experts], blocks, self.weight_in[experts])
-        return torch.bmm(F.relu(hidden, inplace=True), self.weight_out[experts])
-
-    def _dispatch(self, tokens: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
-        """Sort the tokens by expert into blocks of one expert each, and put them back."""
-        choice = expert.reshape(-1)  # (N k,)
-        n_choices = choice.shape[0]
-        n_blocks = n_choices // _BLOCK + self.n_experts
-        counts = F.one_hot(choice, self.n_experts).sum(0)
-        last_block = ((counts + _BLOCK - 1) // _BLOCK).cumsum(0)
-        first_slot = F.pad(last_block[:-1], (1, 0)) * _BLOCK
-        order = choice.argsort(stable=True)
-        in_order = choice[order]
-        nth = torch.arange(n_choices, device=tokens.device) - (counts.cumsum(0) - counts)[in_order]
-        slot = nth + first_slot[in_order]  # where the tokens stand, in sorted order
-        # An empty slot holds token 0; what becomes of it is never read.
-        source = torch.zeros(n_blocks, _BLOCK, dtype=torch.int64, device=tokens.device)
-        source = source.index_put((slot // _BLOCK, slot % _BLOCK), order // self.k)
-        block = torch.arange(n_blocks, device=tokens.device)
-        owner = torch.searchsorted(last_block, block, right=True).clamp(max=self.n_experts - 1)
-        y = self._experts(F.embedding(source, tokens), owner).flatten(0, 1)
-        where = torch.zeros_like(order).scatter(0, order, slot).view(-1, self.k)  # (N, k)
-        if self.k == 1:
-            return y.index_select(0, where[:, 0]) * weight
-        return (y[where] * weight.unsqueeze(-1)).sum(1)
-
     def _routing(self, x: Tensor, expert: Tensor, gate: Tensor, observed: Tensor) -> Routing:
-        seen = observed.reshape(-1, 1).to(gate.dtype)
-        n_seen = seen.sum().clamp(min=1)
-        load = (F.one_hot(expert[:, 0], self.n_experts) * seen).sum(0) / n_seen
-        share = (gate * seen).sum(0) / n_seen
+        counted = observed.reshape(-1, 1)
+        first = F.one_hot(expert[:, 0], self.n_experts).to(gate.dtype)
+        balance = masked_mean(first, counted, 0) * masked_mean(gate, counted, 0)
         shape = x.shape[:-1]
         return Routing(
-            expert.view(*shape, -1), gate.view(*shape, -1), self.n_experts * (load * share).sum()
+            expert.view(*shape, -1), gate.view(*shape, -1), self.n_experts * balance.sum()
         )

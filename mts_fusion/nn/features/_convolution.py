@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.layers import nearest_observed
 from mts_fusion.panel._schema import Modality, Vocabulary
 
 from ._base import FeatureBlock
+from ._symbols import symbol_values
 
 __all__ = ["RandomConvolutions", "Response", "has_clock"]
 
@@ -76,12 +78,10 @@ class RandomConvolutions(FeatureBlock):
         Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
         other length can be passed.
     n_groups : int
-        Groups G, even; the kernels of a group share their channels.
-    n_kernels : int
-        Kernels K of a group.
+        Groups G, even, of 8 kernels each; the kernels of a group share their channels.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 
@@ -105,7 +105,8 @@ class RandomConvolutions(FeatureBlock):
     the last it is zero.
     """
 
-    # Statistics of each kernel.
+    # Kernels K of a group, and statistics of each kernel.
+    _N_KERNELS: ClassVar[int] = 8
     _STATISTICS: ClassVar[tuple[str, str]]
 
     mean: Tensor
@@ -113,7 +114,7 @@ class RandomConvolutions(FeatureBlock):
     weight: Tensor
     mixing: Tensor
     bias: Tensor
-    centers: Tensor | None
+    symbols: Tensor | None
 
     def __init__(
         self,
@@ -121,14 +122,14 @@ class RandomConvolutions(FeatureBlock):
         n_timepoints: int,
         *,
         n_groups: int,
-        n_kernels: int,
         vocabulary: Vocabulary | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._check_positive(
-            n_channels=n_channels, n_timepoints=n_timepoints, n_groups=n_groups, n_kernels=n_kernels
-        )
+        sizes = {"n_channels": n_channels, "n_timepoints": n_timepoints, "n_groups": n_groups}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
         if n_groups % 2:
             raise ValueError(
                 f"Half of the groups of {type(self).__name__} see the difference: "
@@ -137,7 +138,6 @@ class RandomConvolutions(FeatureBlock):
         self.n_channels = n_channels
         self.n_timepoints = n_timepoints
         self.n_groups = n_groups
-        self.n_kernels = n_kernels
         self.n_taps = min(9, n_timepoints - 1 + n_timepoints % 2)
         self.dilations = _dilations(n_timepoints, self.n_taps)
         shape = (len(self.dilations), 2, n_groups // 2)
@@ -145,16 +145,12 @@ class RandomConvolutions(FeatureBlock):
         self.register_buffer("weight", weight)
         self.register_buffer("mixing", mixing)
         self.register_buffer("bias", torch.zeros(weight.shape[:-1]))  # 0 where there is none
-        self.block_widths = [len(self._STATISTICS) * n_groups * n_kernels] * len(self.dilations)
+        n_block = len(self._STATISTICS) * n_groups * self._N_KERNELS
+        self.block_widths = [n_block] * len(self.dilations)
         self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
-        self.register_buffer("centers", None if vocabulary is None else _centers(vocabulary))
-
-    def _check_positive(self, **sizes: int) -> None:
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
+        self.register_buffer("symbols", None if vocabulary is None else symbol_values(vocabulary))
 
     @abstractmethod
     def _draw(
@@ -195,7 +191,7 @@ class RandomConvolutions(FeatureBlock):
             for j, (x, coverage) in enumerate(sources):
                 response = self._convolve(x, coverage, channel_observed, i, j)
                 block = torch.stack(self._pool(response, self.bias[i, j])).flatten(0, 2).T
-                valid = (response.n_valid > 0).T.repeat_interleave(self.n_kernels, 1)
+                valid = (response.n_valid > 0).T.repeat_interleave(self._N_KERNELS, 1)
                 valid = valid.repeat(1, len(self._STATISTICS))
                 blocks.append(torch.where(valid, block, math.nan))
         return torch.cat(blocks, 1).masked_fill(absent[:, None], math.nan)
@@ -214,7 +210,7 @@ class RandomConvolutions(FeatureBlock):
             for source in ("series", "difference")
             for statistic in self._STATISTICS
             for g in range(self.n_groups // 2)
-            for k in range(self.n_kernels)
+            for k in range(self._N_KERNELS)
         ]
 
     def _series_and_difference(
@@ -225,8 +221,8 @@ class RandomConvolutions(FeatureBlock):
         The coverage is that of one sample, (C, L, 1), where all are complete.
         Samples come last: sums over time then run over all of them at once.
         """
-        if self.centers is not None:
-            values = self.centers[values]
+        if self.symbols is not None:
+            values = self.symbols[values]
         observed = observed.permute(2, 1, 0)  # (B, L, C) -> (C, L, B)
         series = values.permute(2, 1, 0)
         # The usual case, with the same numbers for less; a graph has no branch on data.
@@ -326,18 +322,6 @@ def _dilations(n_timepoints: int, n_taps: int) -> tuple[int, ...]:
     return tuple(2**i for i in range(largest.bit_length()))
 
 
-def _centers(vocabulary: Vocabulary) -> Tensor:
-    """The number that each token stands for, (n_tokens,)."""
-    if vocabulary.centers is not None:
-        centers = torch.tensor(vocabulary.centers, dtype=torch.float32)
-    else:
-        centers = torch.linspace(-1, 1, vocabulary.size)
-    table = torch.zeros(vocabulary.n_tokens)
-    symbols = [s for s in range(vocabulary.n_tokens) if s != vocabulary.missing]
-    table[symbols] = centers
-    return table
-
-
 def _interpolate(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """``(C, L, B)`` linear over the gaps, zero outside the observations, and where it is inside.
 
@@ -345,12 +329,11 @@ def _interpolate(series: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     zero.
     """
     n_timepoints = series.shape[1]
-    t = torch.arange(n_timepoints, device=series.device).view(1, -1, 1).expand_as(series)
-    before = torch.where(observed, t, -1).cummax(1).values
-    after = torch.where(observed, t, n_timepoints).flip(1).cummin(1).values.flip(1)
+    before, after = nearest_observed(observed)
     left = series.gather(1, before.clamp(min=0))
     right = series.gather(1, after.clamp(max=n_timepoints - 1))
-    fraction = (t - before) / (after - before).clamp(min=1)
+    index = torch.arange(n_timepoints, device=series.device).view(1, -1, 1)
+    fraction = (index - before) / (after - before).clamp(min=1)
     line = torch.where(observed, series, torch.lerp(left, right, fraction.to(series.dtype)))
     inside = (before >= 0) & (after < n_timepoints)
     return torch.where(inside, line, 0.0), inside

@@ -10,14 +10,15 @@ import math
 import torch
 from torch import Tensor
 
-from mts_fusion.panel._schema import Vocabulary
-
 from ._convolution import RandomConvolutions, Response
 
 __all__ = ["HydraFeatures"]
 
 # Responses this near to zero, or to each other, are rounding noise: no kernel wins there.
 _FLAT = 1e-4
+
+# Most channels that a group adds up.
+_MAX_CHANNELS = 8
 
 
 class HydraFeatures(RandomConvolutions):
@@ -35,15 +36,12 @@ class HydraFeatures(RandomConvolutions):
     n_timepoints : int
         Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
         other length can be passed.
-    n_groups : int, default=64
+    n_groups : int
         Groups G, half of them on the series and half on its difference. Features grow linearly.
-    n_kernels : int, default=8
-        Kernels K that compete in a group. With 1 there is no competition.
-    max_channels : int, default=8
-        Most channels that a group adds up. Each group draws its own channels and signs.
+        Each adds up channels of its own, half of them and at most 8, with signs of its own.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 
@@ -73,39 +71,17 @@ class HydraFeatures(RandomConvolutions):
 
     Examples
     --------
-    >>> block = HydraFeatures(n_channels=3, n_timepoints=50)
+    >>> block = HydraFeatures(n_channels=3, n_timepoints=50, n_groups=64)
     >>> block(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).shape
     torch.Size([2, 3072])
     """
 
     _STATISTICS = ("soft_maximum", "hard_minimum")
 
-    def __init__(
-        self,
-        n_channels: int,
-        n_timepoints: int,
-        *,
-        n_groups: int = 64,
-        n_kernels: int = 8,
-        max_channels: int = 8,
-        vocabulary: Vocabulary | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._check_positive(n_channels=n_channels, max_channels=max_channels)
-        self.n_mixed = min(max(n_channels // 2, 2), max_channels, n_channels)
-        super().__init__(
-            n_channels,
-            n_timepoints,
-            n_groups=n_groups,
-            n_kernels=n_kernels,
-            vocabulary=vocabulary,
-            seed=seed,
-        )
-
     def _draw(
         self, shape: tuple[int, int, int], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        weight = torch.randn(*shape, self.n_kernels, self.n_taps, generator=generator)
+        weight = torch.randn(*shape, self._N_KERNELS, self.n_taps, generator=generator)
         # NOTE[DIFF]: all kernels of the paper sum to zero; a quarter of ours (half of those on the
         # series) do not, so that they compete for levels too. A lone tap cannot sum to zero.
         level = torch.zeros(shape, dtype=torch.bool)
@@ -118,7 +94,8 @@ class HydraFeatures(RandomConvolutions):
         signs = torch.randint(0, 2, (*shape, self.n_channels), generator=generator) * 2 - 1
         # NOTE[DIFF]: the authors' code draws channels with replacement and adds them up; we draw
         # without replacement and with random signs, so that differences of channels occur too.
-        return weight, (order < self.n_mixed) * signs.float()
+        n_mixed = min(max(self.n_channels // 2, 2), _MAX_CHANNELS)
+        return weight, (order < n_mixed) * signs.float()
 
     def _pool(self, response: Response, bias: Tensor) -> list[Tensor]:
         """Soft count of the largest response, hard count of the smallest."""

@@ -47,13 +47,11 @@ class MultiRocketFeatures(RandomConvolutions):
     n_timepoints : int
         Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
         other length can be passed.
-    n_groups : int, default=32
+    n_groups : int
         Groups G, half of them on the series and half on its difference. Features grow linearly.
-    n_kernels : int, default=8
-        Kernels K of a group.
     vocabulary : Vocabulary or None, default=None
-        The symbols of the values. Symbols become their centers, or equally spaced numbers in
-        [-1, 1] where the vocabulary has none.
+        The symbols of the values, which become their centers, or equally spaced numbers in
+        [-1.5, 1.5] where the vocabulary has none.
     scale : sequence of C float or None, default=None
         What the values of each channel have been divided by. Channels then add up as they were
         before, each with the weight of its unit. None draws the weight of each channel in each
@@ -89,7 +87,7 @@ class MultiRocketFeatures(RandomConvolutions):
 
     Examples
     --------
-    >>> block = MultiRocketFeatures(n_channels=3, n_timepoints=50)
+    >>> block = MultiRocketFeatures(n_channels=3, n_timepoints=50, n_groups=32)
     >>> x, observed = torch.randn(8, 50, 3), torch.ones(8, 50, 3, dtype=torch.bool)
     >>> block.fit_biases(x, observed)
     >>> block(x, observed).shape
@@ -105,8 +103,7 @@ class MultiRocketFeatures(RandomConvolutions):
         n_channels: int,
         n_timepoints: int,
         *,
-        n_groups: int = 32,
-        n_kernels: int = 8,
+        n_groups: int,
         vocabulary: Vocabulary | None = None,
         scale: Sequence[float] | None = None,
         seed: int = 0,
@@ -115,7 +112,6 @@ class MultiRocketFeatures(RandomConvolutions):
             n_channels,
             n_timepoints,
             n_groups=n_groups,
-            n_kernels=n_kernels,
             vocabulary=vocabulary,
             seed=seed,
         )
@@ -132,7 +128,7 @@ class MultiRocketFeatures(RandomConvolutions):
     ) -> tuple[Tensor, Tensor]:
         # Three taps of 2 and six of -1, as in MiniRocket; with fewer taps, a third of them.
         n_high = max(1, self.n_taps // 3)
-        order = torch.rand(*shape, self.n_kernels, self.n_taps, generator=generator).argsort(-1)
+        order = torch.rand(*shape, self._N_KERNELS, self.n_taps, generator=generator).argsort(-1)
         weight = (order < n_high).float()
         if self.n_taps > 1:  # a lone tap cannot sum to zero
             weight = weight - weight.mean(-1, keepdim=True)

@@ -15,6 +15,7 @@ from mts_fusion.panel._schema import Modality
 
 from ._base import FeatureBlock
 from ._sorting import sort_values
+from ._symbols import symbol_values
 
 __all__ = ["RankedFeatures", "StatisticFeatures", "channel_statistics"]
 
@@ -144,9 +145,9 @@ class StatisticFeatures(RankedFeatures):
     def __init__(self, modality: Modality) -> None:
         super().__init__()
         self.modality = modality
-        has_symbols = modality.vocabulary is not None
+        vocabulary = modality.vocabulary
         self.register_buffer("bands", _band_weights(modality.n_timepoints))
-        self.register_buffer("symbols", _symbol_values(modality) if has_symbols else None)
+        self.register_buffer("symbols", None if vocabulary is None else symbol_values(vocabulary))
         self._make_ranks(len(self.feature_names()))
 
     def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
@@ -337,14 +338,3 @@ def _band_weights(n_timepoints: int) -> Tensor:
     for band, part in enumerate(parts, start=_N_LOG_BANDS):
         weights[part, band] = 1
     return weights / weights.sum(0).clamp(min=1e-6)
-
-
-def _symbol_values(modality: Modality) -> Tensor:
-    """The number for which each symbol stands; 0 for the missing one."""
-    vocabulary = modality.vocabulary
-    assert vocabulary is not None
-    heights = torch.linspace(-1.5, 1.5, vocabulary.size)
-    centers = heights if vocabulary.centers is None else torch.tensor(vocabulary.centers)
-    values = torch.zeros(max(vocabulary.size, vocabulary.missing) + 1)
-    values[1 : vocabulary.size + 1] = centers
-    return values

@@ -1,7 +1,9 @@
-"""Small layers that all others share."""
+"""Small layers and functions that all others share."""
 
+from ._construct import check_heads, construct
 from ._dropout import Dropout, set_generator
 from ._linear import AlignedLinear, ModalityLinear, normalise
+from ._masked import masked_mean, mean_weights, nearest_observed
 from ._modality_dropout import ModalityDropout, available_modalities, curriculum_rate
 
 __all__ = [
@@ -10,7 +12,12 @@ __all__ = [
     "ModalityDropout",
     "ModalityLinear",
     "available_modalities",
+    "check_heads",
+    "construct",
     "curriculum_rate",
+    "masked_mean",
+    "mean_weights",
+    "nearest_observed",
     "normalise",
     "set_generator",
 ]

@@ -26,12 +26,9 @@ from mts_fusion.nn.diffusion import (
     content_keys,
     fill_between,
     keyed_normal,
-    sample_ddim,
-    sample_ddpm,
-    sample_dpmpp_2m,
-    sample_flow_2m,
     sinusoids,
 )
+from mts_fusion.nn.layers import check_heads
 from mts_fusion.panel._schema import Schema
 
 from ._output import ModuleOutput
@@ -41,7 +38,6 @@ __all__ = ["ConditionalDiffusion", "DiffusionSampler"]
 _MAX_GROUPS = 64
 _MAX_PATCHES = 64
 _MAX_DEVIATIONS = 8.0
-_SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample_ddim}
 
 
 class _Condition(NamedTuple):
@@ -235,6 +231,7 @@ class ConditionalDiffusion(nn.Module):
         ):
             if size < least:
                 raise ValueError(f"{name} must be at least {least}, got {size}.")
+        check_heads(d_model, n_heads)
         if d_time % 2 or d_step % 2:
             raise ValueError(f"d_time and d_step must be even, got {d_time} and {d_step}.")
         rates = [m.rate for m in schema if m.rate is not None]
@@ -649,10 +646,7 @@ class ConditionalDiffusion(nn.Module):
                 at = torch.full((z.shape[0],), step, device=z.device)
                 return self._clean(z, self._denoise(z, at, given), at) * missing
 
-            if sampler == "ddpm":
-                x = sample_ddpm(denoise, noise(0), self.schedule, n_steps, noise)
-            else:
-                x = _SOLVERS[sampler](denoise, noise(0), self.schedule, n_steps)
+            x = SAMPLERS[sampler](denoise, noise, self.schedule, n_steps)
             filled.append(x * given.scale[:, None] + given.location[:, None])
         parts = torch.cat(filled, dim=1).split([a * b for a, b in given.shapes], dim=2)
         for m, part, shape in zip(modalities, parts, given.shapes, strict=True):

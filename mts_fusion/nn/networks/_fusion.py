@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.encoders import ENCODERS, ConvolutionEncoder, Encoded
-from mts_fusion.nn.layers import ModalityDropout, available_modalities
+from mts_fusion.nn.encoders import ENCODERS, Encoded, get_encoder
+from mts_fusion.nn.layers import ModalityDropout, available_modalities, construct
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
 
+from ._inputs import check_values
 from ._output import ModuleOutput
 
 __all__ = ["FusionNet", "encoder_names"]
@@ -37,8 +38,9 @@ class FusionNet(nn.Module):
         How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
         ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
     encoder : str or dict of str to str, default="multirocket"
-        ``"multirocket"``, ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A
-        dict names the encoders of some modalities; the others have the default.
+        ``"multirocket"``, ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"``, ``"transformer"``, or a
+        name given to :func:`register_encoder`. A dict names the encoders of some modalities; the
+        others have the default.
     d_model : int, default=64
         Width D of the embeddings; even for ``"lstm"`` and ``"gru"``, and a multiple of ``n_heads``
         wherever there is attention.
@@ -115,20 +117,20 @@ class FusionNet(nn.Module):
         for m, (modality, name) in enumerate(
             zip(schema, encoder_names(schema, encoder), strict=True)
         ):
-            parameters: dict[str, Any] = {"dropout": dropout}
-            if ENCODERS[name] is ConvolutionEncoder:
-                parameters |= {"feature_dropout": feature_dropout, "kind_dropout": kind_dropout}
-                parameters["widths"] = {} if feature_widths is None else feature_widths[m]
-            elif name == "transformer":
-                parameters["n_heads"] = n_heads
-            self.encoders.append(ENCODERS[name](modality, d_model, **parameters))
-        cls: Any = get_strategy(strategy)
-        self.fusion: Fusion = cls(
+            options = {
+                "n_heads": n_heads,
+                "dropout": dropout,
+                "feature_dropout": feature_dropout,
+                "kind_dropout": kind_dropout,
+                "widths": {} if feature_widths is None else feature_widths[m],
+            }
+            self.encoders.append(construct(get_encoder(name), modality, d_model, options=options))
+        self.fusion: Fusion = construct(
+            get_strategy(strategy),
             len(schema),
             d_model,
             n_outputs,
-            n_heads=n_heads,
-            dropout=dropout,
+            options={"n_heads": n_heads, "dropout": dropout},
             **(strategy_params or {}),
         )
 
@@ -162,7 +164,7 @@ class FusionNet(nn.Module):
         ModuleOutput
             Prediction ``(B, n_outputs)``, no loss of its own, record.
         """
-        self._check(values, observed)
+        check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         available = available_modalities(observed)  # (B, M)
         encoded: list[Encoded] = [
@@ -185,19 +187,6 @@ class FusionNet(nn.Module):
             )
         seen = {"available": available, **output.record} if record else {}
         return ModuleOutput(output.logits, output.logits.new_zeros(()), seen)
-
-    def _check(self, values: list[Tensor], observed: list[Tensor]) -> None:
-        if not len(values) == len(observed) == len(self.schema):
-            raise ValueError(
-                f"The network has {len(self.schema)} modalities {list(self.schema.names)}, got "
-                f"{len(values)} values and {len(observed)} observed."
-            )
-        for modality, x in zip(self.schema, values, strict=True):
-            if x.dim() != 3 or x.shape[2] != modality.n_channels:
-                raise ValueError(
-                    f"Modality {modality.name!r} has values of shape (B, L, "
-                    f"{modality.n_channels}), got {tuple(x.shape)}."
-                )
 
 
 def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:

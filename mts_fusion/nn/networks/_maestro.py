@@ -24,9 +24,16 @@ from mts_fusion.nn.embedding import (
     patch_lengths,
     token_times,
 )
-from mts_fusion.nn.layers import Dropout, ModalityDropout, available_modalities
+from mts_fusion.nn.layers import (
+    Dropout,
+    ModalityDropout,
+    available_modalities,
+    check_heads,
+    mean_weights,
+)
 from mts_fusion.panel._schema import Schema
 
+from ._inputs import check_features, check_values
 from ._output import ModuleOutput
 
 __all__ = ["Maestro"]
@@ -58,7 +65,7 @@ class Maestro(nn.Module):
         Width of the prediction.
     d_model : int, default=64
         Width D of the tokens; a multiple of ``n_heads``.
-    n_heads : int, default=8
+    n_heads : int, default=4
         Heads of the attention.
     n_intra_layers : int, default=2
         Layers inside each modality. Each halves the number of tokens.
@@ -74,10 +81,10 @@ class Maestro(nn.Module):
         all with "learnt" or None, are learnt. 0: none attends; ``inf`` (for all only): all attend.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.4
+    modality_dropout : float, default=0.6
         Rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
-    dropout : float, default=0.1
+    dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
         Weight of the load-balancing loss of the experts. 0 as in the paper: they specialise through
@@ -85,12 +92,8 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=32
+    max_tokens : int, default=16
         Tokens of a modality whose ``patch_length`` is not given.
-    n_stem_channels : int, default=0
-        Channels of a convolution over the numbers before they are cut into patches; 0 is none.
-    d_hidden : int or None, default=None
-        Hidden width of feed-forward layers and experts; None is ``2 * d_model``.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
     cross_budget : float or None, default=None
@@ -158,20 +161,18 @@ class Maestro(nn.Module):
         n_outputs: int,
         *,
         d_model: int = 64,
-        n_heads: int = 8,
+        n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.4,
-        dropout: float = 0.1,
+        modality_dropout: float = 0.6,
+        dropout: float = 0.3,
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 32,
-        n_stem_channels: int = 0,
-        d_hidden: int | None = None,
+        max_tokens: int = 16,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
@@ -181,10 +182,7 @@ class Maestro(nn.Module):
         linear: bool = False,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         if max_budget <= 0:
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
@@ -204,9 +202,7 @@ class Maestro(nn.Module):
         self.order = [m for group in self.groups for m in group]
         self.register_buffer("index", torch.tensor(self.order), persistent=False)
 
-        self.embed = nn.ModuleList(
-            self._embedding(group, d_model, n_stem_channels) for group in self.groups
-        )
+        self.embed = nn.ModuleList(self._embedding(group, d_model) for group in self.groups)
         if patches:
             self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
@@ -222,7 +218,6 @@ class Maestro(nn.Module):
                 d_model,
                 n_heads,
                 max_budget=max_budget,
-                d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
@@ -240,7 +235,6 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 budget=cross_budget,
-                d_hidden=d_hidden,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
@@ -260,16 +254,10 @@ class Maestro(nn.Module):
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
 
-    def _embedding(self, group: list[int], d_model: int, n_stem_channels: int) -> nn.Module:
+    def _embedding(self, group: list[int], d_model: int) -> nn.Module:
         modality, length = self.schema.modalities[group[0]], self.lengths[group[0]]
         if modality.vocabulary is None:
-            return PatchEmbedding(
-                len(group),
-                modality.n_channels,
-                d_model,
-                length,
-                n_stem_channels=n_stem_channels,
-            )
+            return PatchEmbedding(len(group), modality.n_channels, d_model, length)
         return SymbolEmbedding(
             len(group),
             modality.n_channels,
@@ -308,7 +296,7 @@ class Maestro(nn.Module):
         ModuleOutput
             Prediction ``(B, n_outputs)``, balancing loss, record.
         """
-        self._check(values, observed)
+        check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         there = available_modalities(observed)  # (B, M)
         budget = None
@@ -321,7 +309,7 @@ class Maestro(nn.Module):
             convolved = self.convolutions.mask_and_drop(convolved, there)
         patches = self._encode(values, observed, times, budget) if self.patches else None
         x, kinds, modality = self._tokens(patches, statistics, convolved, there)
-        weight = torch.cat([_mean_weight(part) for part in kinds], 1).to(x.dtype)
+        weight = torch.cat([mean_weights(part) for part in kinds], 1).to(x.dtype)
         available = torch.cat(kinds, 1)
 
         one_hot, columns = None, None
@@ -362,8 +350,7 @@ class Maestro(nn.Module):
             if each:
                 seen["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
                 attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
-            rows = one_hot.T * available.unsqueeze(1)  # (B, M, T)
-            rows = rows / rows.sum(-1, keepdim=True).clamp(min=1)
+            rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
             seen["attention"] = rows.to(attention.dtype) @ attention
         return ModuleOutput(prediction, loss, seen)
 
@@ -371,10 +358,8 @@ class Maestro(nn.Module):
         """Statistics and convolutions of each modality, of no width where there are none."""
         if not self.widths:
             return [], []
-        if features is None:
-            raise ValueError("The network has feature_widths, but no features were given.")
         kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for parts, x in zip(self.widths, features, strict=True):
+        for parts, x in zip(self.widths, check_features(features), strict=True):
             split = x.split([width for _, width in parts], 1) if parts else ()
             for kind, of_statistics in zip(kinds, (True, False), strict=True):
                 chosen = [
@@ -471,19 +456,6 @@ class Maestro(nn.Module):
             seconds.append(middle)
         return _stack_times(seconds, batch)
 
-    def _check(self, values: list[Tensor], observed: list[Tensor]) -> None:
-        if not len(values) == len(observed) == len(self.schema):
-            raise ValueError(
-                f"The network has {len(self.schema)} modalities {list(self.schema.names)}, got "
-                f"{len(values)} values and {len(observed)} observed."
-            )
-        for modality, x in zip(self.schema, values, strict=True):
-            if x.dim() != 3 or x.shape[2] != modality.n_channels:
-                raise ValueError(
-                    f"Modality {modality.name!r} has values of shape (B, L, "
-                    f"{modality.n_channels}), got {tuple(x.shape)}."
-                )
-
 
 class _Tokens(NamedTuple):
     """Tokens ``(m, B, T, D)``, ``available (m, B, T)``, ``seconds (m, T)`` or ``(m, B, T)``."""
@@ -500,12 +472,6 @@ def _by_kind(
     return [
         [(kind == "statistics", sum(w)) for kind, w in kinds.items()] for kinds in feature_widths
     ]
-
-
-def _mean_weight(available: Tensor) -> Tensor:
-    """Weights ``(B, T)`` of a mean over what is available; 0 where nothing is."""
-    weight = available.float()
-    return weight / weight.sum(1, keepdim=True).clamp(min=1)
 
 
 def _groups(schema: Schema, lengths: list[int]) -> list[list[int]]:

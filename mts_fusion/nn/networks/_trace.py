@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.embedding import FeatureLogits, FeatureTokens, MultiTimeAttention, TimeEmbedding
 from mts_fusion.nn.experts import ModalityMoE
-from mts_fusion.nn.layers import Dropout, ModalityDropout
+from mts_fusion.nn.layers import (
+    Dropout,
+    ModalityDropout,
+    available_modalities,
+    check_heads,
+    masked_mean,
+)
 from mts_fusion.panel._schema import Schema
 
+from ._inputs import check_features, check_values
 from ._output import ModuleOutput
 
 __all__ = ["Trace"]
@@ -42,7 +49,7 @@ class Trace(nn.Module):
         Width T of the time embedding, a multiple of ``n_heads``.
     d_token : int, default=8
         Width of the embedding of a token, where a modality has a vocabulary.
-    n_reference : int, default=32
+    n_reference : int, default=16
         Reference times Q, evenly spread over the span of the series.
     n_heads : int, default=4
         Heads of both attentions.
@@ -64,11 +71,8 @@ class Trace(nn.Module):
         Weight of the entropy regulariser (eq. 8), averaged over the layers. 0 turns it off.
     dropout : float, default=0.1
         Share of the entries dropped in training after each attention, expert layer and in the head.
-    modality_dropout : float, default=0.0
+    modality_dropout : float, default=0.2
         Rate at which whole modalities of a sample are hidden in training.
-    imputed : bool, default=False
-        False: only observed entries are read (FuseMoE). True: entries that an imputer filled are
-        read too, accompanied by the indicator that they were not measured (TRACE).
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features, such as statistics of
         what was observed. They stand beside its series, as one more token of it and as logits that
@@ -87,10 +91,11 @@ class Trace(nn.Module):
 
     Notes
     -----
-    An absent modality is represented by a learned vector at every reference time. Its tokens ask
-    the others in the self-attention but are never asked. With ``imputed=True`` a modality is absent
-    when the imputer left it empty: filled is every entry that is observed or neither 0 nor the
-    missing token, since a batch holds 0 where a value is NaN.
+    Without ``imputed`` only observed entries are read (FuseMoE). With it, imputed entries are read
+    too, accompanied by the indicator that they were not measured (TRACE).
+
+    An absent modality, with no entry to read, is represented by a learned vector at every reference
+    time. Its tokens ask the others in the self-attention but are never asked.
 
     The regulariser averages over the samples of a batch, so ``loss`` depends on the batch;
     ``prediction`` and ``record`` do not.
@@ -127,7 +132,7 @@ class Trace(nn.Module):
         d_model: int = 64,
         d_time: int = 64,
         d_token: int = 8,
-        n_reference: int = 32,
+        n_reference: int = 16,
         n_heads: int = 4,
         n_layers: int = 2,
         n_experts: int = 8,
@@ -138,8 +143,7 @@ class Trace(nn.Module):
         noisy: bool = True,
         entropy_weight: float = 0.01,
         dropout: float = 0.1,
-        modality_dropout: float = 0.0,
-        imputed: bool = False,
+        modality_dropout: float = 0.2,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         horizon_seconds: float | None = None,
@@ -154,7 +158,6 @@ class Trace(nn.Module):
         self.schema = schema
         self.n_reference = n_reference
         self.entropy_weight = entropy_weight
-        self.imputed = imputed
         self.horizon_seconds = horizon_seconds
         self.modality_dropout = ModalityDropout(modality_dropout)
         self.tokens = nn.ModuleList(
@@ -219,6 +222,7 @@ class Trace(nn.Module):
         times: Sequence[Tensor | None] | None = None,
         *,
         features: list[Tensor] | None = None,
+        imputed: list[Tensor] | None = None,
         record: bool = False,
     ) -> ModuleOutput:
         """Predict from a batch.
@@ -233,6 +237,8 @@ class Trace(nn.Module):
             Seconds; None for a regular clock.
         features : list of M Tensors of shape (B, F), default=None
             Fixed features of the widths declared, NaN where nothing is known.
+        imputed : list of M bool Tensors of shape (B, L, C), default=None
+            Entries that were not measured but hold a value of an imputer; None where none do.
         record : bool, default=False
             Return the diagnostics.
 
@@ -241,8 +247,12 @@ class Trace(nn.Module):
         ModuleOutput
             ``loss`` is the weighted regulariser.
         """
-        used = self.modality_dropout(self._filled(values, observed))
-        available = torch.stack([u.flatten(1).any(1) for u in used], dim=1)  # (B, M)
+        check_values(self.schema, values, observed)
+        used = observed
+        if imputed is not None:
+            used = [seen | filled for seen, filled in zip(observed, imputed, strict=True)]
+        used = self.modality_dropout(used)
+        available = available_modalities(used)  # (B, M)
         clocks = self._clocks(values, used, times)
         grid = torch.linspace(0, 1, self.n_reference, device=available.device)
         reference = self.time(grid)  # (Q, T)
@@ -264,9 +274,7 @@ class Trace(nn.Module):
         position = self.position(reference)
         masked: list[Tensor] = []
         if self.feature_tokens is not None:
-            if features is None:
-                raise ValueError("The network has feature_widths, but no features were given.")
-            masked = self.feature_tokens.mask_and_drop(features, available)
+            masked = self.feature_tokens.mask_and_drop(check_features(features), available)
             x = torch.cat([x, self.feature_tokens(masked)[:, :, None]], dim=2)  # (B, M, Q + 1, D)
             position = F.pad(position, (0, 0, 0, 1))
         x = torch.where(available[:, :, None, None], x, self.absent[:, None])
@@ -294,13 +302,6 @@ class Trace(nn.Module):
         for key in seen_by_layer[0] if seen_by_layer else ():
             found[key] = torch.stack([seen[key] for seen in seen_by_layer], dim=1)
         return ModuleOutput(prediction, loss, {**found, **time_attention})
-
-    def _filled(self, values: list[Tensor], observed: list[Tensor]) -> list[Tensor]:
-        """The entries to read: observed, and with ``imputed`` those that are not empty."""
-        if not self.imputed:
-            return list(observed)
-        empty = [0 if m.vocabulary is None else m.vocabulary.missing for m in self.schema]
-        return [seen | (x != e) for x, seen, e in zip(values, observed, empty, strict=True)]
 
     def _clocks(
         self, values: list[Tensor], used: list[Tensor], times: Sequence[Tensor | None] | None
@@ -362,11 +363,9 @@ class _Static(nn.Module):
         self.out = nn.Linear(2 * n_channels, d_model)
 
     def forward(self, values: Tensor, used: Tensor, observed: Tensor) -> Tensor:
-        mask = used.to(values.dtype)
-        total = mask.sum(1, keepdim=True).clamp(min=1)
-        mean = (values * mask).sum(1, keepdim=True) / total
-        share = (mask * observed).sum(1, keepdim=True) / total
-        return self.out(torch.cat([mean, share], dim=-1))
+        mean = masked_mean(values, used, 1)
+        measured = masked_mean(observed.to(values.dtype), used, 1)
+        return self.out(torch.cat([mean, measured], dim=-1)).unsqueeze(1)
 
 
 class _FusionLayer(nn.Module):
@@ -382,10 +381,7 @@ class _FusionLayer(nn.Module):
 
     def __init__(self, moe: ModalityMoE, d_model: int, *, n_heads: int, dropout: float) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.norm_attention = nn.LayerNorm(d_model)
         self.qkv = nn.Linear(d_model, 3 * d_model)

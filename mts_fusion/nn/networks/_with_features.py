@@ -56,9 +56,11 @@ class WithFeatures(nn.Module):
         observed: list[Tensor],
         times: Sequence[Tensor | None] | None = None,
         *,
+        imputed: list[Tensor] | None = None,
         record: bool = False,
     ) -> ModuleOutput:
-        """Compute the features, and predict."""
+        """Compute the features, and predict; ``imputed`` is for networks that take it."""
         features = self.features(values, observed, times)
-        output = self.network(values, observed, times, features=features, record=record)
+        masks = {} if imputed is None else {"imputed": imputed}
+        output = self.network(values, observed, times, features=features, record=record, **masks)
         return cast(ModuleOutput, output)

@@ -6,12 +6,15 @@ Sizes: B batch, M modalities, T tokens, D width.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fusion", "FusionOutput", "Tokens", "grown", "shares"]
+from mts_fusion.nn.layers import Dropout
+
+__all__ = ["Fusion", "FusionOutput", "Tokens", "grown", "make_head", "shares"]
 
 
 class Tokens(NamedTuple):
@@ -49,18 +52,22 @@ class FusionOutput(NamedTuple):
 class Fusion(nn.Module):
     """Abstract: a strategy, from one embedding of each modality to logits.
 
-    Subclasses are built with ``(n_modalities, d_model, n_outputs, *, n_heads, dropout)`` and obey
-    three rules: a modality that is not available changes no bit of the output, the output is finite
-    even if none is, and ``forward`` draws random numbers through
-    ``mts_fusion.nn.layers.Dropout`` only.
+    Subclasses are built with ``(n_modalities, d_model, n_outputs)`` and with those of ``n_heads``
+    and ``dropout`` that they name as keywords. They obey three rules: a modality that is not
+    available changes no bit of the output, the output is finite even if none is, and ``forward``
+    draws random numbers through ``mts_fusion.nn.layers.Dropout`` only.
 
     Attributes
     ----------
     needs_tokens : bool
         Whether ``forward`` wants the tokens behind the embeddings too. False by default.
+    params_without_softmax : dict of str to Any
+        Parameters for outputs that are not logits of classes that exclude each other. None by
+        default.
     """
 
     needs_tokens: ClassVar[bool] = False
+    params_without_softmax: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def forward(
@@ -130,3 +137,36 @@ def grown(available: Tensor) -> Tensor:
     """
     n_available = available.sum(-1, keepdim=True).clamp(min=1)
     return (available.shape[-1] / n_available).sqrt()
+
+
+def make_head(d_in: int, d_model: int, n_outputs: int, dropout: float) -> nn.Sequential:
+    """Network with one hidden layer, from what was fused to the logits.
+
+    Parameters
+    ----------
+    d_in : int
+        Width of what was fused.
+    d_model : int
+        Width D of the hidden layer.
+    n_outputs : int
+        Width of the logits.
+    dropout : float
+        Dropout before each linear map.
+
+    Returns
+    -------
+    Sequential
+        Dropout, linear map, GELU, dropout, linear map.
+
+    Examples
+    --------
+    >>> make_head(8, 16, 5, 0.1)(torch.zeros(2, 8)).shape
+    torch.Size([2, 5])
+    """
+    return nn.Sequential(
+        Dropout(dropout),
+        nn.Linear(d_in, d_model),
+        nn.GELU(),
+        Dropout(dropout),
+        nn.Linear(d_model, n_outputs),
+    )

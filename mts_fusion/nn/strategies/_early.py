@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown
+from mts_fusion.nn.layers import ModalityLinear
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, make_head
 
 __all__ = ["EarlyFusion"]
 
@@ -21,8 +21,6 @@ class EarlyFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout in the network.
 
@@ -45,19 +43,12 @@ class EarlyFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.project = ModalityLinear(n_modalities, d_model, d_model)
         self.head = nn.Sequential(
-            nn.LayerNorm(d_model),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(d_model, d_model),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(d_model, n_outputs),
+            nn.LayerNorm(d_model), nn.GELU(), make_head(d_model, d_model, n_outputs, dropout)
         )
 
     def forward(

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear
+from mts_fusion.nn.layers import Dropout, ModalityLinear, check_heads
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, shares
 
 __all__ = ["HybridFusion"]
@@ -66,10 +66,7 @@ class HybridFusion(Fusion):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.dropout = Dropout(dropout)
         self.classify = ModalityLinear(n_modalities, d_model, n_outputs)

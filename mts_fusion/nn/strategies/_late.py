@@ -22,8 +22,6 @@ class LateFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on the embeddings.
 
@@ -47,7 +45,6 @@ class LateFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()

@@ -27,8 +27,6 @@ class LowRankFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on embeddings and products.
     rank : int, default=4
@@ -57,7 +55,6 @@ class LowRankFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
         rank: int = 4,
     ) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, shares
+from mts_fusion.nn.layers import ModalityLinear
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, make_head, shares
 
 __all__ = ["MAGFusion"]
 
@@ -28,8 +28,6 @@ class MAGFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on the shifted embedding.
     beta : float, default=1.0
@@ -58,7 +56,6 @@ class MAGFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
         beta: float = 1.0,
     ) -> None:
@@ -70,12 +67,7 @@ class MAGFusion(Fusion):
         self.gate_own = ModalityLinear(n_modalities, d_model, d_model)
         self.displace = ModalityLinear(n_modalities, d_model, d_model)
         self.head = nn.Sequential(
-            nn.LayerNorm(d_model),
-            Dropout(dropout),
-            nn.Linear(d_model, d_model),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(d_model, n_outputs),
+            nn.LayerNorm(d_model), make_head(d_model, d_model, n_outputs, dropout)
         )
 
     def forward(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear
+from mts_fusion.nn.layers import Dropout, ModalityLinear, check_heads, masked_mean
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
 
 __all__ = ["MulTFusion"]
@@ -71,10 +71,7 @@ class MulTFusion(Fusion):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(
-                f"d_model is a multiple of n_heads, got d_model={d_model} and n_heads={n_heads}."
-            )
+        check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.dropout = Dropout(dropout)
         self.enter = nn.LayerNorm(d_model)
@@ -114,8 +111,7 @@ class MulTFusion(Fusion):
 
         # NOTE[DIFF]: the paper reads the last token, but with gaps no token is sure to be there. We
         # read their mean, and the embedding that the encoder itself made of the sequence.
-        n_seen = seen.sum(-1, keepdim=True).clamp(min=1)
-        pooled = (x * seen.unsqueeze(-1)).sum(2) / n_seen  # (M, B, D)
+        pooled = masked_mean(x, seen.unsqueeze(-1), 2)  # (M, B, T, D) -> (M, B, D)
         pooled = pooled + embeddings.transpose(0, 1).masked_fill(~available.T.unsqueeze(-1), 0.0)
         weight = shares(self.score(pooled).squeeze(-1).T, available)
         fused = (weight.T.unsqueeze(-1) * pooled).sum(0)

@@ -1,9 +1,10 @@
-"""The strategies by name, and the door for a user's own."""
+"""The strategies by name, to which users add their own."""
 
 from __future__ import annotations
 
 import torch
 
+from mts_fusion.nn.layers import construct
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens
 from mts_fusion.nn.strategies._early import EarlyFusion
 from mts_fusion.nn.strategies._hybrid import HybridFusion
@@ -60,16 +61,18 @@ def get_strategy(name: str) -> type[Fusion]:
 
 
 def register_strategy(name: str, cls: type[Fusion]) -> None:
-    """Make a strategy of your own known by a name.
+    """Add a strategy of your own under a name.
 
-    It is tried once on three modalities, of which some are missing, before it is taken.
+    It is first tried on three modalities, of which some are missing.
 
     Parameters
     ----------
     name : str
-        The name; one that stands already is replaced only by a class of the same name.
+        The name. If a strategy has it already, the new class replaces it only if it has the same
+        class name.
     cls : type of Fusion
-        Built with ``(n_modalities, d_model, n_outputs, *, n_heads, dropout)``.
+        Built with ``(n_modalities, d_model, n_outputs)``, and with those of ``n_heads`` and
+        ``dropout`` that its constructor names.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def register_strategy(name: str, cls: type[Fusion]) -> None:
     --------
     >>> import torch
     >>> class MeanFusion(Fusion):
-    ...     def __init__(self, n_modalities, d_model, n_outputs, *, n_heads=4, dropout=0.1):
+    ...     def __init__(self, n_modalities, d_model, n_outputs):
     ...         super().__init__()
     ...         self.head = torch.nn.Linear(d_model, n_outputs)
     ...     def forward(self, embeddings, available, tokens=None):
@@ -108,7 +111,7 @@ def _try(name: str, cls: type[Fusion]) -> None:
     n_outputs = 5
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
-        fusion = cls(3, 8, n_outputs, n_heads=2, dropout=0.0).eval()  # type: ignore[call-arg]
+        fusion = construct(cls, 3, 8, n_outputs, options={"n_heads": 2, "dropout": 0.0}).eval()
     available = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
     values = torch.randn(4, 3, 2, 8, generator=generator)
     other = torch.where(available[:, :, None, None], values, -3.0)

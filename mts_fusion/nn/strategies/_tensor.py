@@ -6,10 +6,10 @@ Sizes: B batch, M modalities, D width, d entries of a modality in the tensor.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens
+from mts_fusion.nn.layers import ModalityLinear
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, make_head
 
 __all__ = ["TensorFusion"]
 
@@ -29,8 +29,6 @@ class TensorFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on the tensor.
 
@@ -62,7 +60,6 @@ class TensorFusion(Fusion):
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -77,13 +74,7 @@ class TensorFusion(Fusion):
             )
         self.project = ModalityLinear(n_modalities, d_model, d_factor)
         size = (d_factor + 1) ** n_modalities
-        self.head = nn.Sequential(
-            Dropout(dropout),
-            nn.Linear(size, d_model),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(d_model, n_outputs),
-        )
+        self.head = make_head(size, d_model, n_outputs, dropout)
 
     def forward(
         self, embeddings: Tensor, available: Tensor, tokens: Tokens | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -29,8 +31,6 @@ class UncertaintyFusion(Fusion):
         Width D of the embeddings.
     n_outputs : int
         Width of the logits.
-    n_heads : int, default=4
-        Not used.
     dropout : float, default=0.1
         Dropout on the embeddings.
     learnt : bool, default=False
@@ -53,13 +53,15 @@ class UncertaintyFusion(Fusion):
     1.0
     """
 
+    # The entropy of a softmax says nothing of numbers, or of labels that do not exclude each other.
+    params_without_softmax: ClassVar[Mapping[str, Any]] = {"learnt": True}
+
     def __init__(
         self,
         n_modalities: int,
         d_model: int,
         n_outputs: int,
         *,
-        n_heads: int = 4,
         dropout: float = 0.1,
         learnt: bool = False,
     ) -> None:

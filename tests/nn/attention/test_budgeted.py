@@ -17,6 +17,10 @@ def make_heads(n: int = 5, n_tokens: int = 24) -> tuple[torch.Tensor, ...]:
     return q, k, v, observed
 
 
+FULL_FRACTION = "mts_fusion.nn.attention._budgeted._FULL_FRACTION"
+both_ways = pytest.mark.parametrize("full_fraction", [0.0, math.inf], ids=["all", "picked"])
+
+
 def test_attend_equals_softmax_over_observed_keys():
     q, k, v, observed = make_heads()
     scores = (q @ k.transpose(-1, -2) / 2).masked_fill(~observed[:, None, None], -math.inf)
@@ -33,39 +37,38 @@ def test_attend_gives_zeros_and_finite_gradients_where_nothing_is_observed():
     assert q.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("picked", [True, False])
-def test_a_budget_for_all_queries_is_full_attention(picked):
+@both_ways
+def test_a_budget_for_all_queries_is_full_attention(monkeypatch, full_fraction):
+    monkeypatch.setattr(FULL_FRACTION, full_fraction)
     q, k, v, observed = make_heads()
-    out = budgeted_attend(q, k, v, observed, torch.full((5,), 24.0), factor=100.0, picked=picked)
+    out = budgeted_attend(q, k, v, observed, torch.full((5,), 24.0), factor=100.0)
     seen = observed[:, None, :, None].expand_as(out)
     torch.testing.assert_close(out[seen], attend(q, k, v, observed)[seen])
 
 
-def test_picking_queries_first_or_attending_with_all_gives_the_same():
+def test_picking_queries_first_or_attending_with_all_gives_the_same(monkeypatch):
     q, k, v, observed = make_heads()
     budget = torch.tensor([0.0, 1.5, 3.0, 7.25, 50.0])
-    first, after = (
-        budgeted_attend(q, k, v, observed, budget, factor=4.0, picked=picked)
-        for picked in (True, False)
-    )
-    torch.testing.assert_close(first, after)
+    outputs = []
+    for full_fraction in (0.0, math.inf):
+        monkeypatch.setattr(FULL_FRACTION, full_fraction)
+        outputs.append(budgeted_attend(q, k, v, observed, budget, factor=4.0))
+    torch.testing.assert_close(*outputs)
 
 
-@pytest.mark.parametrize("picked", [True, False])
-def test_gradients_of_both_ways_are_the_same(picked):
-    q, k, v, observed = make_heads()
-    budget = torch.tensor([0.5, 1.5, 3.0, 7.25, 5.0])
-    inputs = [x.clone().requires_grad_() for x in (q, k, v, budget)]
-    reference = [x.clone().requires_grad_() for x in (q, k, v, budget)]
-    budgeted_attend(
-        *inputs[:3], observed, inputs[3], factor=4.0, picked=picked
-    ).square().sum().backward()
-    budgeted_attend(
-        *reference[:3], observed, reference[3], factor=4.0, picked=not picked
-    ).square().sum().backward()
-    for x, y in zip(inputs, reference, strict=True):
-        torch.testing.assert_close(x.grad, y.grad, rtol=1e-4, atol=1e-5)
-    assert inputs[3].grad.any()
+def test_gradients_of_both_ways_are_the_same(monkeypatch):
+    *heads, observed = make_heads()
+    gradients = []
+    for full_fraction in (0.0, math.inf):
+        monkeypatch.setattr(FULL_FRACTION, full_fraction)
+        budget = torch.tensor([0.5, 1.5, 3.0, 7.25, 5.0])
+        inputs = [x.clone().requires_grad_() for x in (*heads, budget)]
+        out = budgeted_attend(*inputs[:3], observed, inputs[3], factor=4.0)
+        out.square().sum().backward()
+        gradients.append([x.grad for x in inputs])
+    for x, y in zip(*gradients, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
+    assert gradients[0][3].any()
 
 
 def test_without_budget_each_query_takes_the_mean_of_what_is_observed():
@@ -79,7 +82,7 @@ def test_the_queries_that_attend_are_those_farthest_from_uniform():
     q, k, v, observed = make_heads(1, 32)
     observed[:] = True
     q[0, :, 5] *= 20
-    out = budgeted_attend(q, k, v, observed, torch.ones(1), picked=True)
+    out = budgeted_attend(q, k, v, observed, torch.ones(1))
     attended = (out - v.mean(2, keepdim=True)).abs().sum(-1) > 1e-4  # (1, H, T)
     assert attended[0, :, 5].all()
     assert (attended.sum(-1) == 1).all()

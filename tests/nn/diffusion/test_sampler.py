@@ -5,16 +5,8 @@ import itertools
 import pytest
 import torch
 
-from mts_fusion.nn.diffusion import (
-    NoiseSchedule,
-    sample_ddim,
-    sample_ddpm,
-    sample_dpmpp_2m,
-    sample_flow_2m,
-)
+from mts_fusion.nn.diffusion import SAMPLERS, NoiseSchedule
 from mts_fusion.nn.diffusion._sampler import solver_steps
-
-SOLVERS = {"flow2m": sample_flow_2m, "dpm++2m": sample_dpmpp_2m, "ddim": sample_ddim}
 
 
 def spread(sampler, n_steps, *, mean=2.0, deviation=0.5, name="quad"):
@@ -27,13 +19,10 @@ def spread(sampler, n_steps, *, mean=2.0, deviation=0.5, name="quad"):
         gain = signal * deviation**2 / (signal**2 * deviation**2 + noise**2)
         return mean + gain * (z - signal * mean)
 
-    def fresh(_=0):
+    def noise(_):
         return torch.randn(20_000, generator=generator)
 
-    if sampler == "ddpm":
-        x = sample_ddpm(denoise, fresh(), schedule, n_steps, fresh)
-    else:
-        x = SOLVERS[sampler](denoise, fresh(), schedule, n_steps)
+    x = SAMPLERS[sampler](denoise, noise, schedule, n_steps)
     return float(x.mean()), float(x.std())
 
 
@@ -105,7 +94,7 @@ def test_solvers_agree_with_diffusers(sampler):
         return torch.tanh(z * schedule.signal[step] + 0.3)
 
     z = torch.randn(100, generator=torch.Generator().manual_seed(0))
-    ours, theirs = SOLVERS[sampler](denoise, z, schedule, n_steps), z
+    ours, theirs = SAMPLERS[sampler](denoise, lambda _: z, schedule, n_steps), z
     for step in other.timesteps:
         theirs = other.step(denoise(theirs, int(step)), step, theirs).prev_sample
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.encoders import ENCODERS, ConvolutionEncoder, Encoded
+from mts_fusion.nn.encoders import (
+    ENCODERS,
+    ConvolutionEncoder,
+    Encoded,
+    Encoder,
+    get_encoder,
+    register_encoder,
+)
 from mts_fusion.nn.encoders._packing import compact, thinned
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
@@ -38,9 +45,7 @@ class Computed(torch.nn.Module):
     def __init__(self, kind: str, modality: Modality, **parameters) -> None:
         super().__init__()
         self.features = SchemaFeatures(Schema((modality,)), (kind, "statistics"))
-        self.encoder = ENCODERS[kind](
-            modality, 8, widths=self.features.widths[0], dropout=0.0, **parameters
-        )
+        self.encoder = ENCODERS[kind](modality, 8, widths=self.features.widths[0], **parameters)
 
     def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Encoded:
         features = self.features([x], [seen], [times])[0]
@@ -130,19 +135,15 @@ def test_the_unit_of_time_does_not_matter_but_gaps_do(name):
 def test_states_are_those_of_packed_sequences(kind):
     """The oracle is torch's own network over packed sequences of the observed steps."""
     encoder = make_encoder(kind, MODALITIES[0])
-    recurrent = encoder.recurrent
     x, seen = make_batch(MODALITIES[0])
     seen[3, 4:] = False
-    steps, n_steps = recurrent.steps(x, seen, None)
+    steps, n_steps = encoder.steps(x, seen, None)
     oracle = (torch.nn.LSTM if kind == "lstm" else torch.nn.GRU)(
         8, 4, batch_first=True, bidirectional=True
     )
-    for ours, suffix in ((recurrent.forwards, "_l0"), (recurrent.backwards, "_l0_reverse")):
-        for mine, theirs in (
-            (ours.weight_in, "weight_ih"),
-            (ours.weight_state, "weight_hh"),
-            (ours.bias_in, "bias_ih"),
-            (ours.bias_state, "bias_hh"),
+    for ours, suffix in ((encoder.forwards, "_l0"), (encoder.backwards, "_l0_reverse")):
+        for mine, theirs in zip(
+            ours, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), strict=True
         ):
             getattr(oracle, theirs + suffix).data.copy_(mine.data)
     packed = torch.nn.utils.rnn.pack_padded_sequence(
@@ -152,7 +153,7 @@ def test_states_are_those_of_packed_sequences(kind):
     last = last[0] if kind == "lstm" else last
     states, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
     mean = states.sum(1) / n_steps.unsqueeze(1)
-    wanted = recurrent.leave(torch.cat([last[0], last[1], mean], -1))
+    wanted = encoder.leave(torch.cat([last[0], last[1], mean], -1))
     torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -225,3 +226,76 @@ def test_one_kind_of_features_is_hidden_in_training_and_never_both():
     encoder.eval()
     tokens = encoder(x[:2], observed[:2], features=features[:2]).tokens
     assert tokens.any(-1).all()
+
+
+class _Mean(Encoder):
+    def __init__(self, modality, d_model):
+        super().__init__()
+        self.project = torch.nn.Linear(modality.n_channels, d_model)
+
+    def forward(self, values, observed, times=None, *, features=None):
+        return self._encoded(values.masked_fill(~observed, 0.0), observed)
+
+    def _encoded(self, values, observed):
+        embedding = self.project(values.mean(1))
+        return Encoded(embedding, embedding.unsqueeze(1), observed.flatten(1).any(1, True))
+
+
+class _Leaky(_Mean):
+    def forward(self, values, observed, times=None, *, features=None):
+        return self._encoded(values, observed)
+
+
+class _NotFinite(_Mean):
+    def forward(self, values, observed, times=None, *, features=None):
+        mean = values.masked_fill(~observed, 0.0).sum(1) / observed.sum(1)
+        return self._encoded(mean.unsqueeze(1), observed)
+
+
+class _NoTokens(_Mean):
+    def forward(self, values, observed, times=None, *, features=None):
+        encoded = super().forward(values, observed)
+        return encoded._replace(tokens=encoded.embedding)
+
+
+class _Bare(_Mean):
+    def forward(self, values, observed, times=None, *, features=None):
+        return super().forward(values, observed).embedding
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr("mts_fusion.nn.encoders._registry.ENCODERS", encoders := dict(ENCODERS))
+    return encoders
+
+
+def test_an_encoder_of_ones_own_is_found_by_name(registry):
+    register_encoder("mean", _Mean)
+    assert get_encoder("mean") is _Mean
+    register_encoder("mean", _Mean)
+
+
+@pytest.mark.parametrize(
+    ("cls", "error", "message"),
+    [
+        (_Leaky, ValueError, "changes with values that are missing"),
+        (_NotFinite, ValueError, "not finite for samples in which values are missing"),
+        (_NoTokens, ValueError, r"of shapes \(\(4, 8\), \(4, 8\), \(4, 1\)\) for 4 samples"),
+        (_Bare, TypeError, r"has to return an Encoded\(embedding, tokens, observed\), got Tensor"),
+        (torch.nn.Linear, TypeError, "has to be a subclass of Encoder"),
+    ],
+)
+def test_an_encoder_that_breaks_a_rule_is_refused(registry, cls, error, message):
+    with pytest.raises(error, match=message):
+        register_encoder("mine", cls)
+    assert "mine" not in registry
+
+
+def test_a_name_is_not_taken_twice(registry):
+    with pytest.raises(ValueError, match="Encoder 'gru' is GRUEncoder already"):
+        register_encoder("gru", _Mean)
+
+
+def test_unknown_encoder_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"No encoder 'magic'; there are \['cnn', 'gru', 'hydra'"):
+        get_encoder("magic")

@@ -36,8 +36,8 @@ def _naive(moe, u, router, first):
     gate = logits[chosen].softmax(0)
     y = torch.zeros_like(u)
     for weight, e in zip(gate, (first + chosen).tolist(), strict=True):
-        hidden = F.relu(u @ moe.weight_in[e] + moe.bias_in[e, 0])
-        y = y + weight * (hidden @ moe.weight_out[e] + moe.bias_out[e, 0])
+        hidden = F.relu(u @ moe.experts.weight_in[e] + moe.experts.bias_in[e, 0])
+        y = y + weight * (hidden @ moe.experts.weight_out[e] + moe.experts.bias_out[e, 0])
     return y
 
 

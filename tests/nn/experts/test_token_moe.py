@@ -17,8 +17,8 @@ def loop_over_experts(moe: SparseMoE, x: torch.Tensor) -> torch.Tensor:
     out = torch.zeros_like(x)
     for e in range(moe.n_experts):
         share = (weight * (expert == e)).sum(-1, keepdim=True)
-        hidden = F.relu(x @ moe.weight_in[e] + moe.bias_in[e])
-        out = out + share * (hidden @ moe.weight_out[e])
+        hidden = F.relu(x @ moe.experts.weight_in[e] + moe.experts.bias_in[e])
+        out = out + share * (hidden @ moe.experts.weight_out[e])
     return out
 
 
@@ -76,7 +76,9 @@ def test_one_expert_is_a_plain_feed_forward_layer():
     moe = SparseMoE(8, 1)
     x = torch.randn(2, 5, 8)
     y, routing = moe(x, torch.ones(2, 5, dtype=torch.bool))
-    expected = F.relu(x @ moe.weight_in[0] + moe.bias_in[0]) @ moe.weight_out[0]
+    expected = (
+        F.relu(x @ moe.experts.weight_in[0] + moe.experts.bias_in[0]) @ moe.experts.weight_out[0]
+    )
     torch.testing.assert_close(y, expected)
     assert routing.balance == 1
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mts_fusion.nn.features import HydraFeatures, MultiRocketFeatures
+from mts_fusion.nn.features import HydraFeatures, MultiRocketFeatures, SchemaFeatures
 from mts_fusion.nn.features._convolution import RandomConvolutions
-from mts_fusion.panel._schema import Vocabulary
+from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 
 def make_batch(
@@ -82,16 +82,16 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(kind):
 
 
 def test_a_flat_series_has_no_winner():
-    hydra = HydraFeatures(1, 40)
+    hydra = HydraFeatures(1, 40, n_groups=64)
     level = torch.full((1, 40, 1), 1e-6)
     assert not hydra(level, torch.ones(1, 40, 1, dtype=torch.bool)).any()
 
 
 def test_counts_are_those_of_a_loop_over_windows():
-    hydra = HydraFeatures(3, 33, n_groups=4, n_kernels=4)
+    hydra = HydraFeatures(3, 33, n_groups=4)
     x, _ = make_batch(n=1, n_timepoints=33)
     features = hydra(x, torch.ones_like(x, dtype=torch.bool))[0].square()
-    blocks = features.view(len(hydra.dilations), 2, 2, 2, 4)  # dilation, series/diff, counts, G, K
+    blocks = features.view(len(hydra.dilations), 2, 2, 2, 8)  # dilation, series/diff, counts, G, K
     for i in range(len(hydra.dilations)):
         soft, hard = loop_counts(hydra, x[0].T.numpy(), i, 0)
         np.testing.assert_allclose(blocks[i, 0, 0], soft, rtol=1e-4, atol=1e-4)
@@ -108,7 +108,7 @@ def test_a_sample_without_observations_has_zeros(kind):
 
 
 def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
-    hydra = HydraFeatures(3, 200)
+    hydra = HydraFeatures(3, 200, n_groups=64)
     x, _ = make_batch(n=10, n_timepoints=200)
     every = torch.ones_like(x, dtype=torch.bool)
     hydra.fit(hydra.compute(x, every))
@@ -118,7 +118,7 @@ def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
 
 
 def test_fit_standardises_what_is_known():
-    hydra = HydraFeatures(3, 40)
+    hydra = HydraFeatures(3, 40, n_groups=64)
     x, seen = make_batch(n=30)
     seen[:5] = False
     hydra.fit(hydra.compute(x, seen))
@@ -133,7 +133,7 @@ def test_fit_standardises_what_is_known():
 @every
 def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
     before = torch.get_rng_state()
-    one, two, other = (kind(3, 40, n_groups=8, n_kernels=8, seed=seed) for seed in (3, 3, 4))
+    one, two, other = (kind(3, 40, n_groups=8, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(one.weight, two.weight)
     assert not torch.equal(one.weight, other.weight)
@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
 @every
 @pytest.mark.parametrize("n_timepoints", [2, 3, 4, 8, 9, 16, 17])
 def test_short_series_have_features(kind, n_timepoints):
-    hydra = kind(2, n_timepoints, n_groups=4, n_kernels=8)
+    hydra = kind(2, n_timepoints, n_groups=4)
     x, _ = make_batch(n_timepoints=n_timepoints, n_channels=2)
     features = hydra.compute(x, torch.ones_like(x, dtype=torch.bool))
     assert features.shape == (5, hydra.n_features)
@@ -150,16 +150,16 @@ def test_short_series_have_features(kind, n_timepoints):
 
 
 def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
-    rocket = MultiRocketFeatures(3, 33, n_groups=4, n_kernels=4)
+    rocket = MultiRocketFeatures(3, 33, n_groups=4)
     x, _ = make_batch(n=6, n_timepoints=33)
     every_point = torch.ones_like(x, dtype=torch.bool)
     rocket.fit_biases(x, every_point)
     features = rocket.compute(x, every_point)[0]
-    blocks = features.view(len(rocket.dilations), 2, 2, 2, 4)  # dilation, series/diff, kind, G, K
+    blocks = features.view(len(rocket.dilations), 2, 2, 2, 8)  # dilation, series/diff, kind, G, K
     for i, dilation in enumerate(rocket.dilations):
         reach = rocket.n_taps // 2 * dilation
         series = np.pad(rocket.mixing[i, 0].numpy() @ x[0].T.numpy(), ((0, 0), (reach, reach)))
-        for g, k in np.ndindex(2, 4):
+        for g, k in np.ndindex(2, 8):
             kernel, bias = rocket.weight[i, 0, g, k].numpy(), float(rocket.bias[i, 0, g, k])
             windows = [series[g, t : t + 2 * reach + 1 : dilation] for t in range(33)]
             below = np.array([kernel @ window <= bias for window in windows])
@@ -173,7 +173,7 @@ def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
 
 
 def test_biases_are_quantiles_of_the_responses_of_valid_windows():
-    rocket = MultiRocketFeatures(2, 40, n_groups=4, n_kernels=8)
+    rocket = MultiRocketFeatures(2, 40, n_groups=4)
     x, seen = make_batch(n=50, n_channels=2)
     rocket.fit_biases(x, seen)
     ppv = rocket.compute(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
@@ -198,7 +198,7 @@ def test_scaled_channels_add_up_in_their_own_units():
     scale = torch.tensor([0.25, 1.0, 8.0])
     features = []
     for values, given in ((x / scale, [1.0] * 3), (x / scale, scale), (x, [1.0] * 3)):
-        rocket = MultiRocketFeatures(3, 33, n_groups=8, n_kernels=4, scale=given)
+        rocket = MultiRocketFeatures(3, 33, n_groups=8, scale=given)
         rocket.fit_biases(values, every_point)
         features.append(rocket.compute(values, every_point))
     _, scaled, own = features
@@ -209,11 +209,11 @@ def test_scaled_channels_add_up_in_their_own_units():
 @pytest.mark.parametrize("scale", [[1.0], [1.0, 0.0], [1.0, float("nan")]])
 def test_a_scale_is_one_number_above_0_a_channel(scale):
     with pytest.raises(ValueError, match="one number above 0 for each of 2 channels"):
-        MultiRocketFeatures(2, 40, scale=scale)
+        MultiRocketFeatures(2, 40, n_groups=32, scale=scale)
 
 
 def test_rounding_of_a_flat_sample_changes_no_bit():
-    rocket = MultiRocketFeatures(1, 60, n_groups=4, n_kernels=8)
+    rocket = MultiRocketFeatures(1, 60, n_groups=4)
     every_point = torch.ones(20, 60, 1, dtype=torch.bool)
     flat = torch.zeros(20, 60, 1)
     rocket.fit_biases(flat, every_point)
@@ -222,7 +222,7 @@ def test_rounding_of_a_flat_sample_changes_no_bit():
 
 
 def test_a_single_timepoint_has_a_level_but_no_difference():
-    hydra = HydraFeatures(2, 1)
+    hydra = HydraFeatures(2, 1, n_groups=64)
     x, _ = make_batch(n_timepoints=1, n_channels=2)
     known = ~hydra.compute(x, torch.ones_like(x, dtype=torch.bool)).isnan()
     half = 2 * 32 * 8
@@ -231,9 +231,9 @@ def test_a_single_timepoint_has_a_level_but_no_difference():
 
 
 def test_dilations_grow_as_long_as_a_kernel_fits():
-    assert HydraFeatures(1, 125).dilations == (1, 2, 4, 8)
-    assert HydraFeatures(1, 9).dilations == (1,)
-    assert HydraFeatures(1, 3).dilations == (1,)
+    assert HydraFeatures(1, 125, n_groups=64).dilations == (1, 2, 4, 8)
+    assert HydraFeatures(1, 9, n_groups=64).dilations == (1,)
+    assert HydraFeatures(1, 3, n_groups=64).dilations == (1,)
 
 
 @every
@@ -242,14 +242,22 @@ def test_symbols_are_their_centers(kind):
     tokens = torch.randint(0, 4, (4, 40, 2), generator=torch.Generator().manual_seed(0))
     seen = tokens != 0
     numbers = torch.tensor([0.0, -1.0, 0.25, 2.0])[tokens]
-    sizes = {"n_channels": 2, "n_timepoints": 40, "n_groups": 4, "n_kernels": 8}
+    sizes = {"n_channels": 2, "n_timepoints": 40, "n_groups": 4}
     of_tokens = kind(**sizes, vocabulary=vocabulary)(tokens, seen)
     assert torch.equal(of_tokens, kind(**sizes)(numbers, seen))
 
 
+def test_all_kinds_of_features_read_a_symbol_as_one_number():
+    modality = Modality("words", 2, 40, vocabulary=Vocabulary(3))
+    kinds = ("multirocket", "hydra", "statistics")
+    blocks = SchemaFeatures(Schema((modality,)), kinds, n_groups=4).blocks[0]
+    for kind in kinds:
+        assert blocks[kind].symbols.tolist() == [0.0, -1.5, 0.0, 1.5]
+
+
 def test_wrong_sizes_name_themselves():
-    with pytest.raises(ValueError, match="HydraFeatures needs n_kernels of at least 1, got 0"):
-        HydraFeatures(1, 10, n_kernels=0)
+    with pytest.raises(ValueError, match="HydraFeatures needs n_groups of at least 1, got 0"):
+        HydraFeatures(1, 10, n_groups=0)
     with pytest.raises(ValueError, match="n_groups=3 must be even"):
         HydraFeatures(1, 10, n_groups=3)
 
@@ -272,7 +280,7 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
                 filled[i, c, : len(cell)] = np.asarray(cell)
         panels.append(filled)
     mean, std = np.nanmean(panels[0], (0, 2)), np.nanstd(panels[0], (0, 2))
-    hydra = HydraFeatures(panels[0].shape[1], longest)
+    hydra = HydraFeatures(panels[0].shape[1], longest, n_groups=64)
     features = []
     for panel in panels:
         x = torch.tensor((panel.transpose(0, 2, 1) - mean) / std, dtype=torch.float32)

@@ -252,7 +252,7 @@ def test_it_compiles_as_one_graph():
         ({"prior": "x"}, r"prior must be one of \['learned', 'standard'\], got 'x'"),
         ({"gating": "hard"}, "gating must be 'moe' or 'fixed', got 'hard'"),
         ({"patch_length": 0}, "patch_length must be at least 1, got 0"),
-        ({"n_heads": 3}, "multiple of n_heads=3"),
+        ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3"),
         ({"d_time": 7}, "must be even, got 7 and 8"),
         ({"n_experts": 0}, "n_experts must be at least 1, got 0"),
     ],

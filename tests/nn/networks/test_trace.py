@@ -86,38 +86,58 @@ def test_times_of_unobserved_entries_do_not_matter():
 
 
 def test_imputed_values_are_read_and_known_as_such():
-    plain, net = _net(), _net(imputed=True)
+    net = _net()
     values, observed, times = _batch()
-    filled = _noise_behind(values, observed)
+    filled, imputed = _noise_behind(values, observed), [~seen for seen in observed]
     everything = [torch.ones_like(seen) for seen in observed]
+    plain = net(values, observed, times).prediction
 
-    assert torch.equal(plain(filled, observed, times)[0], plain(values, observed, times)[0])
-    assert torch.equal(net(values, observed, times)[0], plain(values, observed, times)[0])
-    assert not torch.allclose(net(filled, observed, times)[0], net(values, observed, times)[0])
-    assert not torch.allclose(net(filled, observed, times)[0], net(filled, everything, times)[0])
+    out = net(filled, observed, times, imputed=imputed).prediction
+
+    assert torch.equal(net(filled, observed, times).prediction, plain)
+    assert not torch.allclose(out, plain)
+    assert not torch.allclose(out, net(filled, everything, times).prediction)
+
+
+def test_an_imputed_value_of_exactly_0_is_read():
+    net = _net()
+    values, observed, times = _batch()
+    values[0], observed[0] = torch.zeros_like(values[0]), torch.zeros_like(observed[0])
+    imputed = [torch.zeros_like(seen) for seen in observed]
+    absent = net(values, observed, times, imputed=imputed, record=True)
+    imputed[0] = ~observed[0]
+
+    zeros = net(values, observed, times, imputed=imputed, record=True)
+
+    assert not absent.record["available"][:, 0].any()
+    assert zeros.record["available"][:, 0].all()
+    assert not torch.allclose(zeros.prediction, absent.prediction)
 
 
 def test_a_modality_that_the_imputer_generated_is_available():
     values, observed, times = _batch()
     observed = _hide(observed, 0)
 
-    empty = [x * seen for x, seen in zip(values, observed, strict=True)]
-    absent = _net(imputed=True)(empty, observed, times, record=True)
-    generated = _net(imputed=True)(_noise_behind(values, observed), observed, times, record=True)
+    nothing = [torch.zeros_like(seen) for seen in observed]
+    imputed = [~seen for seen in observed]
+    filled = _noise_behind(values, observed)
+
+    absent = _net()(filled, observed, times, imputed=nothing, record=True)
+    generated = _net()(filled, observed, times, imputed=imputed, record=True)
 
     assert not absent.record["available"][:, 0].any()
     assert generated.record["available"].all()
 
 
-@pytest.mark.parametrize("imputed", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("router", ROUTERS)
-def test_a_sample_without_anything_has_a_finite_output_and_gradient(router, imputed):
-    net = _net(router=router, imputed=imputed).train()
+def test_a_sample_without_anything_has_a_finite_output_and_gradient(router, masked):
+    net = _net(router=router).train()
     values, observed, times = _batch()
     values = [torch.zeros_like(x) for x in values]
     observed = [torch.zeros_like(seen) for seen in observed]
 
-    out = net(values, observed, times, record=True)
+    out = net(values, observed, times, imputed=observed if masked else None, record=True)
     (out.prediction.sum() + out.loss).backward()
 
     assert torch.isfinite(out.prediction).all()
@@ -135,16 +155,18 @@ def test_an_absent_modality_is_never_asked():
     torch.testing.assert_close(attention.sum(-1), torch.ones(4, 2, 4))
 
 
-@pytest.mark.parametrize("imputed", [False, True])
-def test_longer_padding_changes_nothing(imputed):
-    net = _net(imputed=imputed)
+@pytest.mark.parametrize("has_imputed", [False, True])
+def test_longer_padding_changes_nothing(has_imputed):
+    net = _net()
     values, observed, times = _batch()
+    imputed = [~seen if has_imputed else torch.zeros_like(seen) for seen in observed]
 
-    out = net(values, observed, times).prediction
+    out = net(values, observed, times, imputed=imputed).prediction
     longer = net(
         [F.pad(x, (0, 0, 0, 9)) for x in values],
         [F.pad(seen, (0, 0, 0, 9)) for seen in observed],
         [None if t is None else F.pad(t, (0, 9)) for t in times],
+        imputed=[F.pad(filled, (0, 0, 0, 9)) for filled in imputed],
     ).prediction
 
     torch.testing.assert_close(out, longer)
@@ -252,11 +274,11 @@ def test_the_loss_is_the_weighted_regulariser():
 
 
 def test_modality_dropout_hides_imputed_values_too():
-    net = _net(imputed=True, modality_dropout=0.99, dropout=0.0, noisy=False).train()
+    net = _net(modality_dropout=0.99, dropout=0.0, noisy=False).train()
     values, observed, times = _batch()
     net.modality_dropout.generator = torch.Generator().manual_seed(0)
 
-    out = net(_noise_behind(values, observed), observed, times, record=True)
+    out = net(values, observed, times, imputed=[~seen for seen in observed], record=True)
 
     assert (out.record["available"].sum(1) == 1).all()
 
@@ -291,7 +313,7 @@ def test_the_record_has_its_shapes_and_only_when_asked():
 
 
 def test_statistics_read_what_was_observed():
-    net = _net_with_statistics(imputed=True)
+    net = _net_with_statistics()
     values, observed, times = _batch()
     observed = _hide(observed, 1, slice(0, 2))
     net.features.fit(net.features.compute(values, observed, times))
@@ -300,7 +322,8 @@ def test_statistics_read_what_was_observed():
     features = net.features(values, observed, times)
     noisy = net.features(_noise_behind(values, observed), observed, times)
 
-    assert net(values, observed, times).prediction.isfinite().all()
+    imputed = [~seen for seen in observed]
+    assert net(values, observed, times, imputed=imputed).prediction.isfinite().all()
     assert all(
         torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(features, noisy, strict=True)
     )
@@ -328,28 +351,34 @@ def test_features_that_are_declared_have_to_be_given():
 
 
 @pytest.mark.parametrize(
-    ("router", "imputed"),
+    ("router", "has_imputed"),
     [
         ("joint", False),
         pytest.param("per_modality", True, marks=pytest.mark.slow),
         pytest.param("disjoint", False, marks=pytest.mark.slow),
     ],
 )
-def test_it_exports_for_any_batch_size(router, imputed):
+def test_it_exports_for_any_batch_size(router, has_imputed):
     make = _net if router == "joint" else _net_with_statistics
-    net = make(router=router, imputed=imputed, n_layers=1)
+    net = make(router=router, n_layers=1)
     values, observed, times = _batch(4)
     n = torch.export.Dim("n", min=1)
-    shapes = (
-        [{0: n}] * 4,
-        [{0: n}] * 4,
-        [None, {0: n}, None, None],
-    )
+    shapes = {
+        "values": [{0: n}] * 4,
+        "observed": [{0: n}] * 4,
+        "times": [None, {0: n}, None, None],
+    }
+    masks = {}
+    if has_imputed:
+        masks, shapes["imputed"] = {"imputed": [~seen for seen in observed]}, [{0: n}] * 4
 
-    program = torch.export.export(net, (values, observed, times), dynamic_shapes=shapes)
+    program = torch.export.export(net, (values, observed, times), masks, dynamic_shapes=shapes)
 
     other = _batch(7, seed=1)
-    torch.testing.assert_close(program.module()(*other).prediction, net(*other).prediction)
+    more = {"imputed": [~seen for seen in other[1]]} if has_imputed else {}
+    torch.testing.assert_close(
+        program.module()(*other, **more).prediction, net(*other, **more).prediction
+    )
 
 
 @pytest.mark.slow

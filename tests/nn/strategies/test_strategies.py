@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import construct
 from mts_fusion.nn.strategies import (
     STRATEGIES,
     Fusion,
@@ -29,9 +30,11 @@ M, D, N_OUTPUTS = 4, 8, 5
 every = pytest.mark.parametrize("name", sorted(STRATEGIES))
 
 
-def make_fusion(name: str, **parameters) -> Fusion:
+def make_fusion(name: str, *sizes: int, **parameters) -> Fusion:
     torch.manual_seed(0)
-    return STRATEGIES[name](M, D, N_OUTPUTS, n_heads=2, dropout=0.0, **parameters).eval()
+    options = {"n_heads": 2, "dropout": 0.0}
+    sizes = sizes or (M, D, N_OUTPUTS)
+    return construct(STRATEGIES[name], *sizes, options=options, **parameters).eval()
 
 
 def make_batch(n: int = 6) -> tuple[Tensor, Tensor, Tokens]:
@@ -133,7 +136,7 @@ def test_the_graph_has_no_break(name):
 
 @every
 def test_one_modality_alone_works(name):
-    fusion = STRATEGIES[name](1, D, 1, n_heads=2).eval()
+    fusion = make_fusion(name, 1, D, 1)
     logits = fusion(torch.randn(1, 1, D), torch.tensor([[True]])).logits
     assert logits.shape == (1, 1)
     assert logits.isfinite().all()
@@ -186,8 +189,7 @@ def test_hybrid_loses_no_more_than_late_when_a_sensor_fails():
     """In the report hybrid fell to chance, because the zeroed modality still took part."""
     scores = {}
     for name in ("late", "hybrid"):
-        torch.manual_seed(0)
-        fusion = STRATEGIES[name](3, 16, 4, n_heads=2, dropout=0.0)
+        fusion = make_fusion(name, 3, 16, 4).train()
         y = torch.arange(400) % 4
         x = nn.functional.one_hot(y, 16).float().unsqueeze(1).repeat(1, 3, 1)
         x = x + 0.7 * torch.randn(x.shape)
@@ -251,7 +253,7 @@ def test_mult_reads_the_order_of_nothing_but_its_tokens():
 
 
 class _Mean(Fusion):
-    def __init__(self, n_modalities, d_model, n_outputs, *, n_heads=4, dropout=0.1):
+    def __init__(self, n_modalities, d_model, n_outputs):
         super().__init__()
         self.head = nn.Linear(d_model, n_outputs)
 

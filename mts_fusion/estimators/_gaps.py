@@ -1,0 +1,216 @@
+"""Gaps of a panel: where they are, whether they can be filled, and draws put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mts_fusion.nn import DiffusionSampler
+from mts_fusion.panel import Panel
+from mts_fusion.training import PanelDataset, PanelNet
+from mts_fusion.transforms import PanelScaler
+
+__all__ = ["check_can_be_imputed", "draw_entries", "fill_gaps", "find_gaps", "shortest_interval"]
+
+# Rows that are drawn at a time at least, however many draws each has.
+_MIN_ROWS = 16
+
+
+def check_can_be_imputed(panel: Panel) -> None:
+    """Raise unless all modalities hold numbers, each channel of which is observed somewhere.
+
+    Parameters
+    ----------
+    panel : Panel
+        Training samples.
+
+    Raises
+    ------
+    ValueError
+        If a modality holds tokens or negative times, or a channel is never observed.
+    """
+    for modality in panel.schema:
+        name, times = modality.name, panel.times[modality.name]
+        if modality.vocabulary is not None:
+            raise ValueError(
+                f"Modality {name!r} holds tokens, but a diffusion fills numbers. Impute before "
+                "the tokenizer, or leave it out with X.drop(...)."
+            )
+        if times is not None and np.nanmin(times, initial=0.0) < 0:
+            raise ValueError(
+                f"Modality {name!r} has negative times (lowest {np.nanmin(times):g} s). Count "
+                "them from the start of each sample: X.replace(times={...})."
+            )
+        unobserved = np.flatnonzero(~panel.observed[name].any((0, 2)))
+        if len(unobserved):
+            labels = modality.channels or range(modality.n_channels)
+            channels = [labels[i] for i in unobserved]
+            raise ValueError(
+                f"Channel {channels[0]!r} of modality {name!r} is never observed in the "
+                f"{len(panel)} training samples, so nothing is known of its values. Leave out "
+                f"channels {channels}, or fit on samples that have them."
+            )
+
+
+def shortest_interval(panel: Panel) -> float:
+    """Shortest sampling interval of the modalities.
+
+    Parameters
+    ----------
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    float
+        In seconds: of irregular times the median; 1 where no modality has a rate or times.
+    """
+    intervals = []
+    for modality in panel.schema:
+        times = panel.times[modality.name]
+        if modality.rate is not None:
+            intervals.append(1 / modality.rate)
+        elif times is not None:
+            steps = np.diff(times, axis=1)
+            steps = steps[steps > 0]
+            if len(steps):
+                intervals.append(float(np.median(steps)))
+    return min(intervals, default=1.0)
+
+
+def find_gaps(panel: Panel) -> dict[str, np.ndarray]:
+    """Entries to fill: not observed, and with a time where a modality has times.
+
+    Parameters
+    ----------
+    panel : Panel
+        n samples.
+
+    Returns
+    -------
+    dict of str to bool array of shape (n, C, L)
+        By modality.
+    """
+    gaps = {}
+    for name, observed in panel.observed.items():
+        times = panel.times[name]
+        gaps[name] = ~observed if times is None else ~observed & ~np.isnan(times)[:, None]
+    return gaps
+
+
+def draw_entries(
+    nets: Sequence[PanelNet],
+    panel: Panel,
+    n_samples: int,
+    *,
+    n_steps: int,
+    sampler: str,
+    seed: int,
+) -> Iterator[np.ndarray]:
+    """Draws of all entries of a panel, a few rows at a time.
+
+    Parameters
+    ----------
+    nets : sequence of PanelNet
+        Trained diffusion networks. Each makes an equal part of the draws, the first ones one more
+        where these cannot be divided evenly.
+    panel : Panel
+        n samples, scaled.
+    n_samples : int
+        Draws S.
+    n_steps, sampler
+        As in :class:`ConditionalDiffusionImputer`.
+    seed : int
+        Of the noise.
+
+    Yields
+    ------
+    array of shape (S, rows, Q)
+        Rows follow each other; Q counts the entries of all modalities, ``(L, C)`` after ``(L, C)``.
+    """
+    batch_size = nets[0].batch_size
+    n_rows = max(_MIN_ROWS, batch_size // n_samples)
+    parts = [n_samples // len(nets) + (i < n_samples % len(nets)) for i in range(len(nets))]
+    samplers = [
+        PanelNet(
+            DiffusionSampler(
+                net.module_,
+                n_samples=part,
+                n_steps=n_steps,
+                sampler=sampler,
+                seed=seed + i,
+                batch_size=batch_size,
+            ).eval(),
+            precision=net.precision,
+            batch_size=n_rows,
+            device=net.device,
+            callbacks=None,
+            verbose=0,
+        ).initialize()
+        for i, (net, part) in enumerate(zip(nets, parts, strict=True))
+        if part
+    ]
+    dataset = PanelDataset(panel)
+    for start in range(0, len(panel), n_rows):
+        rows = dataset.take(np.arange(start, min(start + n_rows, len(panel))))
+        draws = [
+            net.predict_raw([rows]).reshape(len(rows), net.module.n_samples, -1) for net in samplers
+        ]
+        yield np.moveaxis(np.concatenate(draws, axis=1), 1, 0)
+
+
+def fill_gaps(
+    panel: Panel,
+    rows: np.ndarray,
+    draws: Iterator[np.ndarray],
+    reduce: Callable[[np.ndarray], np.ndarray],
+    *,
+    gaps: Mapping[str, np.ndarray],
+    scaler: PanelScaler,
+) -> list[Panel]:
+    """Copies of a panel in which draws stand in the gaps.
+
+    Parameters
+    ----------
+    panel : Panel
+        n samples, not scaled.
+    rows : int array of shape (r,)
+        Samples with gaps, at least one.
+    draws : iterator of array of shape (S, some of the rows, Q)
+        From :func:`draw_entries`.
+    reduce : callable
+        Makes K values of the draws ``(S, entries)``: ``(K, entries)``.
+    gaps : dict of str to bool array of shape (n, C, L)
+        From :func:`find_gaps`.
+    scaler : PanelScaler
+        Whose unit the draws are in.
+
+    Returns
+    -------
+    list of K Panel
+        ``observed`` as in ``panel``.
+    """
+    filled: dict[str, np.ndarray] = {}  # (K, n, C, L)
+    start = 0
+    for part in draws:
+        index, first = rows[start : start + part.shape[1]], 0
+        start += part.shape[1]
+        for modality in panel.schema:
+            name, shape = modality.name, (modality.n_timepoints, modality.n_channels)
+            entries = part[:, :, first : first + shape[0] * shape[1]]
+            first += shape[0] * shape[1]
+            sample, channel, timepoint = np.nonzero(gaps[name][index])
+            entries = entries.reshape(*part.shape[:2], *shape)[:, sample, timepoint, channel]
+            values = reduce(entries).astype(np.float64)  # (K, entries)
+            values = values * scaler.scale_[name][channel] + scaler.center_[name][channel]
+            if name not in filled:
+                filled[name] = np.stack([panel.values[name]] * len(values))
+            filled[name][:, index[sample], channel, timepoint] = values
+    n_copies = len(filled[panel.schema.names[0]])
+    return [
+        panel.replace(
+            values={name: values[k] for name, values in filled.items()}, observed=panel.observed
+        )
+        for k in range(n_copies)
+    ]

@@ -1,0 +1,171 @@
+"""PanelPredictor: networks that predict a target, whichever it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from mts_fusion.panel import Panel
+from mts_fusion.training import PanelDataset, PanelNet, Task
+
+from ._base import PanelEstimator
+from ._checks import check_groups, check_weight, check_X, check_y
+from ._context import FitContext
+
+__all__ = ["PanelPredictor"]
+
+
+class PanelPredictor(PanelEstimator):
+    """Abstract: a :class:`PanelEstimator` with a target.
+
+    The mixins of classifiers and regressors add the task, and the types of the predictions.
+    """
+
+    _task: Any
+
+    # Whether the weights of the last epoch are kept, not of the best, where a temperature follows.
+    _KEEPS_LAST_EPOCH: ClassVar[bool] = False
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **PanelEstimator._parameter_constraints,
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
+        "calibration": [StrOptions({"auto", "temperature"}), None],
+    }
+
+    # Hooks of the mixins
+
+    @abstractmethod
+    def _make_task(self, y: np.ndarray) -> Task:
+        """How y is encoded, what is minimised, and how outputs become predictions."""
+
+    @abstractmethod
+    def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
+        """The weight ``(n,)`` of the class of each sample; None for all alike."""
+
+    @abstractmethod
+    def _calibrate(
+        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
+    ) -> None:
+        """Calibrate the task on the held-out samples."""
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Fit the networks.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples; NaN marks what is missing.
+        y : array of shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array of shape (n,), default=None
+            Weights of the samples in the loss; None for all alike.
+        groups : array of shape (n,), default=None
+            The subject of each sample. The inner validation split then keeps a subject whole.
+
+        Returns
+        -------
+        object
+            The fitted estimator. After an interruption with Ctrl-C it has the weights so far.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y, the weights or the groups cannot be used; the message says what
+            was expected and what was given.
+        """
+        continues = self._begin_fit()
+        panel = check_X(self, X, reset=not continues)
+        y = check_y(self, y, panel)
+        weight = self._check_weight(sample_weight, y, panel)
+        groups = check_groups(groups, panel)
+        seeds = self._draw_seeds()
+        if continues:
+            self._task.check_targets(y)
+        else:
+            self._task = self._make_task(y)
+        panel = self._preprocess(panel, y, continues)
+        context = self._make_context(
+            panel,
+            self._task.strata(y),
+            groups,
+            seeds,
+            task=self._task,
+            target=self._task.encode(y),
+            weight=weight,
+            sensor_loss_rate=self.modality_dropout,
+            needs_validation=self.calibration == "temperature",
+        )
+        nets, validation = self._fit_networks(context, continues)
+        self._calibrate(context, nets, validation)
+        return self._end_fit(context, nets)
+
+    def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
+        """Weights ``(n,)`` of mean 1, those of the classes included; None for all alike."""
+        class_weight = self._class_weight(y)
+        if sample_weight is None and class_weight is None:
+            return None
+        weight = check_weight(sample_weight, panel)
+        if class_weight is not None:
+            weight = weight * class_weight
+        return weight / weight.mean()
+
+    def _keeps_best_epoch(self, context: FitContext) -> bool:
+        # The validation loss rises as soon as a network is overconfident, long before its
+        # predictions are at their best; a temperature corrects the confidence.
+        is_corrected = self._task.has_softmax and self.calibration is not None
+        keeps_last = self._KEEPS_LAST_EPOCH and is_corrected and self.patience is None
+        return context.has_validation and not keeps_last
+
+    # Prediction
+
+    def _raw_predict(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
+        """Raw predictions ``(n, n_outputs)`` of each network, imputation after imputation.
+
+        And the fraction ``(n,)`` of the modalities that are missing.
+        """
+        panels, net = self._panels(X), self.nets_[0]
+        raw = [
+            one
+            for panel in panels
+            for one in net.predict_ensemble(self.nets_, self._datasets(panel))
+        ]
+        return raw, _missing(panels[0])
+
+    def _predict_outputs(self, X: Any) -> np.ndarray:
+        """Probabilities, or numbers in the unit of y, averaged over imputations and networks."""
+        raw, missing = self._raw_predict(X)
+        return self._task.link(self._task.combine(raw), missing)
+
+    def _predictive_samples(self, X: Any, n_samples: int) -> np.ndarray:
+        """Outputs for each imputation and network, or draw of dropout: ``(I, S, n, K)``."""
+        if n_samples < 2:
+            raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
+        samples = []
+        for panel in self._panels(X):
+            net, datasets = self.nets_[0], self._datasets(panel)
+            raw = (
+                net.predict_ensemble(self.nets_, datasets)
+                if len(self.nets_) > 1
+                else list(net.predict_dropout(datasets, n_samples, seed=0))
+            )
+            samples.append(np.stack([self._task.link(one, _missing(panel)) for one in raw]))
+        return np.stack(samples)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _missing(panel: Panel) -> np.ndarray:
+    """Fraction ``(n,)`` of the modalities of each sample of which nothing is observed."""
+    return (~panel.available).mean(1)

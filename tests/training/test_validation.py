@@ -1,0 +1,95 @@
+"""The inner validation split, and the sensors that are lost in it."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from mts_fusion.training import Multiclass, Regression, simulate_sensor_loss, split_rows
+
+
+def _assert_split(training, validation, n):
+    assert_array_equal(np.union1d(training, validation), np.arange(n))
+    assert len(training) + len(validation) == n
+
+
+def test_it_is_stratified():
+    strata = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [12, 16, 20]))
+
+    training, validation = split_rows(strata, 0.25, seed=0)
+
+    _assert_split(training, validation, 48)
+    assert_array_equal(np.bincount(strata[validation]), [3, 4, 5])
+
+
+@pytest.mark.parametrize(("n", "n_runs"), [(40, 1), (200, 3)])
+def test_it_holds_out_runs_of_neighbours(n, n_runs):
+    strata = np.repeat([0, 1], n // 2)
+
+    _, validation = split_rows(strata, 0.3, seed=0)
+
+    first, second = (validation[strata[validation] == label] for label in range(2))
+    assert_array_equal(first, second - n // 2)  # at the same positions of both classes
+    assert len(first) == 0.15 * n
+    assert (np.diff(first) > 1).sum() == n_runs - 1
+
+
+def test_that_of_a_sorted_number_covers_its_range():
+    y = np.arange(40.0)
+
+    _, validation = split_rows(Regression(y).strata(y), 0.3, seed=0)
+
+    assert_array_equal(np.bincount(validation // 8), [2, 2, 2, 2, 2])
+
+
+def test_it_keeps_groups_whole():
+    groups, strata = np.arange(40) % 4, np.arange(40) % 2
+
+    training, validation = split_rows(strata, 0.3, groups=groups, seed=0)
+
+    _assert_split(training, validation, 40)
+    assert len(validation)
+    assert not set(groups[training]) & set(groups[validation])
+
+
+@pytest.mark.parametrize(
+    ("strata", "fraction"),
+    [
+        (np.arange(40) % 2, 0.2),  # 8 rows
+        (np.arange(60) % 30, 0.3),  # fewer rows than classes
+        (np.append(np.zeros(59, int), 1), 0.3),  # a class of one row
+        (np.arange(60) % 2, 0.0),
+    ],
+    ids=["rows", "classes", "single", "none"],
+)
+def test_nothing_is_held_out_where_it_would_be_too_few(strata, fraction):
+    training, validation = split_rows(strata, fraction, seed=0)
+
+    assert len(validation) == 0
+    assert_array_equal(training, np.arange(len(strata)))
+
+
+def test_strata_of_labels_are_their_combinations():
+    y = np.array(["b", "a", "b"])
+    assert_array_equal(Multiclass(np.array(["a", "b"])).strata(y), [1, 0, 1])
+
+
+def test_sensor_loss_comes_after_the_complete_samples_and_leaves_one_sensor():
+    available = np.random.default_rng(0).random((50, 3)) < 0.7
+
+    silenced = simulate_sensor_loss(available, 0.5, seed=0)
+
+    has_any = available.any(1)
+    assert silenced.shape == (100, 3)
+    assert not silenced[:50].any()
+    assert silenced[50:].any()
+    assert (available & ~silenced[50:]).any(1)[has_any].all()
+
+
+@pytest.mark.parametrize(("n_modalities", "rate"), [(1, 0.5), (3, 0.0)])
+def test_a_single_sensor_and_a_rate_of_0_lose_nothing(n_modalities, rate):
+    available = np.ones((20, n_modalities), dtype=bool)
+
+    silenced = simulate_sensor_loss(available, rate, seed=0)
+
+    assert silenced.shape == available.shape
+    assert not silenced.any()
