@@ -38,9 +38,10 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     calibration : {"auto", "temperature"} or None, default="auto"
         ``"temperature"`` divides the logits by a temperature learnt on the held-out samples, as
         they are and with simulated sensor loss. There are two, for samples with all modalities and
-        with none; in between the temperature is interpolated. It raises an error where nothing is held
-        out; ``"auto"`` then leaves the probabilities as they are. Without ``groups``, ``"auto"``
-        also penalises temperatures below 1. None never calibrates. Ignored by regressors.
+        with none; in between the temperature is interpolated. It raises an error where nothing is
+        held out; ``"auto"`` then leaves the probabilities as they are. Without ``groups``,
+        ``"auto"`` also penalises temperatures below 1. None never calibrates. Ignored by
+        regressors.
     n_estimators : int or "auto", default="auto"
         Number of networks, trained from different initial weights, whose predictions are averaged.
         ``"auto"`` is 3 for Maestro and 1 for the other methods.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_array", "is_missing", "library_of", "unmask"]
+__all__ = ["as_array", "is_dict", "is_missing", "library_of", "unmask"]
 
 
 def library_of(x: Any) -> str:
@@ -19,6 +20,11 @@ def is_missing(x: Any) -> bool:
     if x is None or type(x).__name__ in ("NAType", "NaTType", "MaskedConstant"):
         return True
     return isinstance(x, (float, np.floating, np.datetime64, np.timedelta64)) and bool(x != x)
+
+
+def is_dict(x: Any) -> bool:
+    """Whether x maps names to parts; a sparse matrix of scipy may be a mapping of its entries."""
+    return isinstance(x, Mapping) and not hasattr(x, "shape")
 
 
 def as_array(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, is_missing
+from ._arrays import as_array, is_dict, is_missing
 from ._assemble import assemble
 from ._clock import SECONDS, Stamps
 from ._dates import dates_to_seconds, is_clock_of_dates
@@ -160,7 +160,7 @@ def _read(X: Any, rates: Any, wanted: Schema | None, strict: bool) -> Panel:
         m = wanted[absent[0]]
         silent = Reading(np.full((n, m.n_channels, m.n_timepoints), np.nan, np.float32))
         present = {m.name: silent}
-    if isinstance(X, Mapping):  # panels say what their clocks are
+    if is_dict(X):  # panels say what their clocks are
         of_panels = {n: present[n].rate for n, part in X.items() if isinstance(part, Panel)}
         stated = of_panels | stated
     return assemble(present, {k: v for k, v in stated.items() if k in present}, wanted)
@@ -171,13 +171,13 @@ def _readings(X: Any, single: str) -> tuple[dict[str, Reading | None], int]:
     X = as_pandas(X)
     if is_dataset(X):
         return {str(name): read_named_array(X[name], str(name)) for name in X.data_vars}, 0
-    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # scipy has sparse mappings
+    if is_dict(X):
         return _from_dict(X)
     if is_frame(X):
         return read_frame(X, single), len(X)
     if isinstance(X, (list, tuple)) and len(X):
         items = [as_pandas(x) for x in X]
-        if all(isinstance(item, Mapping) for item in items):
+        if all(is_dict(item) for item in items):
             return _from_samples(items), len(items)
         if all(is_frame(item) for item in items):
             return _from_frames(items, single), len(items)

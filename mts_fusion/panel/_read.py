@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, is_missing, library_of
+from ._arrays import as_array, is_dict, is_missing, library_of
 from ._checks import check_ids
 from ._clock import Stamps
 from ._frames import (
@@ -59,7 +59,7 @@ def read_modality(given: Any, name: str) -> Reading | None:
     given = as_pandas(given)
     if is_missing(given):
         return None
-    if isinstance(given, Mapping):
+    if is_dict(given):
         reading = read_samples(list(given.values()), name)
         if reading is not None:
             reading.ids = check_ids(list(given), len(given))
