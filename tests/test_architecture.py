@@ -51,17 +51,12 @@ LONG_FILES = {
     "datasets/_synthetic.py": "being split",
     "estimators/_pattern_ridge.py": "being split",
     "estimators/_pattern_ridge_base.py": "being split",
-    "nn/networks/_diffusion.py": "being split",
     "nn/networks/_maestro.py": "being split",
-    "nn/networks/_trace.py": "being split",
     "training/_patterns.py": "being split",
     "transforms/_sax.py": "being split",
 }
 LONG_FUNCTIONS = {
-    "nn/networks/_diffusion.py: ConditionalDiffusion.__init__": "being split",
-    "nn/networks/_diffusion.py: ConditionalDiffusion._condition": "being split",
     "nn/networks/_maestro.py: Maestro.__init__": "being split",
-    "nn/networks/_trace.py: Trace.__init__": "being split",
 }
 
 

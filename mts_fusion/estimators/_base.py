@@ -49,27 +49,28 @@ _ROWS_AT_ONCE = 1024
 class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     """Abstract: an ensemble of networks trained on a panel, with or without targets.
 
-    A method has ``__init__`` (assignments only), ``_make_module``, and ``fit``: for predictors it
-    comes from the mixins. ``fit`` makes one :class:`FitContext` and hands it to each hook.
+    A subclass has ``__init__`` (assignments only), ``_make_module``, and ``fit``, which
+    :class:`PanelPredictor` has for those with targets. ``fit`` makes one :class:`FitContext`, which
+    it passes to the hooks.
 
     Attributes
     ----------
     schema_ : Schema
         The modalities seen in ``fit``.
     preprocessor_ : transformer or None
-        What X passes before the networks.
+        What is applied to X before the networks.
     features_ : FixedFeatures or None
-        The fixed features that the networks take; None where they take none.
+        The fixed features that the networks read; None if they read none.
     nets_ : list of PanelNet
         The trained networks, ``n_estimators`` of them.
     history_ : list of list of dict
         Losses, by network and epoch.
     n_training_ : int
-        Samples trained on.
+        Number of samples trained on, without those held out.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     n_features_in_ : int
-        Columns of X for a 2-D array, channels for a 3-D one, else modalities.
+        Columns of a 2-D X, channels of a 3-D X, otherwise the number of modalities.
     """
 
     schema_: Schema
@@ -107,17 +108,17 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         """The network, from explicit arguments; ``member`` is its index in the ensemble."""
 
     def _make_preprocessor(self) -> Any:
-        """What X passes before the networks: a transformer of panels, or None."""
+        """What is applied to X before the networks: a transformer of panels, or None."""
         return PanelScaler()
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
-        """Fixed features that the networks take beside the values, not fitted; or None."""
+        """Fixed features, not fitted yet, that the networks read in addition; or None."""
         return None
 
     def _make_dataset(
         self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
     ) -> PanelDataset:
-        """What batches are cut from."""
+        """The dataset from which the networks are given batches."""
         return PanelDataset(panel, target, weight)
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
@@ -127,7 +128,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # Steps of fit
 
     def _begin_fit(self) -> bool:
-        """Check the parameters; whether this fit goes on from the networks of an earlier one."""
+        """Check the parameters. Return whether the fit continues with the networks of the last."""
         self._validate_params()
         continues = bool(self.warm_start and getattr(self, "nets_", None))
         if not continues:
@@ -135,7 +136,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         return continues
 
     def _draw_seeds(self) -> list[int]:
-        """One seed a network, and a last one for what they share."""
+        """Draw one seed for each network, and a last one for what they share."""
         n_estimators = self.n_estimators
         if n_estimators == "auto":
             n_estimators = self._N_ESTIMATORS
@@ -143,7 +144,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         return random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1).tolist()
 
     def _preprocess(self, panel: Panel, y: np.ndarray | None, continues: bool) -> Panel:
-        """The panel as the networks read it; the preprocessor is fitted unless it is already."""
+        """Apply the preprocessor, which is fitted first unless the fit continues another."""
         if not continues:
             preprocessor = self._make_preprocessor()
             self.preprocessor_ = None if preprocessor is None else clone(preprocessor).fit(panel, y)
@@ -162,7 +163,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         sensor_loss_rate: float = 0.0,
         needs_validation: bool = False,
     ) -> FitContext:
-        """Split the rows, and resolve what is "auto"."""
+        """Split the rows, and resolve the parameters that are "auto"."""
         *net_seeds, seed = seeds
         fraction = choose_fraction(self.validation_fraction, len(panel), required=needs_validation)
         training, validation = split_rows(strata, fraction, groups=groups, seed=seed)
@@ -182,7 +183,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             target=target,
             weight=weight,
             training=training,
-            validation=np.resize(validation, len(silenced)),
+            validation=np.resize(validation, len(silenced)),  # once or twice
             silenced=silenced,
             has_groups=groups is not None,
             batch_size=batch_size,
@@ -194,13 +195,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _fit_networks(
         self, context: FitContext, continues: bool
     ) -> tuple[list[PanelNet], PanelDataset | None]:
-        """The trained networks, and the held-out samples if there are any."""
+        """Train the networks. Return them, and the held-out samples if there are any."""
         nets = self.nets_
         if not continues:
             self.features_ = self._make_features(context)
             nets = [self._make_net(context, member) for member in range(len(context.net_seeds))]
         dataset = self._make_dataset(context.panel, context.target, context.weight)
-        if self.features_ is not None:  # computed once, for all networks
+        if self.features_ is not None:  # computed once for all networks
             dataset = dataset.with_features(
                 self.features_.transform(context.panel)
                 if continues
@@ -249,13 +250,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             "device": pick_device(self.device),
             "callbacks": [*self._make_callbacks(context), *(self.callbacks or [])],
         }
-        # All parameters in one call: a fifth of the time for networks of many small ones.
+        # Fused steps take a fifth of the time for networks of many small parameters.
         fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
         others = {"gradient_clip": 1.0, "verbose": 0, **fused, **(self.net_params or {})}
         if clash := sorted(own.keys() & others):
             raise ValueError(
-                f"net_params names {clash}, which {type(self).__name__} sets itself. Give them as "
-                "parameters of its own, where it has them."
+                f"net_params names {clash}, which {type(self).__name__} sets itself. Use its own "
+                "parameters of these names, if it has them."
             )
         net = PanelNet(module, callbacks__print_log=None, **own, **others)
         return net.initialize()
@@ -275,13 +276,13 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     # Prediction
 
     def _panels(self, X: Any) -> list[Panel]:
-        """X as the networks read it, once for each imputation that predictions average over."""
+        """X after the preprocessor, once for each imputation that predictions average over."""
         check_is_fitted(self)
         panel = check_X(self, X, reset=False)
         return [panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)]
 
     def _datasets(self, panel: Panel) -> Iterator[PanelDataset]:
-        """The samples in order, with their features: some at a time, so that memory is bounded."""
+        """The samples in order with their features, a part at a time to bound the memory."""
         if self.features_ is None:
             yield self._make_dataset(panel)
             return
@@ -290,7 +291,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             yield self._make_dataset(part).with_features(self.features_.transform(part))
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
-        """What the network recorded of each sample, such as attention and routing.
+        """What the network records for each sample, such as attention and routing.
 
         Parameters
         ----------
@@ -300,7 +301,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         dict of str to array of shape (n, ...)
-            The record of the network, of the first one where there are several.
+            The record of the network, of the first one if there are several.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What X, y and groups have to be, the same for all estimators."""
+"""Checks of X, y and groups that all estimators share."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ __all__ = [
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
-    """X as a panel; with ``reset`` its schema is noted, otherwise it is brought to that of fit.
+    """Convert X to a panel. In a first fit store its schema, later align X to the stored one.
 
     Parameters
     ----------
     estimator : estimator
-        Where ``schema_`` and ``n_features_in_`` are noted.
+        Has ``schema_`` and ``n_features_in_``, or gets them with ``reset``.
     X : Panel, or whatever :func:`as_panel` takes
         n samples.
     reset : bool
-        Whether X is that of a first fit.
+        Whether this is a first fit.
 
     Returns
     -------
@@ -50,12 +50,14 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
     Raises
     ------
     ValueError
-        If X contradicts the schema of fit, or a modality is never observed in X of a first fit.
+        If X does not match the schema seen in ``fit``, or a modality of X is never observed in a
+        first fit.
 
     Warns
     -----
     UserWarning
-        If windows of one length were fitted to and these are at most half as long, or twice.
+        If all windows seen in ``fit`` had one length, and these are at most half or at least twice
+        as long.
     """
     if not reset and _is_table(X, estimator.schema_, estimator.n_features_in_):
         validate_data(estimator, X, reset=False, skip_check_array=True)
@@ -64,14 +66,14 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
         warn_of_lengths(estimator, panel)
     else:
         estimator.schema_ = panel.schema
-        silent = [name for name, observed in panel.observed.items() if not observed.any()]
-        if silent and len(silent) < len(panel.schema):
+        missing = [name for name, observed in panel.observed.items() if not observed.any()]
+        if missing and len(missing) < len(panel.schema):
             raise ValueError(
-                f"Modality {silent[0]!r} is never observed in the {len(panel)} training "
+                f"Modality {missing[0]!r} is never observed in the {len(panel)} training "
                 f"samples, so nothing can be learnt from it. Leave it out with "
-                f"X.drop({silent})."
+                f"X.drop({missing})."
             )
-        if silent:
+        if missing:
             raise ValueError(
                 f"Nothing is observed in any of the {len(panel)} training samples: all values "
                 "are NaN. Check how X was read."
@@ -83,27 +85,27 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
 
 
 def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
-    """Targets as a plain array, one entry a sample.
+    """Convert targets to a plain array with one entry for each sample.
 
     Parameters
     ----------
     estimator : estimator
-        Named where y is absent.
+        Named in the message if y is None.
     y : array of shape (n,) or (n, n_outputs)
-        Of numpy, pandas, polars or torch, or a list.
+        From numpy, pandas, polars or torch, or a list.
     panel : Panel
         n samples.
 
     Returns
     -------
     array of shape (n,) or (n, n_outputs)
-        Whole numbers and truth values of nullable columns stay what they are.
+        Integers and booleans of nullable columns keep their type.
 
     Raises
     ------
     ValueError
-        If y is absent, has another length, or an entry is None, NaN, NaT, NA or masked; if its
-        index holds the ids of the samples in another order.
+        If y is None, has another length, or an entry is None, NaN, NaT, NA or masked; if its index
+        has the ids of the samples in another order.
     """
     if y is None:
         raise ValueError(
@@ -131,12 +133,12 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
 
 
 def check_numbers(y: np.ndarray) -> np.ndarray:
-    """Targets of a regressor as float64.
+    """Convert targets of a regressor to float64.
 
     Parameters
     ----------
     y : array
-        What :func:`check_y` gave.
+        From :func:`check_y`.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def check_numbers(y: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If y holds anything but numbers.
+        If y has other values than numbers.
     """
     try:
         if y.dtype.kind in "fiubO":
@@ -159,7 +161,7 @@ def check_numbers(y: np.ndarray) -> np.ndarray:
 
 
 def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
-    """Groups as a plain array, one label a sample.
+    """Convert groups to a plain array with one label for each sample.
 
     Parameters
     ----------
@@ -171,13 +173,13 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
     Returns
     -------
     array of shape (n,) or None
-        None where no groups were given.
+        None if no groups are given.
 
     Raises
     ------
     ValueError
-        If a sample has no label, there is not one each, or the labels are of several types; if
-        the index holds the ids of the samples in another order.
+        If a sample has no label or several, or the labels have different types; if the index has
+        the ids of the samples in another order.
     """
     if groups is None:
         return None
@@ -194,7 +196,7 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
 
 
 def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
-    """Labels of groups, of one type, as a plain array.
+    """Convert labels of groups, which have one type, to a plain array.
 
     Parameters
     ----------
@@ -206,17 +208,17 @@ def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
     Returns
     -------
     array of shape (k,)
-        Tuples as objects; dates in microseconds, so that those of any unit are the same groups.
+        Tuples as objects; dates in microseconds, so that the unit of a date does not matter.
 
     Raises
     ------
     ValueError
-        If there are several axes, or the labels are of several types.
+        If there are several axes, or the labels have different types.
     """
     labels = _plain(as_pandas(groups))
     if isinstance(labels, (list, tuple)):
         given, labels = labels, np.empty(len(labels), dtype=object)
-        for i, label in enumerate(given):
+        for i, label in enumerate(given):  # tuples stay tuples
             labels[i] = label
     labels = np.asarray(labels)
     if labels.ndim != 1:
@@ -235,25 +237,25 @@ def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
 
 
 def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
-    """Weights as float64, 1 for all samples where none were given.
+    """Convert weights to float64; None to ones.
 
     Parameters
     ----------
     sample_weight : array of shape (n,) or None
-        Of any container.
+        From any container.
     panel : Panel
         n samples.
 
     Returns
     -------
     array of shape (n,)
-        At least 0, of a positive sum.
+        Not negative, with a positive sum.
 
     Raises
     ------
     ValueError
-        If there is not one weight a sample, one is missing, masked or below 0, or all are 0; if the
-        index holds the ids of the samples in another order.
+        If there is not one weight for each sample, a weight is missing, masked or negative, or all
+        are 0; if the index has the ids of the samples in another order.
     """
     if sample_weight is not None:
         _check_ids("sample_weight", sample_weight, panel)
@@ -272,7 +274,7 @@ def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
 
 
 def _check_ids(what: str, x: Any, panel: Panel) -> None:
-    """Raise where the index of a column says that its entries are those of other samples."""
+    """Raise if the index of a column has the ids of the samples in another order."""
     if panel.sample_ids is None or not (hasattr(x, "iloc") and hasattr(x, "index")):
         return
     ids, index = panel.sample_ids.tolist(), x.index.tolist()
@@ -285,7 +287,7 @@ def _check_ids(what: str, x: Any, panel: Panel) -> None:
 
 
 def _plain(x: Any) -> Any:
-    """Columns of pandas and polars, masked arrays and tensors as plain arrays."""
+    """Convert columns of pandas and polars, masked arrays and tensors to plain arrays."""
     x = as_array(as_pandas(x))
     dtype = getattr(x, "dtype", None)
     if dtype is None or isinstance(dtype, np.dtype):
@@ -326,7 +328,7 @@ def _holds_missing(entry: Any) -> bool:
 
 
 def _as_table(X: Any, panel: Panel) -> Any:
-    """X itself, or its array, where it is a plain table whose columns scikit-learn counts."""
+    """X or its array, if it is a plain table whose columns scikit-learn counts; else None."""
     if panel.schema.names != (SERIES,) or isinstance(X, (Panel, Mapping)):
         return None
     values = panel.values[SERIES]
@@ -339,7 +341,7 @@ def _as_table(X: Any, panel: Panel) -> Any:
 
 
 def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
-    """Whether X is a table, and so was the X of fit: then scikit-learn counts its columns."""
+    """Whether X is a table as in ``fit``, so that scikit-learn can check its columns."""
     if schema.names != (SERIES,) or n_features != schema[SERIES].n_timepoints:
         return False
     if schema[SERIES].n_channels > 1 or isinstance(X, (Panel, Mapping)):

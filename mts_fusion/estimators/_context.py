@@ -29,7 +29,7 @@ class FitContext:
     target : array of shape (n,) or (n, n_outputs), or None
         y as the task encodes it; None without a task.
     weight : array of shape (n,) or None
-        Weights with mean 1; None for all alike.
+        Weights with mean 1; None for equal weights.
     training : int array of shape (k,)
         Rows that are trained on.
     validation : int array of shape (v,)

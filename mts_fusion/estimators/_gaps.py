@@ -1,4 +1,4 @@
-"""Gaps of a panel: where they are, whether they can be filled, and draws put into them."""
+"""Gaps of a panel: which entries they are, checks, and draws that fill them."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def fill_gaps(
     gaps: Mapping[str, np.ndarray],
     scaler: PanelScaler,
 ) -> list[Panel]:
-    """Copies of a panel in which draws stand in the gaps.
+    """Copies of a panel whose gaps are filled with draws.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether windows in prediction are as long as those of fit."""
+"""Warnings where windows are much shorter or longer than those of ``fit``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from mts_fusion.panel import Panel
 
 __all__ = ["names_of_one_length", "warn_of_lengths"]
 
-# Samples of one length: this share of them has values in the last tenth of the window.
+# Samples have one length if this fraction of them has values in the last tenth of the window.
 _NEARLY_ALL = 0.9
 
 
 def names_of_one_length(panel: Panel) -> list[str]:
-    """Modalities whose samples have one length.
+    """Names of the modalities whose samples all have one length.
 
     Parameters
     ----------
     panel : Panel
-        Samples of a fit.
+        Samples of ``fit``.
 
     Returns
     -------
     list of str
-        Those of regular clocks of which 90 % of the samples have values in the last tenth of the
-        window.
+        Those with a regular clock of which 90 % of the samples have values in the last tenth of
+        the window.
     """
     names = []
     for modality, present in zip(panel.schema, panel.available.T, strict=True):
@@ -36,14 +36,14 @@ def names_of_one_length(panel: Panel) -> list[str]:
 
 
 def warn_of_lengths(estimator: Any, panel: Panel) -> None:
-    """Say where windows are half as long as those of fit or less, or twice or more.
+    """Warn of windows at most half or at least twice as long as those of ``fit``.
 
-    Where samples of fit had several lengths, any length is usual.
+    Modalities whose samples had several lengths in ``fit`` are not checked.
 
     Parameters
     ----------
     estimator : estimator
-        With ``schema_``, and ``_one_length`` as :func:`names_of_one_length` gave it in fit.
+        With ``schema_``, and ``_one_length`` from :func:`names_of_one_length` in ``fit``.
     panel : Panel
         Samples of that schema.
     """

@@ -53,7 +53,7 @@ _PARAMETERS = f"""d_model : int, default=64
         Whether the networks have tokens of patches of the series, on which the attention budget is
         spent. ``"auto"`` gives them to the first network, if ``attention_budget`` is given or some
         modality has symbols and there are at least 1,500 training samples. All other networks have
-        fixed features only, beside which patches of numbers brought no gain.
+        fixed features only: patches of numbers brought no gain in addition to them.
     statistics : bool, default=True
         Whether each modality has a token of summary statistics of its channels: level, spread,
         quantiles, spectrum, autocorrelation and correlations.

@@ -28,7 +28,7 @@ class PanelPredictor(PanelEstimator):
 
     _task: Any
 
-    # Whether the weights of the last epoch are kept, not of the best, where a temperature follows.
+    # Whether the weights of the last epoch are kept, not of the best, if a temperature is learnt.
     _KEEPS_LAST_EPOCH: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -47,7 +47,7 @@ class PanelPredictor(PanelEstimator):
 
     @abstractmethod
     def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
-        """The weight ``(n,)`` of the class of each sample; None for all alike."""
+        """The weight ``(n,)`` of the class of each sample; None for equal weights."""
 
     @abstractmethod
     def _calibrate(
@@ -67,14 +67,14 @@ class PanelPredictor(PanelEstimator):
         y : array of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for all alike.
+            Weights of the samples in the loss; None for equal weights.
         groups : array of shape (n,), default=None
-            The subject of each sample. The inner validation split then keeps a subject whole.
+            The subject of each sample. The inner validation split then keeps subjects whole.
 
         Returns
         -------
         object
-            The fitted estimator. After an interruption with Ctrl-C it has the weights so far.
+            The fitted estimator. If interrupted with Ctrl-C, it has the weights so far.
 
         Raises
         ------
@@ -109,13 +109,13 @@ class PanelPredictor(PanelEstimator):
         return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights ``(n,)`` of mean 1, those of the classes included; None for all alike."""
+        """Weights ``(n,)`` of samples and classes, with mean 1; None for equal weights."""
         class_weight = self._class_weight(y)
         if sample_weight is None and class_weight is None:
             return None
         weight = check_weight(sample_weight, panel)
         if class_weight is not None:
-            weight = weight * class_weight
+            weight = check_weight(weight * class_weight, panel)
         return weight / weight.mean()
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
@@ -128,7 +128,7 @@ class PanelPredictor(PanelEstimator):
     # Prediction
 
     def _raw_predict(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
-        """Raw predictions ``(n, n_outputs)`` of each network, imputation after imputation.
+        """Raw predictions ``(n, n_outputs)`` for each imputation and network, in this order.
 
         And the fraction ``(n,)`` of the modalities that are missing.
         """

@@ -1,4 +1,4 @@
-"""RocketFeatures: random convolutions and statistics of each modality as a table of numbers."""
+"""RocketFeatures: random convolutions and statistics of each modality as a table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["RocketFeatures"]
 
 
 class RocketFeatures(PanelTransformer):
-    """A row of random-convolution features and statistics for each sample, NaN where unknown.
+    """Features of random convolutions and summary statistics, a row for each sample.
 
-    What :class:`FusionClassifier` and :class:`MaestroClassifier` feed to their networks, for any
+    The fixed features of :class:`FusionClassifier` and :class:`MaestroClassifier`, for any
     classifier or regressor of tables: MultiRocket [1]_, [2]_ and Hydra [3]_ over the observed
     timepoints of each modality, and summary statistics of its channels.
 
@@ -33,13 +33,13 @@ default=("multirocket", "statistics")
         Kinds of features, for all modalities or by name: ``"multirocket"`` (proportion of positive
         values and run length of each kernel), ``"hydra"`` (counts of competing kernels) and
         ``"statistics"`` (level, spread, quantiles, shape, spectrum, autocorrelation, correlations).
-        A modality that a dict leaves out has no columns, and one without a regular clock no
+        A modality that a dict leaves out has no columns, and one with irregular times has no
         convolutions.
     n_groups : int, default=32
-        Groups of random convolutions, even: ``16 * n_groups`` features a modality and dilation.
-        Time and memory grow linearly.
+        Number of groups of random convolutions, even: ``16 * n_groups`` features for each modality
+        and dilation. Time and memory grow linearly with it.
     scale : bool, default=True
-        Whether channels pass a :class:`PanelScaler` first. False where they are scaled already.
+        Whether to scale the channels with a :class:`PanelScaler` first.
     random_state : int, RandomState instance or None, default=None
         Seed of the convolutions. The same seed and samples give the same features.
 
@@ -50,18 +50,18 @@ default=("multirocket", "statistics")
     scaler_ : PanelScaler or None
         The fitted scaler; None with ``scale=False``.
     schema_ : Schema
-        What X was in ``fit``.
+        The modalities seen in ``fit``.
 
     Raises
     ------
     ValueError
-        If a kind or a modality is not known, ``n_groups`` is odd or below 2, or there is no column.
+        If a kind or a modality is unknown, ``n_groups`` is odd or below 2, or no column is left.
 
     Notes
     -----
     Convolutions are standardised and clipped at 10 standard deviations; statistics are the normal
-    scores of their ranks in training. Both come from the samples of ``fit``, so fit on the training
-    samples only. A sample without a modality has NaN in all its columns.
+    scores of their ranks in training. Both are learnt in ``fit``, so fit on the training samples
+    only. The columns of a modality that a sample lacks are NaN.
 
     References
     ----------
@@ -109,7 +109,7 @@ default=("multirocket", "statistics")
 
         Parameters
         ----------
-        X : Panel or anything as_panel takes
+        X : Panel, or whatever :func:`as_panel` takes
             Training samples.
         y : None
             Ignored.
@@ -122,32 +122,30 @@ default=("multirocket", "statistics")
         Raises
         ------
         ValueError
-            If a parameter is out of range, or there would be no column.
+            If a parameter is out of range, or no column is left.
         """
         self._fit(X)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
-        """Fit, and give the features of the training samples, each computed once.
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and return the features of the training samples, each computed once.
 
         Parameters
         ----------
-        X : Panel or anything as_panel takes
+        X : Panel, or whatever :func:`as_panel` takes
             Training samples.
         y : None
             Ignored.
-        **fit_params : dict
-            None are taken.
 
         Returns
         -------
         array of shape (n, F)
-            As :meth:`transform` gives it.
+            As :meth:`transform` returns it.
 
         Raises
         ------
         ValueError
-            If a parameter is out of range, or there would be no column.
+            If a parameter is out of range, or no column is left.
         """
         return np.concatenate(self._fit(X), axis=1)
 
@@ -166,24 +164,24 @@ default=("multirocket", "statistics")
         if not any(self.features_.n_features):
             n_values = sum(m.n_channels * m.n_timepoints for m in panel.schema)
             raise ValueError(
-                f"kinds={self.kinds!r} leaves no column: convolutions are for modalities with a "
+                f"kinds={self.kinds!r} leaves no column: convolutions need modalities with a "
                 f"regular clock and several timepoints, but X has {list(panel.schema.names)}, a "
                 f"sample of {n_values} feature(s). Add 'statistics'."
             )
         return self.features_.fit_transform(self._scaled(panel))
 
     def transform(self, X: Any) -> np.ndarray:
-        """The features of each sample.
+        """Compute the features of each sample.
 
         Parameters
         ----------
-        X : Panel or anything as_panel takes
+        X : Panel, or whatever :func:`as_panel` takes
             Samples of the schema seen in ``fit``; the number of timepoints may differ.
 
         Returns
         -------
         array of shape (n, F)
-            float32, modality after modality, in the order of ``get_feature_names_out``.
+            float32; the columns are in the order of ``get_feature_names_out``.
 
         Raises
         ------
@@ -200,17 +198,17 @@ default=("multirocket", "statistics")
         return panel if self.scaler_ is None else self.scaler_.transform(panel)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns: modality, kind, and what the kind calls the feature.
+        """Names of the columns: modality, kind, and the name that the kind gives the feature.
 
         Parameters
         ----------
         input_features : None
-            Ignored: the modalities have their names from ``fit``.
+            Ignored; the names of the modalities are those seen in ``fit``.
 
         Returns
         -------
         array of str
-            One a column.
+            One for each column.
 
         Raises
         ------

@@ -208,7 +208,7 @@ class _Trace(PanelPredictor):
             n_heads=self.n_heads,
             n_layers=self.n_layers,
             n_experts=self.n_experts,
-            k=self.n_active_experts,
+            n_active_experts=self.n_active_experts,
             d_hidden=self.d_hidden,
             router=self.router,
             gate=self.gate,

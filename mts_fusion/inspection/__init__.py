@@ -1,4 +1,4 @@
-"""What a fitted estimator relies on and withstands: curves, importances, records, displays."""
+"""Diagnostics of fitted estimators: robustness, importances, records of networks, displays."""
 
 from mts_fusion.inspection._display_degradation import DegradationDisplay
 from mts_fusion.inspection._display_maps import AttentionMapDisplay, ExpertRoutingDisplay

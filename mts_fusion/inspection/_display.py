@@ -1,4 +1,4 @@
-"""The one place where matplotlib is imported, and what all displays draw alike."""
+"""What all displays share: the import of matplotlib, colours, labels and heatmaps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
     "turn_long_labels",
 ]
 
-# Okabe and Ito's colours, which readers with any colour vision tell apart.
+# The palette of Okabe and Ito, for readers with any colour vision.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#000000")
 
 _METRICS = {
@@ -52,19 +52,19 @@ def new_axes(caller: str, ax: Any, figsize: tuple[float, float]) -> tuple[Any, A
 
 
 def estimator_name(estimator: Any) -> str:
-    """Class of an estimator, in a Pipeline that of its last step."""
+    """Name of the class of an estimator, or of the last step of a Pipeline."""
     if isinstance(estimator, Pipeline):
         estimator = estimator[-1]
     return type(estimator).__name__
 
 
 def metric_label(metric: str) -> str:
-    """The name of a metric as one writes it."""
+    """Name of a metric for a label."""
     return _METRICS.get(metric, metric.replace("_", " "))
 
 
 def percent(value: float, position: int | None = None) -> str:
-    """A share as a number of percent, for the ticks of an axis."""
+    """Format a fraction in percent, for the ticks of an axis."""
     return f"{100 * value:.3g}"
 
 
@@ -77,7 +77,7 @@ def draw_heatmap(
     annotate: bool,
     vmax: float | None = None,
 ) -> Any:
-    """An image of shares from 0 with its colour bar; NaN is grey. Gives the image."""
+    """Draw fractions as an image with a colour bar from 0; NaN is grey. Returns the image."""
     shown = np.ma.masked_invalid(values)
     ax.set_facecolor("#E4E4E4")
     highest = vmax if vmax is not None else (float(shown.max()) if shown.count() else 1.0)
@@ -97,12 +97,12 @@ def draw_heatmap(
 
 
 def name_ticks(axis: Any, names: Sequence[str]) -> None:
-    """A tick for each name."""
+    """Set one tick for each name."""
     axis.set_ticks(range(len(names)), labels=list(names))
 
 
 def turn_long_labels(axis: Any) -> None:
-    """Turn the labels of an x axis where they would run into each other."""
+    """Rotate the labels of an x axis if they would overlap."""
     labels = axis.get_ticklabels()
     if sum(len(text.get_text()) for text in labels) > 30:
         axis.set_tick_params(rotation=45)

@@ -1,4 +1,4 @@
-"""DegradationDisplay: the score as more of the input is missing."""
+"""DegradationDisplay: the score by the fraction of the input that is missing."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _HIDDEN = {
 
 
 class DegradationDisplay:
-    """Curve of the score over the share of the input that is hidden, or the modalities left.
+    """Curve of the score by the hidden fraction of the input, or by the number of modalities left.
 
     Parameters
     ----------
     curve : DataFrame
         From :func:`missingness_curve`, or from :func:`modality_subsets`.
     metric : str or None, default=None
-        Metric to draw; None where the curve has only one.
+        Metric to draw; None if the curve has only one.
     name : str or None, default=None
-        Name in the legend; None: no legend.
+        Name in the legend; None for no legend.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         Mean over the repeats, or over the subsets of one size.
     band_ : matplotlib PolyCollection or None
-        One standard deviation of the repeats, or of the subsets of one size, around it; None where
-        there is one of each.
+        One standard deviation of the repeats, or of the subsets of one size, around the mean; None
+        if there is one of each.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Raises
     ------
     ValueError
-        If the curve has no such metric, or several and none is chosen.
+        If the curve does not have the metric, or has several and ``metric`` is None.
 
     Examples
     --------
@@ -68,13 +68,15 @@ class DegradationDisplay:
     """
 
     def __init__(self, curve: Any, *, metric: str | None = None, name: str | None = None) -> None:
-        known = list(dict.fromkeys(curve["metric"]))
-        if metric is None and len(known) > 1:
-            raise ValueError(f"The curve has the metrics {known}. Choose one: metric={known[0]!r}.")
-        if metric is not None and metric not in known:
-            raise ValueError(f"metric={metric!r} is not in the curve, which has {known}.")
+        metrics = list(dict.fromkeys(curve["metric"]))
+        if metric is None and len(metrics) > 1:
+            raise ValueError(
+                f"The curve has the metrics {metrics}. Choose one: metric={metrics[0]!r}."
+            )
+        if metric is not None and metric not in metrics:
+            raise ValueError(f"metric={metric!r} is not in the curve, which has {metrics}.")
         self.curve = curve
-        self.metric = known[0] if metric is None else metric
+        self.metric = metrics[0] if metric is None else metric
         self.name = name
 
     @classmethod
@@ -108,17 +110,17 @@ class DegradationDisplay:
         fractions, pattern, n_repeats, scoring, n_jobs, random_state, verbose
             As in :func:`missingness_curve`, with one metric.
         name : str or None, default=None
-            Name in the legend; None: the class of the estimator, of its last step in
-            a Pipeline.
+            Name in the legend; None for the class of the estimator, or of the last step of a
+            Pipeline.
         ax : matplotlib Axes or None, default=None
-            Where to draw, such as ``ax_`` of another display; None: a new figure.
+            Axes to draw in, such as ``ax_`` of another display; None for a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         DegradationDisplay
-            Drawn.
+            The display, drawn.
         """
         curve = missingness_curve(
             estimator,
@@ -147,14 +149,14 @@ class DegradationDisplay:
         ax: Any = None,
         **line_kwargs: Any,
     ) -> DegradationDisplay:
-        """Draw the curve of predictions that were made before.
+        """Draw the curve of given predictions.
 
         Parameters
         ----------
         y_true : array-like of shape (n,)
             Targets.
         predictions : dict of float to sequence of array-like of shape (n,)
-            For each hidden share, the predictions of each repeat.
+            For each hidden fraction, the predictions of each repeat.
         metric : callable, default=accuracy_score
             ``metric(y_true, y_pred)``.
         pattern : {"modality", "point", "block", "span"}, default="modality"
@@ -162,14 +164,14 @@ class DegradationDisplay:
         name : str or None, default=None
             Name in the legend.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         DegradationDisplay
-            Drawn.
+            The display, drawn.
         """
         cells = [
             (float(fraction), repeat, float(metric(y_true, y_pred)))
@@ -193,44 +195,49 @@ class DegradationDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw, such as ``ax_`` of another display; None: a new figure.
+            Axes to draw in, such as ``ax_`` of another display; None for a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         DegradationDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         self.figure_, self.ax_ = new_axes("DegradationDisplay.plot", ax, (5.5, 4.0))
         ax = self.ax_
         rows = self.curve[self.curve["metric"] == self.metric]
         by_subset = "n_modalities" in rows
-        place = rows["n_modalities" if by_subset else "fraction"].to_numpy()
+        x = rows["n_modalities" if by_subset else "fraction"].to_numpy()
         score = rows["score"].to_numpy()
-        places = np.unique(place)
-        mean = np.array([score[place == at].mean() for at in places])
-        spread = np.array([score[place == at].std() for at in places])
+        levels = np.unique(x)
+        mean = np.array([score[x == level].mean() for level in levels])
+        deviation = np.array([score[x == level].std() for level in levels])
         color = COLORS[len(ax.get_lines()) % len(COLORS)]
         style = {"color": color, "marker": "o", "label": self.name, **line_kwargs}
-        (self.line_,) = ax.plot(places, mean, **style)
+        (self.line_,) = ax.plot(levels, mean, **style)
         self.band_ = None
-        if spread.any():
+        if deviation.any():
             self.band_ = ax.fill_between(
-                places, mean - spread, mean + spread, color=self.line_.get_color(), alpha=0.15, lw=0
+                levels,
+                mean - deviation,
+                mean + deviation,
+                color=self.line_.get_color(),
+                alpha=0.15,
+                lw=0,
             )
             if len(ax.collections) == 1:
                 drawn = "subsets" if by_subset else f"{rows['repeat'].nunique()} draws"
                 self.band_.set_label(f"± 1 sd of the {drawn}")
-        ticks = places if len(ax.get_lines()) == 1 else np.union1d(places, ax.get_xticks())
+        ticks = levels if len(ax.get_lines()) == 1 else np.union1d(levels, ax.get_xticks())
         ax.set_xticks(ticks)
         if by_subset:
-            ax.set_xlabel("Modalities left (the others silent)")
+            ax.set_xlabel("Modalities left (the others missing)")
             ax.set_xlim(ticks.max() + 0.3, ticks.min() - 0.3)  # all first
         else:
             pattern = rows["pattern"].iloc[0]

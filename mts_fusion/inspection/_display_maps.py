@@ -1,4 +1,4 @@
-"""Maps: who attends to whom, and which expert a modality goes through."""
+"""AttentionMapDisplay and ExpertRoutingDisplay: heatmaps of attention and of routing."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ MAX_ANNOTATED = 12  # rows and columns in which a number still fits
 
 
 class AttentionMapDisplay:
-    """Map of attention between modalities, or between tokens.
+    """Heatmap of the attention between modalities, or between tokens.
 
     Parameters
     ----------
     maps : AttentionMaps
         From :func:`attention_maps`.
     sample : int or None, default=None
-        The sample to draw; None: the mean over the samples in which the row was there.
+        The sample to draw; None for the mean over the samples that have the row.
 
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        The map; grey where the row was never there.
+        The heatmap; rows that no sample has are grey.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Raises
     ------
     ValueError
-        If ``sample`` is not one of the n samples.
+        If ``sample`` is not in [0, n - 1].
 
     Examples
     --------
@@ -71,7 +71,7 @@ class AttentionMapDisplay:
         ax: Any = None,
         cmap: str = "Blues",
     ) -> AttentionMapDisplay:
-        """Read the attention of a fitted estimator and draw it.
+        """Draw the attention that a fitted estimator records.
 
         Parameters
         ----------
@@ -82,39 +82,39 @@ class AttentionMapDisplay:
         level, modality
             As in :func:`attention_maps`.
         sample : int or None, default=None
-            The sample to draw; None: the mean.
+            The sample to draw; None for the mean.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         cmap : str, default="Blues"
             Colour map.
 
         Returns
         -------
         AttentionMapDisplay
-            Drawn.
+            The display, drawn.
         """
         maps = attention_maps(estimator, X, level=level, modality=modality)
         return cls(maps, sample=sample).plot(ax=ax, cmap=cmap)
 
     def plot(self, ax: Any = None, *, cmap: str = "Blues") -> AttentionMapDisplay:
-        """Draw the map.
+        """Draw the heatmap.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         cmap : str, default="Blues"
             Colour map.
 
         Returns
         -------
         AttentionMapDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         rows, columns = self.maps.rows, self.maps.columns
         by_modality = len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
@@ -137,14 +137,14 @@ class AttentionMapDisplay:
         if len(set(rows)) == 1 and rows[0] == "reference":
             ax.set(xlabel=f"Timepoint of {columns[0]}", ylabel="Reference time")
             return self
-        _name_stretches(ax, ax.xaxis, columns)
-        _name_stretches(ax, ax.yaxis, rows)
+        _name_token_groups(ax, ax.xaxis, columns)
+        _name_token_groups(ax, ax.yaxis, rows)
         ax.set(xlabel="Attended token (key)", ylabel="Attending token (query)")
         return self
 
 
 class ExpertRoutingDisplay:
-    """Map of the share of each modality that goes through each expert.
+    """Heatmap of the fraction of each modality that is routed to each expert.
 
     Parameters
     ----------
@@ -154,11 +154,11 @@ class ExpertRoutingDisplay:
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        The map; grey where the modality was never there.
+        The heatmap; modalities that no sample has are grey.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class ExpertRoutingDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, *, ax: Any = None, cmap: str = "Greens"
     ) -> ExpertRoutingDisplay:
-        """Read the routing of a fitted estimator and draw it.
+        """Draw the routing that a fitted estimator records.
 
         Parameters
         ----------
@@ -186,36 +186,36 @@ class ExpertRoutingDisplay:
         X : Panel or what ``as_panel`` takes
             Samples.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         cmap : str, default="Greens"
             Colour map.
 
         Returns
         -------
         ExpertRoutingDisplay
-            Drawn.
+            The display, drawn.
         """
         return cls(expert_routing(estimator, X)).plot(ax=ax, cmap=cmap)
 
     def plot(self, ax: Any = None, *, cmap: str = "Greens") -> ExpertRoutingDisplay:
-        """Draw the map.
+        """Draw the heatmap.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         cmap : str, default="Greens"
             Colour map.
 
         Returns
         -------
         ExpertRoutingDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         names = list(dict.fromkeys(self.routing["modality"]))
         n_experts = int(self.routing["expert"].max()) + 1
@@ -242,16 +242,16 @@ def _mean(values: NDArray[Any], sample: int | None) -> NDArray[Any]:
     if sample is not None:
         return values[sample]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice")  # never there: stays NaN
+        warnings.filterwarnings("ignore", "Mean of empty slice")  # in no sample: stays NaN
         return np.nanmean(values, axis=0)
 
 
-def _name_stretches(ax: Any, axis: Any, names: Sequence[str]) -> None:
-    """The name of each modality in the middle of its tokens, with a line between two."""
+def _name_token_groups(ax: Any, axis: Any, names: Sequence[str]) -> None:
+    """Write the name of each modality at the middle of its tokens, with lines between them."""
     centers, labels, first = [], [], 0
     draw = ax.axvline if axis is ax.xaxis else ax.axhline
-    for name, stretch in groupby(names):
-        last = first + len(list(stretch))
+    for name, tokens in groupby(names):
+        last = first + len(list(tokens))
         centers.append((first + last - 1) / 2)
         labels.append(name)
         if last < len(names):

@@ -1,4 +1,4 @@
-"""One bar or box a modality: its importance, its attention budget."""
+"""ModalityImportanceDisplay and BudgetDisplay: bars of importance, boxes of attention budgets."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ _MEANING = {
 
 
 class ModalityImportanceDisplay:
-    """Bars of the importance of each modality, the largest at the top.
+    """Bars of the importance of each modality, with the largest at the top.
 
     Parameters
     ----------
     importance : DataFrame
         From :func:`modality_importance`.
     metric : str or None, default=None
-        Metric to draw; None where there is only one.
+        Metric to draw; None if there is only one.
 
     Attributes
     ----------
     bars_ : matplotlib BarContainer
-        One a modality; those below 0 in another colour.
+        One for each modality; negative ones in another colour.
     errors_ : matplotlib ErrorbarContainer or None
-        Intervals of 95 % over what was drawn; None where nothing was.
+        95 % intervals over the random draws; None if nothing was drawn at random.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Raises
     ------
     ValueError
-        If there is no such metric, or several and none is chosen.
+        If the table does not have the metric, or has several and ``metric`` is None.
 
     Examples
     --------
@@ -66,13 +66,15 @@ class ModalityImportanceDisplay:
     """
 
     def __init__(self, importance: Any, *, metric: str | None = None) -> None:
-        known = list(dict.fromkeys(importance["metric"]))
-        if metric is None and len(known) > 1:
-            raise ValueError(f"The table has the metrics {known}. Choose one: metric={known[0]!r}.")
-        if metric is not None and metric not in known:
-            raise ValueError(f"metric={metric!r} is not in the table, which has {known}.")
+        metrics = list(dict.fromkeys(importance["metric"]))
+        if metric is None and len(metrics) > 1:
+            raise ValueError(
+                f"The table has the metrics {metrics}. Choose one: metric={metrics[0]!r}."
+            )
+        if metric is not None and metric not in metrics:
+            raise ValueError(f"metric={metric!r} is not in the table, which has {metrics}.")
         self.importance = importance
-        self.metric = known[0] if metric is None else metric
+        self.metric = metrics[0] if metric is None else metric
 
     @classmethod
     def from_estimator(
@@ -103,14 +105,14 @@ class ModalityImportanceDisplay:
         method, n_repeats, scoring, n_jobs, random_state, verbose
             As in :func:`modality_importance`, with one metric.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         **bar_kwargs : dict
-            Handed to ``ax.barh``.
+            Passed to ``ax.barh``.
 
         Returns
         -------
         ModalityImportanceDisplay
-            Drawn.
+            The display, drawn.
         """
         importance = modality_importance(
             estimator,
@@ -131,19 +133,19 @@ class ModalityImportanceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         **bar_kwargs : dict
-            Handed to ``ax.barh``.
+            Passed to ``ax.barh``.
 
         Returns
         -------
         ModalityImportanceDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         rows = self.importance[self.importance["metric"] == self.metric]
         rows = rows.sort_values("importance", kind="stable")
@@ -152,13 +154,13 @@ class ModalityImportanceDisplay:
         ax = self.ax_
         value = rows["importance"].to_numpy()
         error = 1.96 * rows["standard_error"].to_numpy()
-        place = np.arange(len(rows))
+        position = np.arange(len(rows))
         colors = np.where(value < 0, COLORS[1], COLORS[0])
-        self.bars_ = ax.barh(place, value, **{"color": colors, "height": 0.7, **bar_kwargs})
+        self.bars_ = ax.barh(position, value, **{"color": colors, "height": 0.7, **bar_kwargs})
         self.errors_ = None
         if np.nansum(error) > 0:
             self.errors_ = ax.errorbar(
-                value, place, xerr=error, fmt="none", ecolor="#333333", capsize=3, lw=1.2
+                value, position, xerr=error, fmt="none", ecolor="#333333", capsize=3, lw=1.2
             )
             self.errors_.set_label("95 % interval")
             ax.legend(frameon=False, loc="lower right")
@@ -171,7 +173,7 @@ class ModalityImportanceDisplay:
 
 
 class BudgetDisplay:
-    """Boxes of the attention budget of each modality, where it was there and where it was silent.
+    """Boxes of the attention budget of each modality, in samples that have it and that lack it.
 
     Parameters
     ----------
@@ -181,11 +183,11 @@ class BudgetDisplay:
     Attributes
     ----------
     boxes_ : dict of str to dict
-        The boxes of matplotlib: ``"available"``, and ``"silent"`` where any was.
+        The boxes of matplotlib: ``"available"``, and ``"silent"`` if a modality is missing.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -202,7 +204,7 @@ class BudgetDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> BudgetDisplay:
-        """Read the budgets of a fitted estimator and draw them.
+        """Draw the attention budgets that a fitted estimator records.
 
         Parameters
         ----------
@@ -211,12 +213,12 @@ class BudgetDisplay:
         X : Panel or what ``as_panel`` takes
             Samples.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
 
         Returns
         -------
         BudgetDisplay
-            Drawn.
+            The display, drawn.
         """
         return cls(attention_budgets(estimator, X)).plot(ax=ax)
 
@@ -226,17 +228,17 @@ class BudgetDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
 
         Returns
         -------
         BudgetDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         names = list(dict.fromkeys(self.budgets["modality"]))
         width = max(4.0, 1.5 + 0.7 * len(names))
@@ -269,7 +271,7 @@ class BudgetDisplay:
         turn_long_labels(ax.xaxis)
         ax.set_xlim(-0.6, len(names) - 0.4)
         highest = float(np.nanmax(budget, initial=0.0)) or 1.0
-        ax.set_ylim(-0.04 * highest, 1.06 * highest)  # a budget of 0 stays in sight
+        ax.set_ylim(-0.04 * highest, 1.06 * highest)  # so that a budget of 0 is visible
         ax.set_ylabel("Attention budget\n(queries per log of tokens)")
         ax.grid(axis="y", alpha=0.3)
         if silent:

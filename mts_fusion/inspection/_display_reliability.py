@@ -1,4 +1,4 @@
-"""ReliabilityDisplay: accuracy against confidence."""
+"""ReliabilityDisplay: accuracy by confidence."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["ReliabilityDisplay"]
 
 
 class ReliabilityDisplay:
-    """Accuracy against confidence, bin by bin: on the diagonal, probabilities mean what they say.
+    """Accuracy by confidence, in bins; calibrated probabilities lie on the diagonal.
 
     Parameters
     ----------
     curves : dict of str to ReliabilityCurve
-        The curve of the top label, or of each class.
+        The curve of the predicted class, or of each class.
     errors : dict of str to float
         Calibration error of each curve, shown in the legend.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        One a curve.
+        One for each curve.
     bars_ : matplotlib StepPatch or None
-        Share of the samples in each bin; None where there are several curves.
+        Fraction of the samples in each bin; None if there are several curves.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        The figure of the axes.
 
     Examples
     --------
@@ -76,17 +76,17 @@ class ReliabilityDisplay:
         n_bins, strategy, kind
             As in :func:`mts_fusion.metrics.expected_calibration_error`.
         name : str or None, default=None
-            Name in the legend of the top-label curve; None: the class of the estimator, of its
-            last step in a Pipeline.
+            Name in the legend of the top-label curve; None for the class of the estimator, or of
+            the last step of a Pipeline.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         ReliabilityDisplay
-            Drawn.
+            The display, drawn.
         """
         return cls.from_predictions(
             y,
@@ -123,20 +123,20 @@ class ReliabilityDisplay:
         y_proba : array-like of shape (n, n_classes) or (n,)
             Probabilities.
         labels : array-like of shape (n_classes,) or None, default=None
-            The class of each column; None: the sorted classes of ``y_true``.
+            The class of each column; None for the sorted classes of ``y_true``.
         n_bins, strategy, kind
             As in :func:`mts_fusion.metrics.expected_calibration_error`.
         name : str or None, default=None
             Name in the legend of the top-label curve.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None: a new figure.
+            Axes to draw in; None for a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         ReliabilityDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -170,17 +170,17 @@ class ReliabilityDisplay:
         ax : matplotlib Axes or None, default=None
             Where to draw, such as ``ax_`` of another display; None: a new figure.
         **line_kwargs : dict
-            Handed to ``ax.plot``.
+            Passed to ``ax.plot``.
 
         Returns
         -------
         ReliabilityDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         self.figure_, self.ax_ = new_axes("ReliabilityDisplay.plot", ax, (7.2, 4.6))
         ax = self.ax_
@@ -189,16 +189,16 @@ class ReliabilityDisplay:
         self.lines_, self.bars_ = [], None
         several = len(self.curves) > 1
         for key, curve in self.curves.items():
-            place = len(ax.get_lines()) - 1
+            index = len(ax.get_lines()) - 1
             label = f"{key} (ECE {self.errors[key]:.3f})"
             full = curve.n_samples > 0
             confidence, accuracy = curve.confidence[full], curve.accuracy[full]
             share = curve.n_samples / curve.n_samples.sum()
-            style = {"color": COLORS[place % len(COLORS)], "label": label, **line_kwargs}
-            style.setdefault("ls", "-" if place < len(COLORS) else ":")
+            style = {"color": COLORS[index % len(COLORS)], "label": label, **line_kwargs}
+            style.setdefault("ls", "-" if index < len(COLORS) else ":")
             (line,) = ax.plot(confidence, accuracy, **style)
             color = line.get_color()
-            # A dot as large as its bin: what a few samples say should not catch the eye.
+            # The size of a dot grows with the number of samples in its bin.
             ax.scatter(confidence, accuracy, s=8 + 60 * np.sqrt(share[full]), color=color, zorder=3)
             if not several:
                 low, high = _wilson(accuracy, curve.n_samples[full])
@@ -206,7 +206,7 @@ class ReliabilityDisplay:
                 self.bars_ = ax.stairs(
                     share, curve.edges, fill=True, color=color, alpha=0.15, zorder=0
                 )
-                if place == 0:
+                if index == 0:
                     self.bars_.set_label("share of the samples")
             self.lines_.append(line)
         which = "of the class" if several else "of the predicted class"
@@ -218,7 +218,7 @@ class ReliabilityDisplay:
         )
         if len(self.figure_.axes) == 1:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
-        else:  # beside the axes there are others
+        else:  # other axes are beside these
             ax.legend(loc="upper left", fontsize="x-small", framealpha=0.8)
         return self
 
@@ -232,7 +232,7 @@ def _error(curve: ReliabilityCurve) -> float:
 def _wilson(
     share: NDArray[np.float64], n: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's interval of 95 % around a share of n."""
+    """95 % Wilson interval of a proportion of n samples."""
     z = 1.96
     center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

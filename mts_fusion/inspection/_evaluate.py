@@ -1,4 +1,4 @@
-"""Score an estimator on many changed copies of a panel, in parallel and with a progress bar."""
+"""Score an estimator on changed copies of a panel, in parallel and with a progress bar."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = [
     "tidy",
 ]
 
-BAR_DELAY_SECONDS = 2  # what is over before shows no bar
+BAR_DELAY_SECONDS = 2  # shorter computations show no bar
 
 Score = dict[str, float]
 Scorer = Callable[[Any, Panel, ArrayLike], Score]
 
 
 class _NamedScores:
-    """A scorer of scikit-learn as one that always gives a dict of metric to score."""
+    """Wrap a scorer of scikit-learn so that it always returns a dict of metric to score."""
 
     def __init__(self, scorer: Any, name: str) -> None:
         self.scorer = scorer
@@ -47,7 +47,7 @@ class _NamedScores:
 
 
 def read_panel(estimator: Any, X: Any) -> Panel:
-    """``X`` as the estimator reads it: its modalities in its order, or as it stands.
+    """``X`` as the estimator reads it: its modalities in its order, or as it is.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def read_panel(estimator: Any, X: Any) -> Panel:
 def check_panel_and_scorer(
     estimator: Any, X: Any, y: ArrayLike, scoring: Any
 ) -> tuple[Panel, Scorer]:
-    """``X`` as a panel as long as ``y``, and a scorer that returns a dict."""
+    """``X`` as a panel as long as ``y``, and ``scoring`` as a scorer that returns a dict."""
     panel = read_panel(estimator, X)
     check_consistent_length(panel, y)
     if isinstance(scoring, str):
@@ -80,13 +80,13 @@ def check_panel_and_scorer(
 
 
 def _metric_name(scoring: Any) -> str:
-    """Name of the metric in a scorer object of scikit-learn or of ``metrics``."""
+    """Name of the metric of a scorer object of scikit-learn or of ``metrics``."""
     metric = getattr(scoring, "_score_func", None) or getattr(scoring, "_metric", None)
     return getattr(metric, "__name__", "score")
 
 
 def draw_seeds(random_state: Any, n: int) -> list[int]:
-    """``n`` seeds; the same for the same ``random_state``."""
+    """Draw ``n`` seeds, the same for the same ``random_state``."""
     return [int(seed) for seed in check_random_state(random_state).randint(2**31 - 1, size=n)]
 
 
@@ -129,24 +129,25 @@ def _score(
 
 
 def hide_modalities(panel: Panel, names: Sequence[str]) -> Panel:
-    """The same panel in which the modalities named are silent in every sample."""
+    """A copy of the panel in which the named modalities are missing in all samples."""
     values, observed = {}, {}
     for name in names:
         vocabulary = panel.schema[name].vocabulary
-        silence = np.nan if vocabulary is None else vocabulary.missing
-        values[name] = np.full_like(panel.values[name], silence)
+        missing = np.nan if vocabulary is None else vocabulary.missing
+        values[name] = np.full_like(panel.values[name], missing)
         observed[name] = np.zeros(values[name].shape, bool)
     return panel.replace(values=values, observed=observed)
 
 
 def draw_repeats(random_state: Any, n_repeats: int) -> list[int]:
+    """Draw one seed for each repeat."""
     if n_repeats < 1:
         raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")
     return draw_seeds(random_state, n_repeats)
 
 
 def tidy(labels: Sequence[dict[str, Any]], scores: Sequence[Score]) -> Any:
-    """One row per label and metric."""
+    """A DataFrame with one row for each label and metric."""
     rows = [
         {**label, "metric": metric, "score": score}
         for label, by_metric in zip(labels, scores, strict=True)

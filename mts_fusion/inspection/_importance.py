@@ -1,4 +1,4 @@
-"""What each modality is worth to a fitted estimator."""
+"""modality_importance: how much of the score is due to each modality."""
 
 from __future__ import annotations
 
@@ -51,20 +51,21 @@ def modality_importance(
     y : array-like of shape (n,) or (n, n_outputs)
         Their targets.
     method : {"removal", "permutation", "shapley"}, default="removal"
-        "removal" is the fall of the score when the modality is silent: low where another one
-        tells the same. "permutation" is the fall when its samples are shuffled [1]_: the estimator
-        is misled, not left alone. "shapley" is the mean rise of the score when the modality joins
-        those before it, over all orders [2]_: the values sum to the score with all modalities
-        minus the score with none. Exact for at most 8 modalities, beyond that over drawn orders.
+        "removal" is the decrease of the score when the modality is missing; it is low if another
+        modality has the same information. "permutation" is the decrease when the samples of the
+        modality are shuffled [1]_, so that it contradicts the others. "shapley" is the mean
+        increase of the score when the modality is added to those before it, over all orders [2]_:
+        the values sum to the score with all modalities minus the score with none. They are exact
+        for at most 8 modalities, and estimated from random orders for more.
     n_repeats : int, default=20
-        Shuffles of "permutation", or pairs of opposite orders of sampled "shapley" (at least 2
-        each for an error). Unused where nothing is drawn.
+        Number of shuffles of "permutation", or of pairs of opposite orders of estimated "shapley".
+        At least 2 for a standard error. Not used where nothing is random.
     scoring : str, callable, list, dict or None, default=None
-        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+        As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
-        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+        Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Seed of what is drawn.
+        Seed of the shuffles or orders.
     verbose : int, default=1
         0 shows no progress bar.
 
@@ -72,8 +73,8 @@ def modality_importance(
     -------
     DataFrame
         One row per modality and metric: ``modality``, ``method``, ``metric``, ``importance`` in
-        units of the score, ``standard_error`` of what was drawn (0 where nothing was; NaN for a
-        single draw), ``n_draws``. The error tells nothing of the finite number of samples.
+        units of the score, ``standard_error`` over the draws (0 if nothing is random, NaN for a
+        single draw), ``n_draws``. The error does not include that of the finite number of samples.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def _by_shapley(
             score_all,
         )
         return {metric: _exact(names, value, metric)[None] for metric in value[frozenset()]}
-    # An order and its reverse together: what one overrates the other underrates.
+    # The errors of an order and of its reverse partly cancel.
     orders = [np.random.default_rng(seed).permutation(len(names)) for seed in seeds]
     chains = [[names[m] for m in order] for order in orders]
     both = chains + [chain[::-1] for chain in chains]
@@ -203,7 +204,7 @@ _METHODS: dict[str, Callable[..., dict[str, NDArray[np.float64]]]] = {
 def _values(
     subsets: Iterable[Subset], names: Sequence[str], score_all: Evaluate
 ) -> dict[Subset, Score]:
-    """Score of each different subset of modalities, the others silent."""
+    """Score of each distinct subset of modalities, with the others missing."""
     unique = list(dict.fromkeys(subsets))
     hidden = [tuple(name for name in names if name not in subset) for subset in unique]
     scores = score_all([(hide_modalities, (silent,)) for silent in hidden])
@@ -227,14 +228,14 @@ def _exact(names: Sequence[str], value: dict[Subset, Score], metric: str) -> NDA
 def _rises(
     names: Sequence[str], chain: Sequence[str], value: dict[Subset, Score], metric: str
 ) -> NDArray[np.float64]:
-    """Rise of the score as each modality joins those before it in ``chain``, in schema order."""
+    """Increase of the score as each modality of ``chain`` is added, in schema order."""
     scores = [value[frozenset(chain[:k])][metric] for k in range(len(chain) + 1)]
     rise = dict(zip(chain, np.diff(scores), strict=True))
     return np.array([rise[name] for name in names])
 
 
 def _shuffle(panel: Panel, name: str, seed: int) -> Panel:
-    """The samples of one modality in another order: values, times and mask together."""
+    """Shuffle the samples of one modality: values, times and mask together."""
     order = np.random.default_rng([seed, panel.schema.names.index(name)]).permutation(len(panel))
     clock = panel.times[name]
     return panel.replace(

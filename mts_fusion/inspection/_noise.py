@@ -1,4 +1,4 @@
-"""What a fitted estimator is still worth when its input is noisy or cut short."""
+"""noise_robustness: scores on input that is noisy or cut short."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def noise_robustness(
     y : array-like of shape (n,) or (n, n_outputs)
         Their targets.
     noises : sequence of str, default=all of them
-        "random" replaces the values by normal noise of the channel's mean and standard deviation;
-        "additive" adds normal noise; "spikes" adds normal noise and spikes; "first_quarter" and
-        "last_quarter" hide that quarter of the timepoints of a sample.
+        "random" replaces the values by normal noise with the mean and standard deviation of the
+        channel; "additive" adds normal noise; "spikes" adds normal noise and spikes;
+        "first_quarter" and "last_quarter" hide that quarter of the timepoints of a sample.
     sigma : float, default=0.5
         Standard deviation of the additive noise; 0 adds none.
     spike_fraction : float, default=0.02
-        Share of the values that get a spike.
+        Fraction of the values to which a spike is added.
     spike_size : float, default=5.0
-        Height of a spike, up or down.
+        Height of a spike, positive or negative.
     per_modality : bool, default=False
-        Spoil one modality at a time; False spoils all at once.
+        Whether to change one modality at a time; False changes all at once.
     n_repeats : int, default=5
-        Draws of the noise. What is hidden needs no draw and is scored once.
+        Number of draws of the noise. Hidden quarters are not random and scored once.
     scoring : str, callable, list, dict or None, default=None
-        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+        As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
-        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+        Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the noise.
     verbose : int, default=1
@@ -75,13 +75,13 @@ def noise_robustness(
     Returns
     -------
     DataFrame
-        One row per noise, modality, repeat and metric: ``noise`` ("none" is the input as it is),
+        One row per noise, modality, repeat and metric: ``noise`` ("none" for unchanged input),
         ``modality`` ("all" or a name), ``repeat``, ``metric``, ``score``.
 
     Raises
     ------
     ValueError
-        If a noise is unknown, its size is negative, or a modality to spoil holds tokens.
+        If a noise is unknown, its size is negative, or noise is to be added to tokens.
 
     References
     ----------
@@ -108,7 +108,9 @@ def noise_robustness(
     sizes = {"sigma": sigma, "spike_fraction": spike_fraction, "spike_size": spike_size}
     for name, size in sizes.items():
         if not 0 <= size < np.inf or (name == "spike_fraction" and size > 1):
-            raise ValueError(f"{name} is a number of at least 0 (a share up to 1), got {size!r}.")
+            raise ValueError(
+                f"{name} is a number of at least 0 (a fraction up to 1), got {size!r}."
+            )
     drawn = [noise for noise in noises if noise in _NOISES]
     tokens = [m.name for m in panel.schema if m.vocabulary is not None]
     if drawn and tokens:
@@ -128,7 +130,7 @@ def noise_robustness(
     ]
     scores = evaluate(
         [
-            (_spoil, (noise, targets.get(target, panel.schema.names), seeds[repeat], sizes))
+            (_add_noise, (noise, targets.get(target, panel.schema.names), seeds[repeat], sizes))
             for noise, target, repeat in cells
         ],
         estimator,
@@ -146,24 +148,25 @@ def noise_robustness(
 def _random(
     values: NDArray[Any], observed: NDArray[np.bool_], rng: np.random.Generator, sizes: dict
 ) -> NDArray[Any]:
-    level, spread = _moments(values, observed)
-    return level + spread * rng.normal(size=values.shape)
+    mean, deviation = _moments(values, observed)
+    return mean + deviation * rng.normal(size=values.shape)
 
 
 def _additive(
     values: NDArray[Any], observed: NDArray[np.bool_], rng: np.random.Generator, sizes: dict
 ) -> NDArray[Any]:
-    _, spread = _moments(values, observed)
-    return values + sizes["sigma"] * spread * rng.normal(size=values.shape)
+    _, deviation = _moments(values, observed)
+    return values + sizes["sigma"] * deviation * rng.normal(size=values.shape)
 
 
 def _spikes(
     values: NDArray[Any], observed: NDArray[np.bool_], rng: np.random.Generator, sizes: dict
 ) -> NDArray[Any]:
-    _, spread = _moments(values, observed)
-    struck = rng.random(values.shape) < sizes["spike_fraction"]
+    _, deviation = _moments(values, observed)
+    has_spike = rng.random(values.shape) < sizes["spike_fraction"]
     sign = rng.choice([-1.0, 1.0], size=values.shape)
-    return _additive(values, observed, rng, sizes) + struck * sign * sizes["spike_size"] * spread
+    spikes = has_spike * sign * sizes["spike_size"] * deviation
+    return _additive(values, observed, rng, sizes) + spikes
 
 
 _NOISES: dict[str, Callable[..., NDArray[Any]]] = {
@@ -177,28 +180,28 @@ _QUARTERS = {"first_quarter": "start", "last_quarter": "end"}
 def _moments(
     values: NDArray[Any], observed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel over what is observed, ``(1, C, 1)``."""
-    seen = np.where(observed, values, 0.0).astype(np.float64)
-    n_seen = np.maximum(observed.sum(axis=(0, 2), keepdims=True), 1)
-    level = seen.sum(axis=(0, 2), keepdims=True) / n_seen
-    square = (np.where(observed, seen - level, 0.0) ** 2).sum(axis=(0, 2), keepdims=True)
-    return level, np.sqrt(square / n_seen)
+    """Mean and standard deviation of the observed values of each channel, ``(1, C, 1)``."""
+    filled = np.where(observed, values, 0.0).astype(np.float64)
+    n_observed = np.maximum(observed.sum(axis=(0, 2), keepdims=True), 1)
+    mean = filled.sum(axis=(0, 2), keepdims=True) / n_observed
+    square = (np.where(observed, filled - mean, 0.0) ** 2).sum(axis=(0, 2), keepdims=True)
+    return mean, np.sqrt(square / n_observed)
 
 
-def _spoil(
+def _add_noise(
     panel: Panel, noise: str, names: Sequence[str], seed: int, sizes: dict[str, float]
 ) -> Panel:
     if noise == "none":
         return panel
     if noise in _QUARTERS:
-        share = {name: 0.25 * (name in names) for name in panel.schema.names}
-        return mask_panel(panel, pattern="block", fraction=share, keep=0, place=_QUARTERS[noise])
+        fraction = {name: 0.25 * (name in names) for name in panel.schema.names}
+        return mask_panel(panel, pattern="block", fraction=fraction, keep=0, place=_QUARTERS[noise])
     values, observed = {}, {}
     for name in names:
-        place = panel.schema.names.index(name)
-        rng = np.random.default_rng([seed, place])  # the same whether or not others are spoiled
-        clean, seen = panel.values[name], panel.observed[name]
-        noisy = _NOISES[noise](clean, seen, rng, sizes)
-        values[name] = np.where(seen, noisy, np.nan).astype(clean.dtype)
-        observed[name] = seen
+        index = panel.schema.names.index(name)
+        rng = np.random.default_rng([seed, index])  # the same with or without noise in others
+        clean, mask = panel.values[name], panel.observed[name]
+        noisy = _NOISES[noise](clean, mask, rng, sizes)
+        values[name] = np.where(mask, noisy, np.nan).astype(clean.dtype)
+        observed[name] = mask
     return panel.replace(values=values, observed=observed)

@@ -1,4 +1,4 @@
-"""What a network recorded about each sample: budgets, attention between modalities, experts."""
+"""Records of a network for each sample: attention budgets, attention, expert routing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Record = Mapping[str, NDArray[Any]]
 
 
 class AttentionMaps(NamedTuple):
-    """Attention of each sample, and what its rows and columns are.
+    """Attention of each sample, with the modality of each row and column.
 
     Parameters
     ----------
     attention : ndarray of shape (n, rows, columns)
-        Share of the attention of a row that goes to a column; NaN where the row was not there.
+        Fraction of the attention of a row on a column; NaN if the sample lacks the row.
     rows : tuple of str
-        Name of each row: the modality, also of a token.
+        Modality of each row, which is a modality or a token.
     columns : tuple of str
-        Name of each column.
+        Modality of each column.
     """
 
     attention: NDArray[np.floating]
@@ -38,7 +38,7 @@ class AttentionMaps(NamedTuple):
 
 
 def attention_budgets(estimator: Any, X: Any) -> Any:
-    """How many queries of each modality may attend, sample by sample.
+    """Attention budget of each modality in each sample.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ def attention_budgets(estimator: Any, X: Any) -> Any:
     -------
     DataFrame
         One row per sample and modality: ``sample``, ``modality``, ``available``, ``budget`` (the
-        factor of the logarithm of the number of tokens).
+        number of attention queries divided by the logarithm of the number of tokens).
 
     Raises
     ------
     TypeError
         If the estimator has no ``explain``.
     ValueError
-        If its record has no budget.
+        If its record has no budgets.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def attention_budgets(estimator: Any, X: Any) -> Any:
 
 
 def expert_routing(estimator: Any, X: Any) -> Any:
-    """Share of each modality that goes through each expert, sample by sample.
+    """Fraction of each modality that is routed to each expert, in each sample.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def expert_routing(estimator: Any, X: Any) -> Any:
     -------
     DataFrame
         One row per sample, modality and expert: ``sample``, ``modality``, ``expert`` (from 0),
-        ``share`` in [0, 1], NaN where the modality was silent.
+        ``share`` in [0, 1], NaN if the modality is missing.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def attention_maps(
     level: Literal["modality", "token"] = "modality",
     modality: str | None = None,
 ) -> AttentionMaps:
-    """Attention between modalities, or between tokens, sample by sample.
+    """Attention between modalities, or between tokens, of each sample.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def attention_maps(
     Returns
     -------
     AttentionMaps
-        Attention ``(n, rows, columns)``, with the modality of each row and column.
+        Attention ``(n, rows, columns)``.
 
     Raises
     ------
@@ -194,15 +194,15 @@ def attention_maps(
         _, n_rows, n_columns = attention.shape
         return AttentionMaps(attention, ("reference",) * n_rows, (modality,) * n_columns)
     attention = np.array(_entry(record, "token_attention", estimator), dtype=np.float64)
-    places = np.asarray(_entry(record, "modality", estimator))[0]
-    tokens = tuple(names[place] for place in places)
+    modalities = np.asarray(_entry(record, "modality", estimator))[0]
+    tokens = tuple(names[m] for m in modalities)
     if "available" in record and np.shape(record["available"]) == attention.shape[:2]:
         attention[~np.asarray(record["available"], dtype=bool)] = np.nan
     return AttentionMaps(attention, tokens, tokens)
 
 
 def _explain(estimator: Any, X: Any) -> tuple[Record, Panel]:
-    """The record of the estimator, and the panel that its network was given."""
+    """The record of the estimator, and the panel that its network received."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         X = estimator[:-1].transform(X)
@@ -229,12 +229,12 @@ def _entry(record: Record, key: str, estimator: Any) -> NDArray[Any]:
 
 
 def _share_of_tokens(record: Record, n_modalities: int, n_experts: int) -> NDArray[np.float64]:
-    """Share of the tokens of each modality at each expert, ``(n, M, E)``; -1 is no expert."""
+    """Fraction of the tokens of each modality at each expert, ``(n, M, E)``; -1 is no expert."""
     expert = np.asarray(record["expert"])
     expert = expert[..., None] if expert.ndim == 2 else expert  # (n, T, k)
-    place = np.broadcast_to(np.asarray(record["modality"]), expert.shape[:2])
+    modality = np.broadcast_to(np.asarray(record["modality"]), expert.shape[:2])
     chosen = (expert[..., None] == np.arange(n_experts)).sum(axis=2)  # (n, T, E)
-    of_modality = place[..., None] == np.arange(n_modalities)  # (n, T, M)
+    of_modality = modality[..., None] == np.arange(n_modalities)  # (n, T, M)
     count = np.einsum("ntm,nte->nme", of_modality.astype(float), chosen.astype(float))
     total = count.sum(axis=-1, keepdims=True)
     return count / np.where(total > 0, total, np.nan)

@@ -1,4 +1,4 @@
-"""What a fitted estimator is still worth when sensors are silent."""
+"""missingness_curve and modality_subsets: scores when part of the input is missing."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def missingness_curve(
     random_state: Any = None,
     verbose: int = 1,
 ) -> Any:
-    """Scores of a fitted estimator as more and more of its input is hidden.
+    """Scores of a fitted estimator by the fraction of its input that is hidden.
 
     Parameters
     ----------
     estimator : estimator
         Fitted; takes a Panel.
     X : Panel or what ``as_panel`` takes
-        Test samples. What is missing already stays missing.
+        Test samples. Missing values stay missing.
     y : array-like of shape (n,) or (n, n_outputs)
         Their targets.
     fractions : sequence of float, default=(0.0, 0.1, 0.2, 0.3, 0.4)
-        Shares to hide, each in [0, 1). 0 hides nothing and is scored once.
+        Fractions to hide, each in [0, 1). 0 hides nothing and is scored once.
     pattern : {"modality", "point", "block", "span"}, default="modality"
-        What is hidden at once, as in :class:`mts_fusion.transforms.MissingnessMasker`.
+        What is hidden together, as in :class:`mts_fusion.transforms.MissingnessMasker`.
     n_repeats : int, default=5
-        Draws of what is hidden at each fraction. A draw has the same seed at every fraction and
-        for every estimator, so that curves can be compared.
+        Number of random draws of what is hidden, for each fraction. A draw has the same seed for
+        all fractions and estimators, so that curves can be compared.
     scoring : str, callable, list, dict or None, default=None
-        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+        As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
-        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+        Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of what is hidden.
     verbose : int, default=1
@@ -89,19 +89,20 @@ def missingness_curve(
     [0.0, 0.4, 0.4]
     """
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
-    shares = [float(fraction) for fraction in fractions]
-    outside = [share for share in shares if not 0 <= share < 1]
-    if outside or not shares:
+    hidden = [float(fraction) for fraction in fractions]
+    if not hidden or not all(0 <= fraction < 1 for fraction in hidden):
         raise ValueError(
-            f"fractions are shares in [0, 1), got {list(fractions)}. "
+            f"fractions are numbers in [0, 1), got {list(fractions)}. "
             "Divide percentages by 100; to hide everything use modality_subsets."
         )
     seeds = draw_repeats(random_state, n_repeats)
     cells = [
-        (share, repeat) for share in shares for repeat in range(1 if share == 0 else n_repeats)
+        (fraction, repeat)
+        for fraction in hidden
+        for repeat in range(1 if fraction == 0 else n_repeats)
     ]
     scores = evaluate(
-        [(_hide_share, (share, pattern, seeds[repeat])) for share, repeat in cells],
+        [(_hide, (fraction, pattern, seeds[repeat])) for fraction, repeat in cells],
         estimator,
         panel,
         y,
@@ -126,27 +127,27 @@ def modality_subsets(
     random_state: Any = None,
     verbose: int = 1,
 ) -> Any:
-    """Scores of a fitted estimator for every subset of its modalities that could be left.
+    """Scores of a fitted estimator for all subsets of its modalities.
 
     Parameters
     ----------
     estimator : estimator
         Fitted; takes a Panel.
     X : Panel or what ``as_panel`` takes
-        Test samples. The modalities outside a subset are silent in all of them.
+        Test samples. The modalities outside a subset are hidden in all of them.
     y : array-like of shape (n,) or (n, n_outputs)
         Their targets.
     max_size : int or None, default=None
-        Modalities in the largest subset; None: all of them.
+        Number of modalities in the largest subset; None for all of them.
     max_subsets : int, default=512
-        Most subsets to score. If there are more, the sizes with few subsets are still complete,
-        and of the others equally many are drawn: a warning says so and so does ``sampled``.
+        Maximum number of subsets to score. If there are more, the sizes with few subsets stay
+        complete and the others are sampled, equally many of each size; a warning is raised.
     scoring : str, callable, list, dict or None, default=None
-        As in ``sklearn.model_selection.cross_validate``; None: ``estimator.score``.
+        As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
-        Processes of joblib. None: 1 unless in a ``joblib.parallel_config``; -1: all.
+        Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
-        Seed of the drawn subsets.
+        Seed of the sampled subsets.
     verbose : int, default=1
         0 shows no progress bar.
 
@@ -154,7 +155,7 @@ def modality_subsets(
     -------
     DataFrame
         One row per subset and metric: ``subset`` (tuple of names), ``n_modalities``, ``sampled``
-        (whether subsets of this size were drawn, not all scored), ``metric``, ``score``.
+        (whether the subsets of this size are a random sample), ``metric``, ``score``.
 
     Raises
     ------
@@ -203,10 +204,10 @@ def modality_subsets(
     return tidy(labels, scores)
 
 
-def _hide_share(panel: Panel, share: float, pattern: str, seed: int) -> Panel:
-    if share == 0:
+def _hide(panel: Panel, fraction: float, pattern: str, seed: int) -> Panel:
+    if fraction == 0:
         return panel
-    return mask_panel(panel, pattern=pattern, fraction=share, seed=seed)
+    return mask_panel(panel, pattern=pattern, fraction=fraction, seed=seed)
 
 
 def _keep(panel: Panel, names: Sequence[str]) -> Panel:
@@ -216,12 +217,12 @@ def _keep(panel: Panel, names: Sequence[str]) -> Panel:
 def _choose_subsets(
     names: Sequence[str], largest: int, max_subsets: int, rng: np.random.Generator
 ) -> list[tuple[tuple[str, ...], bool]]:
-    """Subsets, smallest first, each with whether its size was sampled."""
+    """Subsets, smallest first, each with whether its size is sampled."""
     n_all = {size: comb(len(names), size) for size in range(1, largest + 1)}
     total, budget = sum(n_all.values()), max_subsets
     chosen: dict[int, list[tuple[str, ...]]] = {}
-    for place, size in enumerate(sorted(n_all, key=lambda size: n_all[size])):
-        quota = min(n_all[size], budget // (largest - place))
+    for i, size in enumerate(sorted(n_all, key=lambda size: n_all[size])):
+        quota = min(n_all[size], budget // (largest - i))
         budget -= quota
         if quota == n_all[size]:
             chosen[size] = list(combinations(names, size))

@@ -72,7 +72,7 @@ class PanelDataset(Dataset[Batch]):
     y : array of shape (n,) or (n, n_outputs), default=None
         Encoded targets. None in prediction.
     sample_weight : array of shape (n,), default=None
-        Weights with mean 1; None for all alike.
+        Weights with mean 1; None for equal weights.
     has_imputed : bool, default=False
         Whether batches have a mask of the imputed entries: those with a value but not observed.
 

@@ -1,4 +1,4 @@
-"""Boosted trees beside the ridge regressions, cross-fitted so that they can be weighed with them.
+"""Boosted trees next to the ridge regressions, cross-fitted like them.
 
 Sizes: n samples, F features of all modalities, C targets, B folds.
 """
@@ -13,27 +13,27 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 __all__ = ["BoostedTrees"]
 
-# Probability with which each modality of the second copy of a training row is hidden.
+# Probability with which a modality is hidden in the second copy of a training row.
 _HIDDEN = 0.3
 
-# Log odds are cut here: a tree that is certain says no more.
-_LARGEST = 10.0
+# Lower limit of the log probabilities, negated.
+_MAX_SCORE = 10.0
 
 
 class BoostedTrees:
-    """Boosted trees on the features of all modalities, one model without each fold and one of all.
+    """Boosted trees on the features of all modalities: a model without each fold, and one of all.
 
-    What is silent is NaN, which the trees handle themselves; to know it they are trained on the
-    rows and on a copy of them whose modalities are hidden with probability .3.
+    Features of a missing modality are NaN, which the trees handle. So that they learn to, they are
+    trained on the rows and on a copy of them whose modalities are hidden with probability 0.3.
 
     Parameters
     ----------
     columns : list of M lists of int
-        Columns of the features that each modality gives.
+        Columns of the features of each modality that are used.
     is_regression : bool
-        Whether the targets are numbers; otherwise they are 1 for the class and -1.
+        Whether the targets are numbers; otherwise they are 1 for the class and -1 for others.
     seed : int, default=0
-        Of the copy and the trees.
+        Seed of the hidden modalities and of the trees.
     """
 
     def __init__(self, columns: list[list[int]], *, is_regression: bool, seed: int = 0) -> None:
@@ -55,20 +55,22 @@ class BoostedTrees:
         Parameters
         ----------
         features : list of M arrays of shape (n, F)
-            NaN where nothing is known.
+            NaN where nothing was observed.
         targets : array of shape (n, C)
-            As those of the ridge regressions.
-        weight, fold : array of shape (n,)
-            Weights, and the folds that rows are held out with.
-        available : array of shape (n, M)
-            Bool.
+            As for the ridge regressions.
+        weight : array of shape (n,)
+            Weights of the rows.
+        fold : int array of shape (n,)
+            Fold of each row.
+        available : bool array of shape (n, M)
+            Modalities that each row has.
         n_folds : int
-            B.
+            Number of folds B.
 
         Returns
         -------
         BoostedTrees
-            Itself.
+            The fitted trees.
         """
         self.table, self.fold, self.n_targets = self._table(features), fold, targets.shape[1]
         generator = np.random.default_rng(self.seed)
@@ -88,9 +90,9 @@ class BoostedTrees:
     def _train(
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
     ) -> list[Any]:
-        """One classifier, or one regressor a target."""
+        """One classifier, or one regressor for each target."""
         row, table = row[use], table[use]
-        # The binning of scikit-learn 1.9 fails on a column without any number in training.
+        # The binning of scikit-learn 1.9 fails on a column that is NaN in all training rows.
         has_numbers = ~np.isnan(table).all(0)
         table = np.where(has_numbers, table, 0.0)
         if self.is_regression:
@@ -100,29 +102,29 @@ class BoostedTrees:
                 )
                 for c in range(self.n_targets)
             ]
-        if len(np.unique(y[row])) == 1:  # all others are in the fold that is left out
+        if len(np.unique(y[row])) == 1:  # the fold has all rows of other classes
             return [DummyClassifier().fit(table, y[row])]
         trees = HistGradientBoostingClassifier(random_state=self.seed, early_stopping=False)
         return [trees.fit(table, y[row], sample_weight=weight[row])]
 
     def _table(self, features: list[np.ndarray]) -> np.ndarray:
-        parts = [part[:, some] for part, some in zip(features, self.columns, strict=True)]
+        parts = [part[:, index] for part, index in zip(features, self.columns, strict=True)]
         return np.concatenate(parts, axis=1)
 
     def _masked(self, table: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        widths = [len(some) for some in self.columns]
+        widths = [len(index) for index in self.columns]
         return np.where(np.repeat(kept, widths, axis=1), table, np.nan).astype(np.float32)
 
     def _predict(self, models: list[Any], table: np.ndarray) -> np.ndarray:
         if self.is_regression:
             return np.stack([model.predict(table) for model in models], axis=1)
-        scores = np.full((len(table), self.n_targets), -_LARGEST)
+        scores = np.full((len(table), self.n_targets), -_MAX_SCORE)
         p = models[0].predict_proba(table)
-        scores[:, models[0].classes_] = np.maximum(np.log(np.maximum(p, 1e-12)), -_LARGEST)
+        scores[:, models[0].classes_] = np.maximum(np.log(np.maximum(p, 1e-12)), -_MAX_SCORE)
         return scores
 
     def held_out(self, members: tuple[int, ...]) -> np.ndarray:
-        """Scores of the training rows, with these modalities only, by the models without them.
+        """Scores of the training rows from some modalities, by models trained without their fold.
 
         Parameters
         ----------
@@ -148,7 +150,7 @@ class BoostedTrees:
         Parameters
         ----------
         features : list of M arrays of shape (n, F)
-            NaN where nothing is known.
+            NaN where nothing was observed.
 
         Returns
         -------
@@ -163,7 +165,7 @@ class BoostedTrees:
         Parameters
         ----------
         features : list of M arrays of shape (n, F)
-            NaN where nothing is known.
+            NaN where nothing was observed.
 
         Returns
         -------

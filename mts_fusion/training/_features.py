@@ -1,4 +1,4 @@
-"""FixedFeatures: panels in, features of each modality out, learnt once and before any network."""
+"""FixedFeatures: features of each modality, fitted once, before the networks are trained."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ._runtime import threads
 
 __all__ = ["FixedFeatures"]
 
-# Features are computed of so many timepoints together, in 16 to 64 rows: intermediate results then
-# fit into the cache of a CPU. Measured at 125 and 1,920 timepoints: half the time of 128 rows.
+# Timepoints whose features are computed at a time, in 16 to 64 rows: intermediate results then fit
+# into the cache of a CPU. Measured at 125 and 1,920 timepoints: half the time of 128 rows.
 _CACHED_TIMEPOINTS = 8192
 
-# Rows at a time on an accelerator, and rows that are brought to one scale at a time.
+# Rows computed at a time on an accelerator, and rows standardised at a time.
 _ROWS_ON_ACCELERATOR, _ROWS_TO_SCALE = 128, 512
 
-# Samples from which the biases of convolutions are learnt, quantiles of their responses.
+# Samples from which the biases of the convolutions are learnt: quantiles of their responses.
 _N_BIAS_ROWS = 64
 
-# So many more of those that have a modality, where fewer of the former do.
+# At least so many of them that have each modality, if there are any.
 _N_BIAS_ROWS_EACH = 16
 
 
 class FixedFeatures:
-    """Features of each modality that need no training: random convolutions and statistics.
+    """Random convolutions and statistics of each modality, which need no training.
 
     Parameters
     ----------
@@ -43,38 +43,38 @@ class FixedFeatures:
     kinds : sequence of str, or dict of str to sequence of str, \
 default=("multirocket", "statistics")
         Kinds of features, for all modalities or by name, out of ``"multirocket"``, ``"hydra"``,
-        ``"statistics"`` and ``"timing"``; the columns of a modality have this order. A modality
-        that a dict leaves out has no features, one without a regular clock no convolutions, and
-        one with such a clock no ``"timing"``: when and how often its channels were observed.
+        ``"statistics"`` and ``"timing"`` (when and how often channels were observed); the columns
+        of a modality have this order. A modality that a dict leaves out has no features. A modality
+        with irregular times has no convolutions, and one with a regular clock no ``"timing"``.
     n_groups : int, default=32
-        Groups of random convolutions, even: ``16 * n_groups`` features a dilation. Time and memory
-        grow linearly.
+        Number of groups of random convolutions, even: ``16 * n_groups`` features a dilation. Time
+        and memory grow linearly with it.
     scales : dict of str to sequence of C float or None, default=None
-        By modality, what the values of each channel have been divided by: the convolutions of
-        ``"multirocket"`` then add channels up in their own units.
+        By modality, what the values of each channel were divided by. The convolutions of
+        ``"multirocket"`` then sum channels in their original units.
     random_state : int, default=0
         Seed of the convolutions, and of the rows from which their biases are learnt.
     device : str, default="cpu"
-        Device of torch that computes them.
+        Device of torch that computes the features.
 
     Attributes
     ----------
     widths : list of M dicts of str to list of int
-        By kind, the widths of its parts: one for each dilation of convolutions, one of statistics.
-        Known before ``fit``, so that a network can be built from them.
+        By modality and kind, the widths of its parts: one a dilation for convolutions, one for
+        statistics. Known before ``fit``, so that a network can be built from them.
     n_features : list of M int
-        Features F of each modality, 0 where there are none.
+        Number of features F of each modality.
 
     Raises
     ------
     ValueError
-        If a kind or a modality is not known, or a size is out of range.
+        If a kind or a modality is unknown, or a size is out of range.
 
     Notes
     -----
-    Features of a sample are the same in any company, but for rounding: up to about 1e-5 of
-    statistics and ``"hydra"``, and no bit of ``"multirocket"`` where it was tried. On the CPU they
-    are computed in one thread, a few rows at a time. Pickled, they lie on the CPU.
+    The features of a sample depend on the other samples of a call only by rounding: up to about
+    1e-5 for statistics and ``"hydra"``, and not a bit for ``"multirocket"`` where it was tried. On
+    the CPU they are computed in one thread, a few rows at a time. They are pickled on the CPU.
 
     References
     ----------
@@ -117,19 +117,19 @@ default=("multirocket", "statistics")
         self._is_fitted = False
 
     def fit(self, panel: Panel, rows: np.ndarray | None = None) -> Self:
-        """Learn biases from some samples, and the distribution of the features from all.
+        """Learn biases from a few samples, and the distribution of the features from all.
 
         Parameters
         ----------
         panel : Panel
             n samples.
         rows : int array of shape (k,), default=None
-            Samples to learn from, such as those that are trained on; None for all.
+            Samples to learn from, such as the training samples; None for all.
 
         Returns
         -------
         FixedFeatures
-            Itself, fitted.
+            The fitted features.
 
         Raises
         ------
@@ -140,7 +140,7 @@ default=("multirocket", "statistics")
         return self
 
     def fit_transform(self, panel: Panel, rows: np.ndarray | None = None) -> list[np.ndarray]:
-        """Learn from some samples, and give the features of all, each computed once.
+        """Learn from some samples, and return the features of all, each computed once.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ default=("multirocket", "statistics")
         Returns
         -------
         list of M arrays of shape (n, F)
-            As :meth:`transform` gives them.
+            As :meth:`transform` returns them.
 
         Raises
         ------
@@ -161,24 +161,24 @@ default=("multirocket", "statistics")
         """
         dataset = self._dataset(panel)
         chosen = np.arange(len(panel)) if rows is None else np.asarray(rows)
-        some = _bias_rows(chosen, panel.available, self.random_state)
+        few = _bias_rows(chosen, panel.available, self.random_state)
         with torch.inference_mode(), threads(1):
-            inputs = dataset.take(some).__getitems__(np.arange(len(some)))[0].to(self._place())
-            given = cast(Any, inputs.arguments)
-            self.module.fit_biases(given["values"], given["observed"])
+            inputs = dataset.take(few).__getitems__(np.arange(len(few)))[0]
+            arguments = cast(Any, inputs.to(self._move_module()).arguments)
+            self.module.fit_biases(arguments["values"], arguments["observed"])
             raw = self._compute(dataset, standardize=False)
             index = torch.as_tensor(chosen)
             self.module.fit([part[index].to(self.device) for part in raw])
             for start in range(0, len(panel), _ROWS_TO_SCALE):
-                few = [part[start : start + _ROWS_TO_SCALE] for part in raw]
-                scaled = self.module.standardize([part.to(self.device) for part in few])
-                for target, part in zip(few, scaled, strict=True):
-                    target.copy_(part)
+                chunks = [part[start : start + _ROWS_TO_SCALE] for part in raw]
+                scaled = self.module.standardize([chunk.to(self.device) for chunk in chunks])
+                for chunk, part in zip(chunks, scaled, strict=True):
+                    chunk.copy_(part)
         self._is_fitted = True
         return [part.numpy() for part in raw]
 
     def transform(self, panel: Panel) -> list[np.ndarray]:
-        """Features of comparable scale.
+        """Compute the features, on a common scale.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ default=("multirocket", "statistics")
         Returns
         -------
         list of M arrays of shape (n, F)
-            float32, in the order of the schema; NaN where a feature rests on no observation.
+            float32, in the order of the schema; NaN where nothing was observed.
 
         Raises
         ------
@@ -200,17 +200,17 @@ default=("multirocket", "statistics")
         if not self._is_fitted:
             raise NotFittedError("FixedFeatures is not fitted yet. Call fit(panel) first.")
         dataset = self._dataset(panel)
-        self._place()
+        self._move_module()
         with torch.inference_mode(), threads(1):
             return [part.numpy() for part in self._compute(dataset, standardize=True)]
 
     def feature_names(self, name: str) -> list[str]:
-        """Names of the features of a modality: the kind, and what the kind calls it.
+        """Names of the features of a modality: the kind, and the name that the kind gives it.
 
         Parameters
         ----------
         name : str
-            Of the modality.
+            Name of the modality.
 
         Returns
         -------
@@ -220,12 +220,12 @@ default=("multirocket", "statistics")
         return self.module.feature_names(self.schema.names.index(name))
 
     def names(self) -> list[str]:
-        """Names of the features of all modalities, those of one after those of another.
+        """Names of the features of all modalities, in the order of the schema.
 
         Returns
         -------
         list of str
-            Each begins with the name of the modality.
+            Each starts with the name of its modality.
         """
         return [f"{m}__{feature}" for m in self.schema.names for feature in self.feature_names(m)]
 
@@ -233,18 +233,20 @@ default=("multirocket", "statistics")
         self.schema.check_matches(panel.schema, owner="FixedFeatures")
         return PanelDataset(panel)
 
-    def _place(self) -> str:
-        """The device, where the module is now; the CPU, where there is no such device any more."""
+    def _move_module(self) -> str:
+        """Move the module to the device, or to the CPU if that is no longer available."""
         if self.device != "cpu" and not torch.cuda.is_available():
             self.device = "cpu"
-        self.module.to(self.device)
+        at = next((buffer.device for buffer in self.module.buffers()), None)
+        if at != torch.device(self.device):
+            self.module.to(self.device)
         return self.device
 
     def _compute(self, dataset: PanelDataset, *, standardize: bool) -> list[Tensor]:
-        """Features of all samples, on the CPU, computed a few rows at a time."""
+        """Features of all samples, on the CPU, a few rows at a time."""
         features = [torch.empty(len(dataset), width) for width in self.n_features]
         start = 0
-        for rows, n in self._pieces(dataset):
+        for rows, n in self._batches(dataset):
             inputs = dataset.__getitems__(rows)[0].to(self.device)
             parts = self.module.compute(**cast(Any, inputs.arguments))
             if standardize:
@@ -254,13 +256,13 @@ default=("multirocket", "statistics")
             start += n
         return features
 
-    def _pieces(self, dataset: PanelDataset) -> Iterable[tuple[np.ndarray, int]]:
-        """Rows that are computed together, and how many of them are not repeated."""
+    def _batches(self, dataset: PanelDataset) -> Iterable[tuple[np.ndarray, int]]:
+        """Rows to compute at a time, and how many of them are not padding."""
         n = len(dataset)
         if self.device != "cpu":
             return padded_rows(n, _ROWS_ON_ACCELERATOR, FEATURE_ROWS)
-        if 0 < n < FEATURE_ROWS:  # to fill up would take longer than the few rows
-            if all(bool(seen.all()) for seen in dataset.observed):
+        if 0 < n < FEATURE_ROWS:  # padding would take longer than the few rows
+            if all(bool(observed.all()) for observed in dataset.observed):
                 return [(np.array([row]), 1) for row in range(n)]
             return [(np.arange(n), n)]
         longest = max(x.shape[2] for x in dataset.observed)
@@ -275,7 +277,7 @@ default=("multirocket", "statistics")
 
 
 def _bias_rows(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:
-    """A few of the rows, in their order, with some of every modality that any of them has."""
+    """A few of the rows, in their order, with some that have each modality."""
     drawn = np.random.default_rng(seed).permutation(rows)
     chosen = np.arange(len(drawn)) < _N_BIAS_ROWS
     has = available[drawn]  # (n, M)

@@ -33,8 +33,9 @@ _PENALTIES = tuple(10.0 ** (i / 2) for i in range(-5, 5))
 N_SEARCHED = 6
 """Beyond so many modalities most sets are met once: fewer folds, and no search for a penalty."""
 
-# Coordinates of all modalities together in the primal form, and bounds of those of one.
-_ALL_COORDINATES, _FEWEST, _MOST = 1024, 64, 512
+# Coordinates of all modalities together in the primal form, the same beyond N_SEARCHED modalities,
+# and bounds of those of one.
+_ALL_COORDINATES, _ALL_OF_MANY, _FEWEST, _MOST = 1024, 768, 32, 512
 
 # Landmarks of a kernel map in the primal form.
 _N_LANDMARKS = 768
@@ -143,6 +144,7 @@ class _FittedHead:
     def __init__(self, columns: list[list[int]], maps: list[KernelMap | None]) -> None:
         self.columns = columns
         self.maps = maps
+        self._parts = [_as_slice(some) for some in columns]
         self.system: DualSystem | PrimalSystem
         self.rows: RidgeRows
         self.penalties: dict[int, list[float]] = {}  # by number of modalities, best ones so far
@@ -156,14 +158,14 @@ class _FittedHead:
             torch.zeros(len(part), 0, dtype=torch.float64)
             if kernel is None
             else kernel.base(_tensor(part[:, columns]))
-            for part, columns, kernel in zip(features, self.columns, self.maps, strict=True)
+            for part, columns, kernel in zip(features, self._parts, self.maps, strict=True)
         ]
 
     def coordinates(self, features: Sequence[np.ndarray]) -> list[Tensor]:
         """Of all modalities; of no width for one without a map."""
         n = len(features[0])
         result = []
-        for part, columns, kernel in zip(features, self.columns, self.maps, strict=True):
+        for part, columns, kernel in zip(features, self._parts, self.maps, strict=True):
             if kernel is None:
                 result.append(torch.zeros(n, 0, dtype=torch.float64))
                 continue
@@ -300,7 +302,8 @@ class PatternModels:
         self, columns: list[list[int]], rows: TrainingRows, bandwidth: float | None
     ) -> list[KernelMap | None]:
         n_modalities = sum(bool(some) for some in columns)
-        width = int(np.clip(_ALL_COORDINATES // max(n_modalities, 1), _FEWEST, _MOST))
+        in_all = _ALL_COORDINATES if n_modalities <= N_SEARCHED else _ALL_OF_MANY
+        width = int(np.clip(in_all // max(n_modalities, 1), _FEWEST, _MOST))
         maps: list[KernelMap | None] = []
         for m, some in enumerate(columns):
             if not some:
@@ -440,8 +443,9 @@ class PatternModels:
                 solutions.append(None)
                 continue
             found = self._solve(head, own, self._candidates(head, len(own)))
-            errors = [self._held_out_error(head, one) for one in found]
-            solutions.append(found[int(np.argmin(errors))])
+            if len(found) > 1:
+                found.sort(key=lambda solution: self._held_out_error(head, solution))
+            solutions.append(found[0])
         used = [k for k, solution in enumerate(solutions) if solution is not None]
         if not used:
             return None
@@ -770,6 +774,13 @@ class PatternModels:
 
     def _place(self) -> Any:
         return nullcontext() if self.device == "cpu" else torch.device(self.device)
+
+
+def _as_slice(columns: list[int]) -> list[int] | slice:
+    """The same columns, without a copy where they follow one another."""
+    if columns and columns == list(range(columns[0], columns[-1] + 1)):
+        return slice(columns[0], columns[-1] + 1)
+    return columns
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Seeds, threads and devices of what torch computes."""
+"""Seeds, threads and devices of torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = ["pick_device", "seeded", "threads"]
 
 
-class _Draws(TorchDispatchMode):
-    """Hands a generator to every operation of this thread that draws without one."""
+class _WithGenerator(TorchDispatchMode):
+    """Pass a generator to each random operation of this thread that has none."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class _Draws(TorchDispatchMode):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw the first weights of a network from a seed, leaving torch's global state as it was.
+    """Seed the random operations of torch in a block, and leave its global state unchanged.
 
     Parameters
     ----------
     seed : int
-        Seed of what this thread draws inside; what others draw meanwhile does not matter.
+        Seed of the operations of this thread; other threads have no effect on them.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def seeded(seed: int) -> Iterator[None]:
     >>> torch.equal(a.weight, b.weight)
     True
     """
-    with _Draws(torch.Generator().manual_seed(seed)):
+    with _WithGenerator(torch.Generator().manual_seed(seed)):
         yield
 
 
@@ -62,18 +62,18 @@ _before: list[int] = []
 
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Let torch compute with ``n`` threads on the CPU.
+    """Use ``n`` threads for the operations of torch on the CPU.
 
-    The order of a sum, and with it the last bits, depends on the number of threads.
+    The order of the terms of a sum, and so its last bits, depends on the number of threads.
 
     Parameters
     ----------
     n : int or None
-        Threads of each operation. None leaves the number alone.
+        Threads of each operation. None does not change the number.
 
     Notes
     -----
-    The number is one for the whole process: the last thread to leave puts the old one back.
+    The number is shared by the whole process: the last thread to leave restores the old one.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def threads(n: int | None) -> Iterator[None]:
 
 
 def pick_device(device: str) -> str:
-    """``"auto"`` as the accelerator if there is one, else the CPU; other names as they are.
+    """Resolve ``"auto"`` to the GPU if torch finds one, else to the CPU; check other names.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def pick_device(device: str) -> str:
     Raises
     ------
     ValueError
-        If torch does not know it, or finds none.
+        If torch does not know the device, or does not find it.
 
     Examples
     --------
@@ -122,18 +122,18 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        asked = torch.device(device)
+        requested = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
             f"device={device!r} is no device of torch. Give 'auto', 'cpu', 'cuda', 'cuda:1' or "
             "'mps'."
         ) from error
-    found = torch.cuda.device_count() if asked.type == "cuda" else None
-    if asked.type == "mps":
-        found = int(torch.backends.mps.is_available())
-    if found is not None and (asked.index or 0) >= found:
+    n_devices = torch.cuda.device_count() if requested.type == "cuda" else None
+    if requested.type == "mps":
+        n_devices = int(torch.backends.mps.is_available())
+    if n_devices is not None and (requested.index or 0) >= n_devices:
         raise ValueError(
-            f"device={device!r} was asked for, but torch finds {found} of this kind. Set "
-            "device='auto' to take what is there."
+            f"device={device!r} was requested, but torch finds {n_devices} devices of this type. "
+            "Set device='auto' to use an available one."
         )
     return device

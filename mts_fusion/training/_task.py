@@ -14,7 +14,7 @@ __all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task
 
 
 class Task(Protocol):
-    """Encodes y, gives the loss, and turns the outputs of a network into predictions.
+    """Encode y, compute the loss, and turn the outputs of a network into predictions.
 
     Attributes
     ----------

@@ -42,7 +42,7 @@ def _data(gaps):
 
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_sample_has_the_same_answer_alone_and_in_any_batch(name, gaps):
+def test_a_sample_has_the_same_prediction_alone_and_in_any_batch(name, gaps):
     X, y = _data(gaps)
     estimator = ESTIMATORS[name].fit(X, y)
     ask = getattr(estimator, "predict_proba", estimator.predict)

@@ -1,4 +1,4 @@
-"""A fitted model answers with whatever sensors are there, in any order, through any wrapper."""
+"""A fitted model predicts from any of its sensors, in any order, through any wrapper."""
 
 import re
 import warnings
@@ -165,11 +165,11 @@ def test_timepoints_beyond_those_of_fit_are_read(model):
     twice = np.tile(acc, 2)
     other = twice * np.where(np.arange(80) < 40, 1, 5)
 
-    answers = [
+    predictions = [
         model.predict_proba(as_panel({"acc": x, "hr": hr}, schema=model)) for x in (twice, other)
     ]
 
-    assert np.abs(answers[0] - answers[1]).max() > 1e-4
+    assert np.abs(predictions[0] - predictions[1]).max() > 1e-4
 
 
 def test_samples_of_several_lengths_may_be_short():
@@ -205,7 +205,7 @@ def test_an_array_is_the_only_modality_of_fit():
     assert_array_equal(model.predict_proba(X), model.predict_proba({"acc": X}))
 
 
-def test_channels_in_another_order_give_the_same_answer():
+def test_channels_in_another_order_give_the_same_prediction():
     X, y = np.random.default_rng(0).normal(size=(24, 3, 12)), np.arange(24) % 2
     model = clone(CLF).fit(Panel({"a": X}, channels={"a": ["ax", "ay", "hr"]}), y)
 

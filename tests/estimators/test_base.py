@@ -82,8 +82,8 @@ def _same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-class Seen(Callback):
-    """Notes the rows of training and validation, and calls ``act(net)`` after each epoch."""
+class NoteRows(Callback):
+    """Stores the rows of training and validation, and calls ``act(net)`` after each epoch."""
 
     rows: ClassVar[dict] = {}
 
@@ -91,7 +91,7 @@ class Seen(Callback):
         self.act = act
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        Seen.rows = {
+        NoteRows.rows = {
             "training": np.asarray(dataset_train.rows),
             "validation": None if dataset_valid is None else np.asarray(dataset_valid.rows),
         }
@@ -203,6 +203,14 @@ def test_the_scale_of_weights_does_not_matter(X, y):
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"), [(0.0, "at least one non-zero number"), (-1.0, "with a positive sum")]
+)
+def test_class_weights_without_a_positive_sum_are_refused(X, y, weight, message):
+    with pytest.raises(ValueError, match=message):
+        _clf(class_weight=dict.fromkeys(range(3), weight)).fit(X, y)
+
+
 def test_class_weights_are_for_classifiers(X, y):
     with _raises(ValueError, "class_weight is for classifiers; set class_weight=None."):
         _reg(class_weight="balanced").fit(X, y.astype(float))
@@ -212,30 +220,30 @@ def test_class_weights_are_for_classifiers(X, y):
 
 
 def test_the_inner_split_is_stratified(X, y):
-    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y)
+    _clf(validation_fraction=0.3, callbacks=[NoteRows()]).fit(X, y)
 
-    validation = np.unique(Seen.rows["validation"])
+    validation = np.unique(NoteRows.rows["validation"])
     assert len(validation) == 12
     assert_array_equal(np.bincount(y[validation]), [4, 4, 4])
-    assert not set(validation) & set(Seen.rows["training"])
+    assert not set(validation) & set(NoteRows.rows["training"])
 
 
 def test_the_inner_split_keeps_groups_whole(data):
     X, y, groups = data
 
-    _clf(validation_fraction=0.3, callbacks=[Seen()]).fit(X, y, groups=groups)
+    _clf(validation_fraction=0.3, callbacks=[NoteRows()]).fit(X, y, groups=groups)
 
-    held_out, trained = (set(groups[Seen.rows[key]]) for key in ("validation", "training"))
+    held_out, trained = (set(groups[NoteRows.rows[key]]) for key in ("validation", "training"))
     assert held_out
     assert not held_out & trained
     assert held_out | trained == set(groups)
 
 
 def test_too_few_samples_are_all_trained_on(X, y):
-    _clf(validation_fraction=0.2, callbacks=[Seen()]).fit(X, y)
+    _clf(validation_fraction=0.2, callbacks=[NoteRows()]).fit(X, y)
 
-    assert Seen.rows["validation"] is None
-    assert len(Seen.rows["training"]) == 40
+    assert NoteRows.rows["validation"] is None
+    assert len(NoteRows.rows["training"]) == 40
 
 
 def test_one_group_cannot_be_split(X, y):
@@ -295,7 +303,7 @@ def test_calibration_of_labels_is_refused(X, y):
 # The same bits
 
 
-def _fit_and_ask(X, y):
+def _fit_and_predict(X, y):
     return _clf(validation_fraction=0.3).fit(X, y).predict_proba(X)
 
 
@@ -308,37 +316,39 @@ def two_threads():
 
 
 def test_threads_give_the_same_bits(X, y):
-    expected = _fit_and_ask(X, y)
+    expected = _fit_and_predict(X, y)
 
-    found = Parallel(n_jobs=2, backend="threading")(delayed(_fit_and_ask)(X, y) for _ in range(3))
+    result = Parallel(n_jobs=2, backend="threading")(
+        delayed(_fit_and_predict)(X, y) for _ in range(3)
+    )
 
-    for one in found:
+    for one in result:
         assert_array_equal(one, expected)
 
 
 def test_processes_give_the_same_bits(X, y, two_threads):
     expected = _clf(validation_fraction=0.3).fit(X, y)
 
-    answers = Parallel(n_jobs=2, backend="loky")(
+    predictions = Parallel(n_jobs=2, backend="loky")(
         delayed(type(expected).predict_proba)(one, X)
         for one in Parallel(n_jobs=2, backend="loky")(
             delayed(type(expected).fit)(_clf(validation_fraction=0.3), X, y) for _ in range(2)
         )
     )
 
-    for one in answers:
+    for one in predictions:
         assert_array_equal(one, expected.predict_proba(X))
 
 
 def test_more_threads_of_torch_change_no_bit(X, y, two_threads):
-    found = _fit_and_ask(X, y)
+    result = _fit_and_predict(X, y)
     torch.set_num_threads(1)
 
-    assert_array_equal(found, _fit_and_ask(X, y))
+    assert_array_equal(result, _fit_and_predict(X, y))
 
 
 def test_another_thread_that_draws_changes_no_bit(X, y):
-    expected = _fit_and_ask(X, y)
+    expected = _fit_and_predict(X, y)
     stop = threading.Event()
 
     def draw():
@@ -348,12 +358,12 @@ def test_another_thread_that_draws_changes_no_bit(X, y):
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        found = _fit_and_ask(X, y)
+        result = _fit_and_predict(X, y)
     finally:
         stop.set()
         thread.join()
 
-    assert_array_equal(found, expected)
+    assert_array_equal(result, expected)
 
 
 def test_fit_leaves_the_global_generators_alone(X, y):
@@ -377,7 +387,7 @@ def test_a_random_state_is_drawn_from(X, y):
     assert not _same(first, second)
 
 
-def test_a_sample_has_the_same_bits_in_any_company(fitted, X):
+def test_a_sample_has_the_same_bits_in_any_batch(fitted, X):
     together = fitted.predict_proba(X)
     order = np.random.default_rng(0).permutation(40)
 
@@ -386,10 +396,10 @@ def test_a_sample_has_the_same_bits_in_any_company(fitted, X):
         assert_array_equal(fitted.predict_proba(X[rows]), together[rows])
 
 
-# Ensembles, and going on
+# Ensembles, and warm start
 
 
-def test_answers_of_several_networks_are_averaged(X, y):
+def test_predictions_of_several_networks_are_averaged(X, y):
     clf = _clf(n_estimators=2).fit(X, y)
 
     (panel,) = clf._panels(X)
@@ -400,7 +410,7 @@ def test_answers_of_several_networks_are_averaged(X, y):
     assert_allclose(clf.predict_proba(X), np.mean(each, axis=0))
 
 
-def test_warm_start_goes_on_from_the_weights_of_before(X, y):
+def test_warm_start_continues_from_the_last_weights(X, y):
     clf = _clf(warm_start=True, max_epochs=2).fit(X, y)
     net, before = clf.nets_[0], clf.history_[0]
 
@@ -412,14 +422,14 @@ def test_warm_start_goes_on_from_the_weights_of_before(X, y):
     assert clf.n_iter_ == 4
 
 
-def test_without_warm_start_fit_begins_again(X, y):
+def test_without_warm_start_fit_starts_anew(X, y):
     clf = _clf().fit(X, y)
     first = _weights(clf)
 
     assert _same(_weights(clf.fit(X, y)), first)
 
 
-def test_every_network_goes_on_after_an_early_stop(X, y):
+def test_every_network_continues_after_an_early_stop(X, y):
     clf = _clf(
         warm_start=True, n_estimators=2, max_epochs=4, patience=1, validation_fraction=0.3, lr=0.5
     )
@@ -464,7 +474,7 @@ def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
     clf = _clf(
         max_epochs=9,
         validation_fraction=validation_fraction,
-        callbacks=[Seen(_interrupt_in(2))],
+        callbacks=[NoteRows(_interrupt_in(2))],
     ).fit(X, y)
 
     assert clf.n_iter_ == 2
@@ -483,7 +493,7 @@ def test_ctrl_c_in_the_first_batch_leaves_a_fitted_estimator(X, y):
 
 
 def test_ctrl_c_in_an_ensemble_keeps_the_networks_so_far(X, y):
-    clf = _clf(n_estimators=3, max_epochs=2, callbacks=[Seen(_interrupt_in(1))]).fit(X, y)
+    clf = _clf(n_estimators=3, max_epochs=2, callbacks=[NoteRows(_interrupt_in(1))]).fit(X, y)
 
     assert len(clf.nets_) == 1
     assert clf.predict(X).shape == (40,)
@@ -496,7 +506,7 @@ def test_a_nan_loss_stops_and_names_its_epoch(X, y, validation_fraction):
             with torch.no_grad():
                 next(net.module_.parameters()).fill_(float("nan"))
 
-    clf = _clf(max_epochs=9, validation_fraction=validation_fraction, callbacks=[Seen(spoil)])
+    clf = _clf(max_epochs=9, validation_fraction=validation_fraction, callbacks=[NoteRows(spoil)])
     message = (
         r"The training loss became nan in epoch 3; training stopped and the weights of epoch 2 are "
         r"kept\. Lower lr, or set precision='float32'\."
@@ -657,7 +667,7 @@ def test_a_modality_never_observed_in_training_is_named(X, y):
         _clf().fit(silent, y)
 
 
-def test_nothing_observed_at_all_is_told():
+def test_nothing_observed_at_all_is_refused():
     message = (
         "Nothing is observed in any of the 6 training samples: all values are NaN. Check how X was "
         "read."
@@ -780,12 +790,12 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"device": "cuda:99"},
-            "device='cuda:99' was asked for, but torch finds ",
+            "device='cuda:99' was requested, but torch finds ",
         ),
         (
             {"net_params": {"lr": 1.0}},
-            "net_params names ['lr'], which MaestroClassifier sets itself. Give them as parameters "
-            "of its own, where it has them.",
+            "net_params names ['lr'], which MaestroClassifier sets itself. Use its own parameters "
+            "of these names, if it has them.",
         ),
         ({"net_params": {"foo": 1}}, "got unexpected argument(s) foo"),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3."),
@@ -797,7 +807,7 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_wrong_parameters_are_told_in_fit(X, y, parameters, message):
+def test_wrong_parameters_are_refused_in_fit(X, y, parameters, message):
     clf = _clf(**parameters)
 
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):

@@ -123,7 +123,7 @@ def test_networks_share_the_samples(panel):
     assert len(imputer.sample(panel[:3], n=1)) == 1
 
 
-def test_warm_start_goes_on_from_the_weights_of_before(panel):
+def test_warm_start_continues_from_the_last_weights(panel):
     imputer = ConditionalDiffusionImputer(**{**SMALL, "warm_start": True}).fit(panel)
     net, seed = imputer.nets_[0], imputer.seed_
 

@@ -113,16 +113,16 @@ def test_fixed_features_are_computed_once_a_fit_and_once_a_prediction(
     data, monkeypatch, n_estimators
 ):
     X, y = data
-    seen = []
+    n_rows = []
     block, compute = MultiRocketFeatures, MultiRocketFeatures.compute
-    monkeypatch.setattr(block, "compute", lambda *a: seen.append(len(a[1])) or compute(*a))
+    monkeypatch.setattr(block, "compute", lambda *a: n_rows.append(len(a[1])) or compute(*a))
     clf = FusionClassifier(**{**SMALL, "max_epochs": 5}, n_estimators=n_estimators)
     clf.set_params(validation_fraction=0.3).fit(X, y)
-    of_fit = sum(seen)
+    of_fit = sum(n_rows)
     clf.predict_proba(X)
     rows = 16 * -(-len(X) // 16)  # batches are filled up to a multiple of 16
     assert of_fit == rows * len(X.schema)
-    assert sum(seen) == 2 * of_fit
+    assert sum(n_rows) == 2 * of_fit
 
 
 def test_networks_of_one_fit_share_their_features_and_nothing_else(data):
@@ -188,15 +188,15 @@ def test_a_temperature_learnt_on_whole_subjects_helps_on_unseen_ones(fraction):
         "random_state": 0,
     }
     test = mask_panel(X[~train], pattern="modality", fraction=fraction, seed=0)
-    errors, answers = {}, {}
+    errors, predictions = {}, {}
     for calibration in (None, "temperature"):
         clf = FusionClassifier(calibration=calibration, **settings)
         clf.fit(X[train], y[train], groups=groups[train])
         p = clf.predict_proba(test)
         errors[calibration] = expected_calibration_error(y[~train], p)
-        answers[calibration] = p.argmax(1)
+        predictions[calibration] = p.argmax(1)
     assert errors["temperature"] <= errors[None]
-    np.testing.assert_array_equal(answers["temperature"], answers[None])
+    np.testing.assert_array_equal(predictions["temperature"], predictions[None])
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.inspection import attention_maps
 from mts_fusion.panel import Panel
-from mts_fusion.training import BestWeights
+from mts_fusion.training import BestWeights, split_rows
 from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
 
 TINY = {
@@ -125,8 +125,8 @@ def test_explain_gives_budgets_that_leave_out_the_silent(X, y):
 def test_a_budget_can_be_fixed(X, y):
     record = _clf(attention_budget={"acc": 1.0, "hr": 2.0}).fit(X, y).explain(X[:4])
 
-    seen = X.available[:4]
-    assert_allclose(record["budget"][seen], np.tile([1.0, 2.0], (4, 1))[seen])
+    available = X.available[:4]
+    assert_allclose(record["budget"][available], np.tile([1.0, 2.0], (4, 1))[available])
 
 
 # What scikit-learn does to X
@@ -175,15 +175,22 @@ def test_grid_search_finds_the_same_in_processes(X, y):
 def test_groups_stay_together_in_cross_validation(data):
     X, y, groups = data
 
-    answers = cross_val_predict(
+    predictions = cross_val_predict(
         _clf(), X, y, groups=groups, cv=StratifiedGroupKFold(4), method="predict_proba"
     )
 
-    assert answers.shape == (48, 3)
+    assert predictions.shape == (48, 3)
 
 
-def test_groups_are_routed_through_a_pipeline_into_fit(data):
+def test_groups_are_routed_through_a_pipeline_into_fit(data, monkeypatch):
     X, y, groups = data
+    splits = []
+
+    def noting(strata, fraction, *, groups, seed):
+        splits.append(groups)
+        return split_rows(strata, fraction, groups=groups, seed=seed)
+
+    monkeypatch.setattr("mts_fusion.estimators._base.split_rows", noting)
     with config_context(enable_metadata_routing=True):
         clf = _clf(validation_fraction=0.3).set_fit_request(groups=True)
         pipeline = make_pipeline(PanelScaler(), clf)
@@ -193,7 +200,7 @@ def test_groups_are_routed_through_a_pipeline_into_fit(data):
 
         search.fit(X, y, groups=groups)
 
-    assert search.best_estimator_[-1]._held_out_subjects
+    assert_array_equal(splits[-1], groups)  # of the refit
 
 
 @pytest.mark.parametrize(
@@ -313,11 +320,11 @@ def test_pandas_output_is_asked_of_tables_only(X, y):
     pipeline = make_pipeline(PanelScaler(), _clf())
     try:
         set_config(transform_output="pandas")
-        answers = pipeline.fit(X, y).predict(X)
+        predictions = pipeline.fit(X, y).predict(X)
     finally:
         set_config(transform_output="default")
 
-    assert answers.shape == (48,)
+    assert predictions.shape == (48,)
 
 
 @pytest.mark.slow
@@ -333,7 +340,7 @@ def test_large_panels_are_mapped_into_the_workers(y):
     assert np.isfinite(scores["test_score"]).all()
 
 
-def test_a_pipeline_pickles_with_its_answers(X, y):
+def test_a_pipeline_pickles_with_its_predictions(X, y):
     pipeline = Pipeline([("sax", SAXTokenizer(alphabet_size=4)), ("clf", _clf())]).fit(X, y)
 
     again = pickle.loads(pickle.dumps(pipeline))

@@ -108,12 +108,12 @@ def test_sktime_finds_nothing(adapter):
 
 
 @pytest.mark.parametrize("mtype", ["numpy3D", "nested_univ", "pd-multiindex", "df-list"])
-def test_every_panel_type_of_sktime_gives_the_same_answers(mtype):
+def test_every_panel_type_of_sktime_gives_the_same_predictions(mtype):
     from sktime.datatypes import convert
 
     X, y = np.random.default_rng(0).normal(size=(12, 2, 9)), np.arange(12) % 2
     expected = MaestroForSktime().fit(X, y).predict_proba(X)
 
-    answers = MaestroForSktime().fit(convert(X, "numpy3D", mtype, "Panel"), y).predict_proba(X)
+    predictions = MaestroForSktime().fit(convert(X, "numpy3D", mtype, "Panel"), y).predict_proba(X)
 
-    np.testing.assert_array_equal(answers, expected)
+    np.testing.assert_array_equal(predictions, expected)

@@ -1,4 +1,4 @@
-"""TraceClassifier and TraceRegressor: two stages, and the doubt of the first carried through."""
+"""TraceClassifier and TraceRegressor: two stages, and the uncertainty of the first."""
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_tokens_are_taken_and_not_scaled():
     assert TraceClassifier(**SMALL).fit(mixed, y).predict(mixed).shape == y.shape
 
 
-def test_answers_are_the_mean_over_draws_and_networks():
+def test_predictions_are_means_over_draws_and_networks():
     X, y = _classification()
     clf = TraceClassifier(
         **SMALL, imputer=NoisyImputer(), n_imputations=3, n_estimators=2, calibration=None
@@ -170,14 +170,14 @@ def test_statistics_stand_beside_the_series_unless_they_are_left_out():
     assert beside.explain(X)["representation"].shape == alone.explain(X)["representation"].shape
 
 
-def test_nothing_missing_means_no_doubt_about_it():
+def test_without_gaps_there_is_no_uncertainty_of_the_imputation():
     X, y = make_panel_classification(n_samples=60, random_state=0)
     clf = TraceClassifier(**SMALL, imputer=NoisyImputer(), n_imputations=4).fit(X, y)
 
-    doubt = clf.predict_uncertainty(X, n_samples=3)
+    parts = clf.predict_uncertainty(X, n_samples=3)
 
-    assert_allclose(doubt["imputation"], 0, atol=1e-12)
-    assert (doubt["epistemic"] > 0).all()
+    assert_allclose(parts["imputation"], 0, atol=1e-12)
+    assert (parts["epistemic"] > 0).all()
 
 
 def test_the_parts_of_the_uncertainty_add_up():
@@ -267,7 +267,7 @@ def test_explain_gives_routing_and_attention_by_sample():
     assert record["attention"].shape == (len(X), 1, n_modalities, n_modalities)
 
 
-def test_the_same_seed_gives_the_same_answers():
+def test_the_same_seed_gives_the_same_predictions():
     X, y = _classification()
     options = {**SMALL, "imputer": NoisyImputer(), "n_imputations": 2}
 
@@ -300,7 +300,7 @@ def test_regression_is_scored_by_mae_and_correlation():
     options = {**SMALL, "max_epochs": 20, "batch_size": 16, "lr": 3e-3}
     reg = TraceRegressor(**options).fit(X[:100], y[:100])
 
-    found = reg.predict(X[100:])
+    predictions = reg.predict(X[100:])
 
-    assert mean_absolute_error(y[100:], found) < 0.8 * np.abs(y[100:] - y[:100].mean()).mean()
-    assert pearsonr(y[100:], found).statistic > 0.6
+    assert mean_absolute_error(y[100:], predictions) < 0.8 * np.abs(y[100:] - y[:100].mean()).mean()
+    assert pearsonr(y[100:], predictions).statistic > 0.6

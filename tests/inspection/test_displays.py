@@ -30,15 +30,15 @@ class Explains:
     def explain(self, X):
         n, n_modalities = X.shape
         rng = np.random.default_rng(0)
-        places = np.repeat(np.arange(n_modalities), 3)
-        tokens = rng.dirichlet(np.ones(len(places)), size=(n, len(places)))
+        modalities = np.repeat(np.arange(n_modalities), 3)
+        tokens = rng.dirichlet(np.ones(len(modalities)), size=(n, len(modalities)))
         return {
             "budget": rng.uniform(0, 5, size=(n, n_modalities)) * X.available,
             "attention": rng.dirichlet(np.ones(n_modalities), size=(n, n_modalities)),
-            "gate": rng.dirichlet(np.ones(4), size=(n, len(places))),
-            "expert": rng.integers(4, size=(n, len(places), 1)),
-            "modality": np.tile(places, (n, 1)),
-            "available": X.available[:, places],
+            "gate": rng.dirichlet(np.ones(4), size=(n, len(modalities))),
+            "expert": rng.integers(4, size=(n, len(modalities), 1)),
+            "modality": np.tile(modalities, (n, 1)),
+            "available": X.available[:, modalities],
             "token_attention": tokens,
         }
 
@@ -90,7 +90,7 @@ def test_degradation_over_subsets_goes_from_all_modalities_to_one(classifier, da
     np.testing.assert_allclose(display.line_.get_ydata()[0], table["score"][:3].mean())
     left, right = display.ax_.get_xlim()
     assert left > right
-    assert display.ax_.get_xlabel() == "Modalities left (the others silent)"
+    assert display.ax_.get_xlabel() == "Modalities left (the others missing)"
 
 
 def test_degradation_from_predictions_scores_each_repeat():

@@ -1,4 +1,4 @@
-"""What each modality is worth."""
+"""modality_importance: how much of the score is due to each modality."""
 
 import re
 from itertools import permutations
@@ -15,15 +15,15 @@ from mts_fusion.panel import Panel
 class WorthOf:
     """Fitted estimator whose score is a function of the set of modalities it gets."""
 
-    def __init__(self, worth):
-        self.worth = worth
+    def __init__(self, value):
+        self.value = value
 
     def fit(self, X, y):
         return self
 
     def score(self, X, y):
         names = np.array(X.schema.names)
-        return self.worth(frozenset(names[X.available[0]]))
+        return self.value(frozenset(names[X.available[0]]))
 
 
 def constant_panel(n_modalities, n=2):

@@ -14,13 +14,13 @@ class Remembers:
     """Fitted estimator that keeps the panels it is scored on."""
 
     def __init__(self):
-        self.seen = []
+        self.panels = []
 
     def fit(self, X, y):
         return self
 
     def score(self, X, y):
-        self.seen.append(X)
+        self.panels.append(X)
         return 0.0
 
 
@@ -39,8 +39,8 @@ def spoil(panel, noise, **options):
     noise_robustness(
         model, panel, np.zeros(len(panel)), noises=[noise], n_repeats=1, verbose=0, **options
     )
-    assert model.seen[0] is panel
-    return model.seen[1]
+    assert model.panels[0] is panel
+    return model.panels[1]
 
 
 def test_additive_noise_has_the_size_asked_for_in_every_channel(panel):
@@ -54,8 +54,8 @@ def test_random_noise_keeps_level_and_spread_and_nothing_else(panel):
     clean = panel.values["acc"]
     np.testing.assert_allclose(np.nanmean(noisy, (0, 2)), np.nanmean(clean, (0, 2)), rtol=0.05)
     np.testing.assert_allclose(np.nanstd(noisy, (0, 2)), np.nanstd(clean, (0, 2)), rtol=0.05)
-    seen = ~np.isnan(clean[:, 0])
-    assert abs(np.corrcoef(noisy[:, 0][seen], clean[:, 0][seen])[0, 1]) < 0.05
+    observed = ~np.isnan(clean[:, 0])
+    assert abs(np.corrcoef(noisy[:, 0][observed], clean[:, 0][observed])[0, 1]) < 0.05
 
 
 def test_spikes_strike_the_share_asked_for(panel):
@@ -97,9 +97,9 @@ def test_one_modality_at_a_time_leaves_the_others(panel):
         verbose=0,
     )
     assert table["modality"].tolist() == ["all", "acc", "acc", "hr", "hr", "acc", "hr"]
-    np.testing.assert_array_equal(model.seen[1].values["hr"], panel.values["hr"])
-    np.testing.assert_array_equal(model.seen[6].values["acc"], panel.values["acc"])
-    assert (model.seen[1].values["acc"] != model.seen[2].values["acc"]).any()
+    np.testing.assert_array_equal(model.panels[1].values["hr"], panel.values["hr"])
+    np.testing.assert_array_equal(model.panels[6].values["acc"], panel.values["acc"])
+    assert (model.panels[1].values["acc"] != model.panels[2].values["acc"]).any()
 
 
 def test_noise_costs_score_and_the_seed_decides(classifier, data):
@@ -125,7 +125,7 @@ def test_tokens_cannot_be_noisy_but_can_be_cut():
     [
         ({"noises": ["pink"]}, "noises has the unknown ['pink']. Choose from ['random', "),
         ({"sigma": -1}, "sigma is a number of at least 0"),
-        ({"spike_fraction": 2}, "spike_fraction is a number of at least 0 (a share up to 1)"),
+        ({"spike_fraction": 2}, "spike_fraction is a number of at least 0 (a fraction up to 1)"),
         ({"n_repeats": 0}, "n_repeats is at least 1"),
     ],
 )

@@ -194,8 +194,8 @@ def test_a_progress_bar_is_shown_only_when_asked(classifier, data, capsys, monke
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fractions": [10]}, "fractions are shares in [0, 1), got [10]"),
-        ({"fractions": []}, "fractions are shares"),
+        ({"fractions": [10]}, "fractions are numbers in [0, 1), got [10]"),
+        ({"fractions": []}, "fractions are numbers"),
         ({"n_repeats": 0}, "n_repeats is at least 1, got 0"),
         ({"pattern": "rows"}, "pattern is one of"),
     ],

@@ -1,4 +1,4 @@
-"""FixedFeatures: learnt from the training rows, the same in any company."""
+"""FixedFeatures: learnt from the training rows, the same for a sample in any batch."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_fit_then_transform_is_fit_transform(panel):
 @pytest.mark.parametrize(
     ("kinds", "atol"), [(("multirocket",), 0.0), (("statistics",), 1e-5), (("hydra",), 1e-5)]
 )
-def test_a_sample_has_the_same_features_in_any_company(panel, kinds, atol):
+def test_a_sample_has_the_same_features_in_any_batch(panel, kinds, atol):
     features = _features(panel, kinds).fit(panel)
     order = np.random.default_rng(0).permutation(100)
 

@@ -162,12 +162,12 @@ def test_another_thread_that_draws_changes_no_bit():
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        found = _weights(_net().train(_dataset(), None))
+        weights = _weights(_net().train(_dataset(), None))
     finally:
         stop.set()
         thread.join()
 
-    assert _same(found, expected)
+    assert _same(weights, expected)
 
 
 @pytest.fixture
@@ -179,24 +179,24 @@ def two_threads():
 
 
 def test_training_and_prediction_run_on_one_thread_and_put_the_number_back(two_threads):
-    seen = []
-    spy = Spy(lambda net: seen.append(torch.get_num_threads()))
+    n_threads = []
+    spy = Spy(lambda net: n_threads.append(torch.get_num_threads()))
 
     net = _net(spy).train(_dataset(), None)
-    net.module_.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    net.module_.register_forward_hook(lambda *_: n_threads.append(torch.get_num_threads()))
     net.predict_raw([_dataset()])
 
-    assert set(seen) == {1}
+    assert set(n_threads) == {1}
     assert torch.get_num_threads() == 2
 
 
 def test_more_threads_are_taken_where_asked_for(two_threads):
-    seen = []
-    spy = Spy(lambda net: seen.append(torch.get_num_threads()))
+    n_threads = []
+    spy = Spy(lambda net: n_threads.append(torch.get_num_threads()))
 
     _net(spy, n_threads=None).train(_dataset(), None)
 
-    assert set(seen) == {2}
+    assert set(n_threads) == {2}
 
 
 def test_the_last_to_leave_puts_the_number_of_threads_back(two_threads):
@@ -237,7 +237,7 @@ def test_weights_follow_the_data():
     assert accuracy > 0.9
 
 
-def test_a_sample_has_the_same_answer_in_any_batch():
+def test_a_sample_has_the_same_prediction_in_any_batch():
     net = _net(batch_size=10).train(_dataset(), None)
     dataset, order = _dataset(45), np.random.default_rng(0).permutation(45)
 
@@ -284,7 +284,7 @@ def test_a_trained_net_pickles():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_precision_keeps_float32_weights_and_answers(precision):
+def test_precision_keeps_float32_weights_and_predictions(precision):
     net = _net(precision=precision).train(_dataset(), _dataset(16))
 
     assert net.module_.out.weight.dtype == torch.float32

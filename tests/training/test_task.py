@@ -1,4 +1,4 @@
-"""Tasks: y in, loss, and answers in the words of y."""
+"""Tasks: encoded targets, losses, and predictions of the type of y."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_targets_are_standardised_and_come_back_in_their_unit():
     assert_allclose(task.decode(task.link(coded)), y)
 
 
-def test_a_flat_target_is_answered_flat():
+def test_predictions_of_a_flat_target_are_flat():
     task = Regression(np.array([1.0, 3.0]))
 
     assert task.decode(task.link(np.zeros((2, 1)))).shape == (2,)
@@ -109,16 +109,16 @@ def test_temperature_follows_what_is_missing():
     np.testing.assert_allclose(task.link(true[:, None] * logits, missing), p, atol=0.03)
 
 
-def test_sharpening_has_to_be_worth_its_cost():
+def test_sharpening_has_a_cost():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2000, 3))
     y = logits.argmax(1)  # right on all: the sharper, the better
-    found = []
+    temperatures = []
     for cost in (0.0, 0.05, 1.0):
         task = Multiclass(np.arange(3))
         task.calibrate(logits, y, 0.3, sharpening_cost=cost)
-        found.append(task.temperature.max())
-    assert found[0] < found[1] < found[2] < 1
+        temperatures.append(task.temperature.max())
+    assert temperatures[0] < temperatures[1] < temperatures[2] < 1
 
     modest, dear = Multiclass(np.arange(3)), Multiclass(np.arange(3))
     modest.calibrate(9 * logits, rng.integers(3, size=2000), 0.3)
@@ -126,7 +126,7 @@ def test_sharpening_has_to_be_worth_its_cost():
     np.testing.assert_array_equal(modest.temperature, dear.temperature)
 
 
-def test_temperature_is_one_where_nothing_tells_its_ends_apart():
+def test_both_temperatures_are_alike_where_all_samples_miss_the_same_fraction():
     rng = np.random.default_rng(0)
     task = Multiclass(np.arange(3))
 

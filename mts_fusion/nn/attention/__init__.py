@@ -1,8 +1,9 @@
-"""Attention inside and across modalities, within a budget."""
+"""Attention inside and across modalities."""
 
 from ._budgeted import BudgetedAttention, BudgetGate, attend, budgeted_attend, sample_keys
 from ._cross_modal import CrossModalLayer, CrossModalOutput
 from ._intra_modal import Distilling, IntraModalLayer, distilled_times
+from ._routed import RoutedLayer
 
 __all__ = [
     "BudgetGate",
@@ -11,6 +12,7 @@ __all__ = [
     "CrossModalOutput",
     "Distilling",
     "IntraModalLayer",
+    "RoutedLayer",
     "attend",
     "budgeted_attend",
     "distilled_times",

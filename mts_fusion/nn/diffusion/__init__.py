@@ -1,26 +1,34 @@
 """Conditional diffusion: noise levels, samplers, denoiser layers, training masks, noise."""
 
+from ._condition import Condition, ConditionEncoder
 from ._content_noise import content_keys, keyed_normal
 from ._context import CrossModalContext
-from ._denoiser import ResidualDenoiserLayer, StepEmbedding, sinusoids
+from ._denoiser import Denoiser, ResidualDenoiserLayer
 from ._grid import Grid, GridAttention, GridEncoderLayer
 from ._interpolation import fill_between
+from ._patches import Patches, join_tokens
 from ._sampler import SAMPLERS
 from ._schedule import NoiseSchedule
+from ._time_embedding import StepEmbedding, sinusoids
 from ._training_masks import HideObserved
 
 __all__ = [
+    "Condition",
+    "ConditionEncoder",
     "CrossModalContext",
+    "Denoiser",
     "Grid",
     "GridAttention",
     "GridEncoderLayer",
     "HideObserved",
     "NoiseSchedule",
+    "Patches",
     "ResidualDenoiserLayer",
     "SAMPLERS",
     "StepEmbedding",
     "content_keys",
     "fill_between",
+    "join_tokens",
     "keyed_normal",
     "sinusoids",
 ]

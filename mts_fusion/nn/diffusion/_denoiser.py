@@ -1,78 +1,28 @@
-"""Layers of a denoiser on grids of tokens, and the embedding of its step.
+"""The denoiser on grids of tokens, and its layers.
 
-Sizes: B batch, S draws, N tokens of all modalities, D width, H heads; for the order of the tokens
-see ``_grid.py``.
+Sizes: B batch, S draws, N tokens of all modalities, D width, H heads, Q entries of all modalities
+(the sum of L * C); for the order of the tokens see ``_grid.py``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._condition import Condition
 from ._grid import Grid, GridEncoderLayer
+from ._patches import Patches, join_tokens
+from ._time_embedding import StepEmbedding
 
-__all__ = ["ResidualDenoiserLayer", "StepEmbedding", "sinusoids"]
+__all__ = ["Denoiser", "ResidualDenoiserLayer"]
 
-
-def sinusoids(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of times at geometric frequencies, the longest period about 60,000 units.
-
-    Parameters
-    ----------
-    t : Tensor of shape (...,)
-        Times, in units of the sampling interval.
-    width : int
-        Even number of features.
-
-    Returns
-    -------
-    Tensor of shape (..., width)
-        In [-1, 1].
-
-    Examples
-    --------
-    >>> sinusoids(torch.zeros(2, 3), 8).shape
-    torch.Size([2, 3, 8])
-    """
-    exponent = torch.arange(width // 2, device=t.device, dtype=torch.float32) / (width // 2)
-    angle = t.float()[..., None] * 10_000.0**-exponent
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
-
-
-class StepEmbedding(nn.Module):
-    """Embedding of the step of a diffusion: sinusoids and two layers, as in CSDI.
-
-    Parameters
-    ----------
-    width : int, default=128
-        Width of the embedding.
-
-    Notes
-    -----
-    Input ``step (B,)`` int; output ``(B, width)``.
-
-    Examples
-    --------
-    >>> StepEmbedding(16)(torch.tensor([0, 49])).shape
-    torch.Size([2, 16])
-    """
-
-    def __init__(self, width: int = 128) -> None:
-        super().__init__()
-        self.width = width
-        self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, step: Tensor) -> Tensor:
-        """Embed ``step``."""
-        exponent = torch.arange(self.width // 2, device=step.device) / max(self.width // 2 - 1, 1)
-        angle = step.float()[:, None] * 10.0 ** (4 * exponent)
-        x = torch.cat([angle.sin(), angle.cos()], dim=1)
-        return F.silu(self.out(F.silu(self.hidden(x))))
+# Width of the embedding of the step.
+_D_STEP = 128
 
 
 class ResidualDenoiserLayer(nn.Module):
@@ -139,3 +89,93 @@ class ResidualDenoiserLayer(nn.Module):
         gate, content = (self.middle(y) + side[:, None]).chunk(2, dim=-1)
         residual, skip = self.out(torch.sigmoid(gate) * torch.tanh(content)).chunk(2, dim=-1)
         return (x + residual) / math.sqrt(2), skip
+
+
+class Denoiser(nn.Module):
+    """Prediction of a diffusion for the latent of all entries, at one step of its noise.
+
+    Parameters
+    ----------
+    patches : sequence of M Patches
+        The tokens of each modality.
+    d_model : int
+        Width D of the tokens.
+    n_heads : int
+        Heads of each attention.
+    n_layers : int
+        Layers. The time of a step grows with them.
+    d_side : int
+        Width of the side information.
+    d_hidden : int
+        Width of the feed-forward layer within each layer; 0 leaves it out.
+
+    Notes
+    -----
+    Input ``z (B, S, Q)`` for S draws, ``step (B,)`` int, the :class:`Condition` and its side
+    information from :meth:`prepare`; output like ``z``. It is zero before training.
+    """
+
+    def __init__(
+        self,
+        patches: Sequence[Patches],
+        d_model: int,
+        n_heads: int,
+        *,
+        n_layers: int,
+        d_side: int,
+        d_hidden: int,
+    ) -> None:
+        super().__init__()
+        self.patches = patches
+        self.latent_in = nn.ModuleList(nn.Linear(p.size, d_model) for p in patches)
+        self.step = StepEmbedding(_D_STEP)
+        self.layers = nn.ModuleList(
+            ResidualDenoiserLayer(
+                d_model, n_heads, d_side=d_side, d_step=_D_STEP, d_hidden=d_hidden
+            )
+            for _ in range(n_layers)
+        )
+        self.skip = nn.Linear(d_model, d_model)
+        self.out = nn.ModuleList(nn.Linear(d_model, p.size) for p in patches)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
+
+    def prepare(self, condition: Condition) -> list[Tensor]:
+        """Project the side information for each layer, once for all steps and draws.
+
+        Parameters
+        ----------
+        condition : Condition
+            Of a batch.
+
+        Returns
+        -------
+        list of Tensors of shape (B, N, 2 D)
+            One a layer.
+        """
+        return [cast(ResidualDenoiserLayer, layer).prepare(condition.side) for layer in self.layers]
+
+    def forward(
+        self, z: Tensor, step: Tensor, condition: Condition, sides: Sequence[Tensor]
+    ) -> Tensor:
+        """Predict."""
+        modalities, shapes, grids = condition.modalities, condition.shapes, condition.grids
+        patches = [self.patches[m] for m in modalities]
+        parts = z.flatten(0, 1).split([length * width for length, width in shapes], dim=1)
+        x = torch.cat(
+            [
+                self.latent_in[m](p.cut(part.unflatten(1, shape)))
+                for m, p, part, shape in zip(modalities, patches, parts, shapes, strict=True)
+            ],
+            dim=1,
+        )
+        x = F.relu(x.unflatten(0, z.shape[:2]) + condition.observed[:, None])
+        embedded = self.step(step)
+        total = torch.zeros_like(x)
+        for layer, side in zip(self.layers, sides, strict=True):
+            x, skip = layer(x, embedded, side, grids)
+            total = total + skip
+        x = F.relu(self.skip(total / math.sqrt(len(self.layers)))).flatten(0, 1)
+        tokens = x.split([p * g for p, g in grids], dim=1)
+        outs = [self.out[m](part) for m, part in zip(modalities, tokens, strict=True)]
+        return join_tokens(patches, outs, shapes).view_as(z)

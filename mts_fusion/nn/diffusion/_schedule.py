@@ -88,6 +88,10 @@ class NoiseSchedule(nn.Module):
         """Training steps T."""
         return self.alpha.shape[0]
 
+    def step_at(self, share: Tensor) -> Tensor:
+        """Step ``(B,)`` that lies at a share in [0, 1) of the way from the first to the last."""
+        return (share * self.n_steps).long().clamp(max=self.n_steps - 1)
+
     def add_noise(self, x: Tensor, noise: Tensor, step: Tensor) -> Tensor:
         """Latent at ``step (B,)`` of a signal ``x (B, ...)``, eq. 25."""
         at = step.view(-1, *[1] * (x.ndim - 1))

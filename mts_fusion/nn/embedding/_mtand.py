@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.layers import check_heads
 
-__all__ = ["MultiTimeAttention", "TimeEmbedding"]
+__all__ = ["MultiTimeAttention", "MTANDTimeEmbedding"]
 
 # Softmax weights below exp(-60) of the largest do not change a float32 sum, but sums of them alone
 # are still ordinary float32 numbers: a channel that was seen only far away keeps its value.
 _LOWEST_SCORE = -60.0
 
 
-class TimeEmbedding(nn.Module):
+class MTANDTimeEmbedding(nn.Module):
     """Learned embedding of a time: one straight line and ``d_time - 1`` sines.
 
     Eq. 1 of [1]_: ``phi(t)[0] = w_0 t + a_0`` and ``phi(t)[i] = sin(w_i t + a_i)``.
@@ -49,7 +49,7 @@ class TimeEmbedding(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> TimeEmbedding(16)(torch.rand(2, 5)).shape
+    >>> MTANDTimeEmbedding(16)(torch.rand(2, 5)).shape
     torch.Size([2, 5, 16])
     """
 

@@ -19,7 +19,7 @@ from mts_fusion.panel._schema import Modality, Schema
 __all__ = [
     "PatchEmbedding",
     "SymbolEmbedding",
-    "TimeEncoding",
+    "FourierTimeEncoding",
     "patch_lengths",
     "token_times",
 ]
@@ -271,7 +271,7 @@ def token_times(
     return masked_mean(seconds, counted, -1)
 
 
-class TimeEncoding(nn.Module):
+class FourierTimeEncoding(nn.Module):
     """Vectors from seconds: sines and cosines of 16 periods, and a linear map of them.
 
     The periods are equally spaced on a logarithmic scale.
@@ -293,7 +293,7 @@ class TimeEncoding(nn.Module):
 
     Examples
     --------
-    >>> TimeEncoding(8)(torch.zeros(3, 5)).shape
+    >>> FourierTimeEncoding(8)(torch.zeros(3, 5)).shape
     torch.Size([3, 5, 8])
     """
 
@@ -313,7 +313,9 @@ class TimeEncoding(nn.Module):
         self.project = nn.Linear(2 * _N_PERIODS, d_model, bias=False)
 
     @classmethod
-    def from_schema(cls, schema: Schema, lengths: Sequence[int], d_model: int) -> TimeEncoding:
+    def from_schema(
+        cls, schema: Schema, lengths: Sequence[int], d_model: int
+    ) -> FourierTimeEncoding:
         """Periods from two tokens to four windows; to 1e6 seconds where a rate is unknown.
 
         Parameters
@@ -327,7 +329,7 @@ class TimeEncoding(nn.Module):
 
         Returns
         -------
-        TimeEncoding
+        FourierTimeEncoding
             For these modalities.
         """
         steps = [p / (m.rate or 1.0) for m, p in zip(schema, lengths, strict=True)]

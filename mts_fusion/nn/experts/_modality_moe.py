@@ -32,6 +32,9 @@ _MIN_NOISE = 1e-2  # floor of the standard deviation of the noise, as in the rel
 class ModalityMoE(nn.Module):
     """Feed-forward layer in which the modalities of each timepoint pass through ``k`` experts.
 
+    In training, Gaussian noise of a learned width that depends on the input is added to the logits,
+    so that experts that were not chosen are tried.
+
     Parameters
     ----------
     n_modalities : int
@@ -52,9 +55,6 @@ class ModalityMoE(nn.Module):
     gate : {"softmax", "laplace", "gaussian"}, default="laplace"
         Logit of an expert: inner product with its key, minus the distance to its key, or minus
         the squared distance.
-    noisy : bool, default=True
-        Add Gaussian noise of learned, input-dependent width to the logits in training, so that
-        experts that were not chosen are tried.
 
     Raises
     ------
@@ -101,7 +101,6 @@ class ModalityMoE(nn.Module):
         d_hidden: int = 64,
         router: str = "joint",
         gate: str = "laplace",
-        noisy: bool = True,
     ) -> None:
         super().__init__()
         if router not in ROUTERS:
@@ -123,14 +122,14 @@ class ModalityMoE(nn.Module):
                 f"and n_experts={n_experts}; got k={k}."
             )
         self.n_modalities, self.n_experts, self.k = n_modalities, n_experts, k
-        self.router, self.gate, self.noisy = router, gate, noisy
+        self.router, self.gate = router, gate
         self.generator: torch.Generator | None = None
         width = d_model * n_modalities if router == "joint" else d_model
         n_routers = 1 if router == "joint" else n_modalities
         # NOTE[DIFF] The released code starts all keys at zero, where every expert is equally far.
         # We draw them, with a spread that leaves the gates nearly even to begin with.
         self.keys = nn.Parameter(torch.randn(n_routers, own, width) / math.sqrt(width))
-        self.noise = nn.Parameter(torch.zeros(n_routers, width, own)) if noisy else None
+        self.noise = nn.Parameter(torch.zeros(n_routers, width, own))
         self.experts = Experts(n_experts, width, d_hidden, block=_BLOCK, bias=True)
 
     def forward(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -167,7 +166,7 @@ class ModalityMoE(nn.Module):
 
     def _noisy(self, logits: Tensor, u: Tensor) -> Tensor:
         """Logits by which experts are chosen: noisy in training."""
-        if not self.training or self.noise is None:
+        if not self.training:
             return logits
         spread = F.softplus(_apply(u, self.noise)) + _MIN_NOISE
         return logits + spread * torch.empty_like(logits).normal_(generator=self.generator)

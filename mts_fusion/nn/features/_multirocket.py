@@ -197,20 +197,27 @@ def _log_run_length(below: Tensor) -> Tensor:
     the logarithm of the run length, without a scan over time.
     """
     # At each timepoint; adding bytes up costs less than summing.
+    shape, n_timepoints = below.shape, below.shape[2]
+    if shape[3] == 1:  # rows of one sample as samples of one row: slices along L are contiguous
+        below = below.reshape(1, -1, n_timepoints).transpose(1, 2).contiguous().unsqueeze(1)
     n_runs = torch.zeros_like(below)
-    length, n_timepoints = 1, below.shape[2]
+    length = 1
     while 2 * length <= n_timepoints:
         below = below[:, :, :-length] & below[:, :, length:]
         length *= 2
         n_runs[:, :, : below.shape[2]] += below
-    return _sum(n_runs, max(1, n_timepoints.bit_length() - 1))
+    counts = _sum(n_runs, max(1, n_timepoints.bit_length() - 1))
+    return counts.view(shape[0], shape[1], 1) if shape[3] == 1 else counts
 
 
 def _sum(x: Tensor, largest: int) -> Tensor:
     """Sums along L of ``(G / 2, K, L, B)``, uint8 up to ``largest``.
 
-    Halves are added up as bytes while they fit into one, which is faster than a wider sum.
+    Halves are added up as bytes while they fit into one, which is faster than a wider sum; not so
+    for one sample, where L lies innermost.
     """
+    if x.shape[3] == 1:
+        return x.sum(2, dtype=torch.int32)
     while 2 * largest <= torch.iinfo(torch.uint8).max and x.shape[2] > 1:
         n_timepoints = x.shape[2]
         half = (n_timepoints + 1) // 2

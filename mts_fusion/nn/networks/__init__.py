@@ -1,6 +1,7 @@
 """Networks: one paper, one file."""
 
-from mts_fusion.nn.networks._diffusion import ConditionalDiffusion, DiffusionSampler
+from mts_fusion.nn.networks._diffusion import ConditionalDiffusion
+from mts_fusion.nn.networks._diffusion_sampler import DiffusionSampler
 from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._output import ModuleOutput

@@ -18,9 +18,9 @@ from mts_fusion.nn.attention import BudgetGate, CrossModalLayer, IntraModalLayer
 from mts_fusion.nn.embedding import (
     FeatureLogits,
     FeatureTokens,
+    FourierTimeEncoding,
     PatchEmbedding,
     SymbolEmbedding,
-    TimeEncoding,
     patch_lengths,
     token_times,
 )
@@ -204,7 +204,7 @@ class Maestro(nn.Module):
 
         self.embed = nn.ModuleList(self._embedding(group, d_model) for group in self.groups)
         if patches:
-            self.time = TimeEncoding.from_schema(schema, self.lengths, d_model)
+            self.time = FourierTimeEncoding.from_schema(schema, self.lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
         self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
         fixed = _fixed_budgets(schema, attention_budget)

@@ -76,6 +76,7 @@ class KernelMap(nn.Module):
         self.register_buffer("landmarks", landmarks.nan_to_num(0.0).double() * self.scale)
         self.register_buffer("known", known)
         self.register_buffer("projection", None)
+        self._norms: Tensor | None = None
         self.n_coordinates = len(landmarks)
         if n_coordinates is not None:
             self._project(n_coordinates)
@@ -104,9 +105,16 @@ class KernelMap(nn.Module):
         product = x @ landmarks.T
         if self.bandwidth is None:
             return product
-        square = x.square().sum(1, keepdim=True) + landmarks.square().sum(1) - 2 * product
+        square = x.square().sum(1, keepdim=True) + self._landmark_norms() - 2 * product
         gaussian = torch.exp(-self.bandwidth / 2 * square.clamp(min=0.0))
         return gaussian * known.unsqueeze(1) * self.known
+
+    def _landmark_norms(self) -> Tensor:
+        """Squared norms ``(L,)``, computed once: for one sample it is half of the kernel's work."""
+        assert self.landmarks is not None
+        if self._norms is None or self._norms.device != self.landmarks.device:
+            self._norms = self.landmarks.square().sum(1)
+        return self._norms
 
     def append(self, features: Tensor) -> None:
         """Add landmarks, in the dual form; the scale stays.
@@ -118,7 +126,7 @@ class KernelMap(nn.Module):
         """
         assert self.landmarks is not None
         new = features.nan_to_num(0.0).double() * self.scale
-        self.landmarks = torch.cat([self.landmarks, new])
+        self.landmarks, self._norms = torch.cat([self.landmarks, new]), None
         self.known = torch.cat([self.known, _is_known(features)])
         self.n_coordinates = len(self.landmarks)
 
@@ -132,6 +140,7 @@ class KernelMap(nn.Module):
         """
         assert self.landmarks is not None
         self.landmarks, self.known = self.landmarks[index], self.known[index]
+        self._norms = None
         self.n_coordinates = len(self.landmarks)
 
     def gram(self) -> Tensor:

@@ -126,23 +126,17 @@ class PrimalSystem:
         total, total_products = gram.sum(0), products.sum(0)
         z = self.design([rows.coordinates[m] for m in members])
         has_any = rows.available[:, list(members)].any(1)
-        eye = torch.eye(len(total), dtype=total.dtype)
+        folds = [((rows.fold == b) & has_any).nonzero().squeeze(1) for b in range(len(gram))]
+        parts = [z[index] for index in folds]
         solutions = []
         for penalty in penalties:
-            left = total + penalty * eye
-            coef = torch.cholesky_solve(total_products, factorise(left, penalty))
-            fold_coef = torch.stack(
-                [
-                    torch.cholesky_solve(
-                        total_products - products[b], factorise(left - gram[b], penalty)
-                    )
-                    for b in range(len(gram))
-                ]
-            )
+            coef = _solve(total.clone(), penalty, total_products)
+            fold_coef = torch.empty(len(gram), *coef.shape, dtype=coef.dtype)
             held_out = torch.full_like(rows.targets, torch.nan)
-            for b in range(len(gram)):
-                of_fold = (rows.fold == b) & has_any
-                held_out[of_fold] = z[of_fold] @ fold_coef[b]
+            for b, (index, part) in enumerate(zip(folds, parts, strict=True)):
+                torch.sub(total_products, products[b], out=fold_coef[b])
+                fold_coef[b] = _solve(total - gram[b], penalty, fold_coef[b])
+                held_out[index] = part @ fold_coef[b]
             solutions.append(RidgeSolution(penalty, coef, fold_coef, held_out))
         return solutions
 
@@ -206,3 +200,9 @@ class PrimalSystem:
         """
         scaled = coef[:-1] * len(members) ** -0.5
         return list(scaled.split([self.widths[m] for m in members])), INTERCEPT * coef[-1]
+
+
+def _solve(system: Tensor, penalty: float, right: Tensor) -> Tensor:
+    """Solution of ``(system + penalty I) x = right``; the system is overwritten."""
+    system.diagonal().add_(penalty)
+    return torch.cholesky_solve(right, factorise(system, penalty))

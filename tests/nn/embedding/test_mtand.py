@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mts_fusion.nn.embedding import MultiTimeAttention, TimeEmbedding
+from mts_fusion.nn.embedding import MTANDTimeEmbedding, MultiTimeAttention
 
 
 def _case(n_channels=3, length=9, n_reference=5, d_time=16, n_heads=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    embed = TimeEmbedding(d_time, n_reference=n_reference)
+    embed = MTANDTimeEmbedding(d_time, n_reference=n_reference)
     attention = MultiTimeAttention(n_channels, d_time, 7, n_heads=n_heads)
     times = torch.rand(2, length, generator=generator).sort(1)[0]
     values = torch.randn(2, length, n_channels, generator=generator)
@@ -164,7 +164,7 @@ def test_a_gradient_reaches_every_parameter():
 
 def test_the_kernel_is_local_from_the_start():
     torch.manual_seed(0)
-    embed = TimeEmbedding(64, n_reference=24)
+    embed = MTANDTimeEmbedding(64, n_reference=24)
     attention = MultiTimeAttention(1, 64, 8, n_heads=8)
     grid = embed(torch.linspace(0, 1, 24))
 
@@ -177,4 +177,4 @@ def test_widths_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="d_time is a multiple of n_heads, got d_time=10 and n_he"):
         MultiTimeAttention(3, 10, 8, n_heads=4)
     with pytest.raises(ValueError, match="d_time is at least 2, got 1"):
-        TimeEmbedding(1)
+        MTANDTimeEmbedding(1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mts_fusion.nn.embedding import (
+    FourierTimeEncoding,
     PatchEmbedding,
     SymbolEmbedding,
-    TimeEncoding,
     patch_lengths,
     token_times,
 )
@@ -84,7 +84,7 @@ def test_token_times_are_the_middle_or_the_mean_of_what_is_observed():
 
 
 def test_times_are_told_apart_at_every_scale():
-    encode = TimeEncoding.from_schema(SCHEMA, patch_lengths(SCHEMA), 16)
+    encode = FourierTimeEncoding.from_schema(SCHEMA, patch_lengths(SCHEMA), 16)
     for step in (1.0, 60.0, 3600.0):
         x = encode(torch.arange(5) * step)
         assert torch.pdist(x).min() > 1e-2

@@ -61,7 +61,7 @@ def test_it_equals_a_loop_over_tokens_and_experts(router, gate):
 
 
 def test_many_tokens_of_one_expert_fill_several_blocks():
-    moe = _moe("per_modality", noisy=False)
+    moe = _moe("per_modality").eval()
     with torch.no_grad():
         moe.keys[:, :2] *= 0.01  # nearest to the origin, where all tokens are
     x = 0.01 * torch.randn(200, M, L, D)
@@ -131,7 +131,7 @@ def test_only_the_per_modality_router_is_steered_where_nothing_is_absent():
 
 
 def test_descending_the_regulariser_parts_the_modalities():
-    moe = _moe("per_modality", noisy=False)
+    moe = _moe("per_modality").eval()
     optimizer = torch.optim.Adam([moe.keys], lr=0.1)
     for _ in range(100):
         loss = moe(_x(), ALL)[1]
@@ -174,7 +174,7 @@ def test_a_gradient_reaches_every_parameter(router, gate):
 
 
 def test_a_token_at_the_key_itself_has_a_finite_gradient():
-    moe = _moe("per_modality", noisy=False)
+    moe = _moe("per_modality").eval()
     x = moe.keys.detach()[:, :1].expand(B, M, L, D).clone().requires_grad_()
 
     moe(x, ALL)[0].sum().backward()

@@ -10,16 +10,7 @@ from mts_fusion.panel import Modality, Schema, Vocabulary
 SCHEMA = Schema(
     (Modality("acc", 3, 10, rate=4.0), Modality("temp", 1, 3, rate=1.0), Modality("note", 70, 1))
 )
-SMALL = {
-    "d_model": 8,
-    "n_heads": 2,
-    "n_layers": 1,
-    "n_encoder_layers": 1,
-    "d_context": 8,
-    "d_time": 8,
-    "d_feature": 4,
-    "d_step": 8,
-}
+SMALL = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_encoder_layers": 1}
 CSDI = {
     "n_encoder_layers": 0,
     "patch_length": 1,
@@ -33,7 +24,7 @@ def make_net(schema=SCHEMA, seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = ConditionalDiffusion(schema, **{**SMALL, **options})
-        for layer in net.out:  # not zero, as after training
+        for layer in net.denoiser.out:  # not zero, as after training
             torch.nn.init.normal_(layer.weight, std=0.1)
     return net.eval()
 
@@ -75,16 +66,21 @@ def test_training_lowers_the_loss():
     observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
     net = make_net(schema)
     set_generator(net, torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    before = net(values, observed).loss.item()
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     net.train()
-    for _ in range(90):
+
+    def mean_loss():
+        with torch.no_grad():  # over several draws of what is hidden
+            return sum(net(values, observed).loss.item() for _ in range(10)) / 10
+
+    before = mean_loss()
+    for _ in range(60):
         optimizer.zero_grad()
         net(values, observed).loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
+    assert mean_loss() < before - 0.3
     net.eval()
-    assert net(values, observed).loss.item() < before - 0.3
     # A wholly absent modality is generated from the other.
     observed[0][:] = False
     drawn = net.sample(values, observed, n_samples=5)[0].median(1).values.mean((1, 2))
@@ -158,12 +154,12 @@ def test_nothing_observed_gives_finite_samples_and_loss():
 def test_the_gate_weighs_the_available_auxiliaries_alone():
     net, (values, observed) = make_net(), make_batch()
     observed[1][0], observed[1][1:] = False, True
-    gate = net._condition(values, observed, None, [0]).gate
+    gate = net.condition(values, observed, None, [0]).gate
     torch.testing.assert_close(gate.sum(2), torch.ones(4, 3))
     assert not gate.diagonal(dim1=1, dim2=2).any()
     assert not gate[0, :, 1].any()
     assert gate[1, 0, 1] > 0
-    fixed = make_net(gating="fixed")._condition(values, observed, None, [0]).gate
+    fixed = make_net(gating="fixed").condition(values, observed, None, [0]).gate
     torch.testing.assert_close(fixed[1, 0], torch.tensor([0.0, 0.5, 0.5]))
 
 
@@ -180,13 +176,13 @@ def test_conditioning_decides_what_a_sample_depends_on():
         net = make_net(conditioning=conditioning)
         # The noise follows the content, so the part before the noise is compared.
         base, with_own, with_other = (
-            net._condition(x, observed, None, [0]).location for x in (values, own, other)
+            net.condition(x, observed, None, [0]).location for x in (values, own, other)
         )
         if conditioning == "none":
             assert torch.equal(base, with_own)
-        torch.nn.init.normal_(net.prior_out[0].weight)
+        torch.nn.init.normal_(net.condition.prior_out[0].weight)
         base, with_own, with_other = (
-            net._condition(x, observed, None, [0]).location for x in (values, own, other)
+            net.condition(x, observed, None, [0]).location for x in (values, own, other)
         )
         assert torch.equal(base, with_own) != sees_own
         assert torch.equal(base, with_other) != sees_other
@@ -253,7 +249,6 @@ def test_it_compiles_as_one_graph():
         ({"gating": "hard"}, "gating must be 'moe' or 'fixed', got 'hard'"),
         ({"patch_length": 0}, "patch_length must be at least 1, got 0"),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3"),
-        ({"d_time": 7}, "must be even, got 7 and 8"),
         ({"n_experts": 0}, "n_experts must be at least 1, got 0"),
     ],
 )

@@ -21,7 +21,7 @@ ROUTERS = ["joint", "per_modality", "disjoint"]
 
 def _net(schema=SCHEMA, seed=0, **options):
     torch.manual_seed(seed)
-    small = {"d_model": 16, "d_time": 16, "n_reference": 6, "n_heads": 4, "d_hidden": 8, "k": 2}
+    small = {"d_model": 16, "d_time": 16, "n_reference": 6, "n_heads": 4, "d_hidden": 8}
     return Trace(schema, 3, **{**small, **options}).eval()
 
 
@@ -274,7 +274,7 @@ def test_the_loss_is_the_weighted_regulariser():
 
 
 def test_modality_dropout_hides_imputed_values_too():
-    net = _net(modality_dropout=0.99, dropout=0.0, noisy=False).train()
+    net = _net(modality_dropout=0.99, dropout=0.0).train()
     values, observed, times = _batch()
     net.modality_dropout.generator = torch.Generator().manual_seed(0)
 
