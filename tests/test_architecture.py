@@ -51,13 +51,10 @@ LONG_FILES = {
     "datasets/_synthetic.py": "being split",
     "estimators/_pattern_ridge.py": "being split",
     "estimators/_pattern_ridge_base.py": "being split",
-    "nn/networks/_maestro.py": "being split",
     "training/_patterns.py": "being split",
     "transforms/_sax.py": "being split",
 }
-LONG_FUNCTIONS = {
-    "nn/networks/_maestro.py: Maestro.__init__": "being split",
-}
+LONG_FUNCTIONS = {}
 
 
 def _modules(path: Path) -> list[tuple[str, bool]]:

@@ -26,7 +26,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "one network": {"n_estimators": 1},
     "one expert": {"n_experts": 1},
     "no modality dropout": {"modality_dropout": 0.0},
-    "no dropout of kinds": {"kind_dropout": 0.0},
+    "no dropout of kinds": {"token_type_dropout": 0.0},
     "no dropout of features": {"statistics_dropout": 0.0},
     "label smoothing": {"label_smoothing": 0.05},
     "no temperature": {"calibration": None},

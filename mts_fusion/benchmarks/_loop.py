@@ -40,17 +40,18 @@ class LoopMaestro(nn.Module):
 
     def __init__(self, net: Maestro) -> None:
         super().__init__()
-        if not net.patches or net.widths or net.budget is None:
+        if net.patches is None or net.features is not None or net.budget is None:
             raise ValueError("Maestro is built with patches, a budget, and no fixed features.")
+        self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
         d_model = net.modality.shape[1]
-        for group, embed in zip(net.groups, net.embed, strict=True):
+        for group, embed in zip(net.patches.groups, net.patches.embed, strict=True):
             for place, m in enumerate(group):
                 n_channels = net.schema.modalities[m].n_channels
-                one = PatchEmbedding(1, n_channels, d_model, net.lengths[m])
+                one = PatchEmbedding(1, n_channels, d_model, net.patches.lengths[m])
                 self.embed.append(_copy_row(embed, one, place))
-        for row in range(len(net.order)):
+        for row in range(len(net.schema)):
             layers = nn.ModuleList()
             for layer in net.intra:
                 assert isinstance(layer, IntraModalLayer)
@@ -90,18 +91,18 @@ class LoopMaestro(nn.Module):
         there = torch.stack([seen.flatten(1).any(1) for seen in observed], 1)
         budget = net.budget(there)
         all_tokens, all_available = [], []
-        for row, m in enumerate(net.order):
+        for row, m in enumerate(self.patches.order):
             x, available = self.embed[row]([values[m]], [observed[m]])  # (1, B, T, D), (1, B, T)
-            modality, length = net.schema.modalities[m], net.lengths[m]
+            modality, length = net.schema.modalities[m], self.patches.lengths[m]
             seconds = token_times(modality, length, x.shape[2] * length)[None].to(x.dtype)
-            x = x + net.time(seconds).unsqueeze(1)
+            x = x + self.patches.encode_times(seconds)
             for layer in self.intra[row]:  # type: ignore[attr-defined]
                 n_before = x.shape[2]
                 x, left = layer(x, available, budget[None, :, m])
                 if x.shape[2] != n_before:
                     seconds = distilled_times(seconds, available)
                 available = left
-            x = x + (net.time(seconds).unsqueeze(1) + net.modality[m])
+            x = x + (self.patches.encode_times(seconds) + net.modality[m])
             all_tokens.append(x[0])
             all_available.append(available[0])
         x, available = torch.cat(all_tokens, 1), torch.cat(all_available, 1)

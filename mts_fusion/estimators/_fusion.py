@@ -45,7 +45,7 @@ _PARAMETERS = f"""strategy : str, default="early"
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Dropout on the fixed features.
-    kind_dropout : float, default=0.8
+    token_type_dropout : float, default=0.8
         Rate at which either the convolutions or the statistics of a modality with fixed features
         are dropped from a sample in training, so that neither depends on the other. 0 is for
         comparisons: it generalises less to new subjects.
@@ -71,7 +71,7 @@ class _Fusion(PanelPredictor):
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "feature_dropout": [Interval(Real, 0, 1, closed="left")],
-        "kind_dropout": [Interval(Real, 0, 1, closed="left")],
+        "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "pooled": ["boolean"],
         "strategy_params": [dict, None],
@@ -87,7 +87,7 @@ class _Fusion(PanelPredictor):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.8,
+        token_type_dropout: float = 0.8,
         n_groups: int = 32,
         pooled: bool = False,
         strategy_params: Mapping[str, Any] | None = None,
@@ -117,7 +117,7 @@ class _Fusion(PanelPredictor):
         self.modality_dropout = modality_dropout
         self.dropout = dropout
         self.feature_dropout = feature_dropout
-        self.kind_dropout = kind_dropout
+        self.token_type_dropout = token_type_dropout
         self.n_groups = n_groups
         self.pooled = pooled
         self.strategy_params = strategy_params
@@ -170,7 +170,7 @@ class _Fusion(PanelPredictor):
             modality_dropout=self.modality_dropout,
             dropout=self.dropout,
             feature_dropout=self.feature_dropout,
-            kind_dropout=self.kind_dropout,
+            token_type_dropout=self.token_type_dropout,
             strategy_params={**defaults, **(self.strategy_params or {})},
             feature_widths=None if features is None else features.widths,
         )

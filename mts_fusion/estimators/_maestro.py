@@ -64,11 +64,11 @@ _PARAMETERS = f"""d_model : int, default=64
         values and run lengths [2]_.
     n_groups : int, default=8
         Number of groups of random convolutions, even. Time and memory grow linearly with it.
-    linear : bool, default=False
+    linear_head : bool, default=False
         Whether the logits also have a term that is linear in the statistics of each modality. It
         helps where the target depends little on combinations of modalities. The probabilities are
         then underconfident: calibrate them with ``calibration="temperature"``.
-    kind_dropout : float, default=0.3
+    token_type_dropout : float, default=0.3
         Rate at which each kind of tokens (patches, statistics, convolutions) is dropped from a
         sample in training. At least one kind is kept.
     {TRAINING_PARAMETERS}"""
@@ -97,8 +97,8 @@ class _Maestro(PanelPredictor):
         "patches": ["boolean", StrOptions({"auto"})],
         "convolutions": ["boolean"],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
-        "linear": ["boolean"],
-        "kind_dropout": [Interval(Real, 0, 1, closed="left")],
+        "linear_head": ["boolean"],
+        "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -123,8 +123,8 @@ class _Maestro(PanelPredictor):
         statistics_dropout: float = 0.5,
         convolutions: bool = True,
         n_groups: int = 8,
-        linear: bool = False,
-        kind_dropout: float = 0.3,
+        linear_head: bool = False,
+        token_type_dropout: float = 0.3,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
         weight_decay: float = 0.05,
@@ -162,8 +162,8 @@ class _Maestro(PanelPredictor):
         self.statistics_dropout = statistics_dropout
         self.convolutions = convolutions
         self.n_groups = n_groups
-        self.linear = linear
-        self.kind_dropout = kind_dropout
+        self.linear_head = linear_head
+        self.token_type_dropout = token_type_dropout
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -223,8 +223,8 @@ class _Maestro(PanelPredictor):
             feature_widths=None if features is None else features.widths,
             feature_dropout=self.statistics_dropout,
             patches=bool(patches),
-            linear=self.linear,
-            kind_dropout=self.kind_dropout,
+            linear_head=self.linear_head,
+            token_type_dropout=self.token_type_dropout,
             max_tokens=self.max_tokens,
         )
 

@@ -1,6 +1,7 @@
 """Attention inside and across modalities."""
 
-from ._budgeted import BudgetedAttention, BudgetGate, attend, budgeted_attend, sample_keys
+from ._budget import BudgetGate, fixed_budgets
+from ._budgeted import BudgetedAttention, attend, budgeted_attend, sample_keys
 from ._cross_modal import CrossModalLayer, CrossModalOutput
 from ._intra_modal import Distilling, IntraModalLayer, distilled_times
 from ._routed import RoutedLayer
@@ -16,5 +17,6 @@ __all__ = [
     "attend",
     "budgeted_attend",
     "distilled_times",
+    "fixed_budgets",
     "sample_keys",
 ]

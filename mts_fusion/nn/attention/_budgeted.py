@@ -14,13 +14,7 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.layers import mean_weights
 
-__all__ = [
-    "BudgetGate",
-    "BudgetedAttention",
-    "attend",
-    "budgeted_attend",
-    "sample_keys",
-]
+__all__ = ["BudgetedAttention", "attend", "budgeted_attend", "sample_keys"]
 
 # Share of the tokens that may attend from which one full product is cheaper than picking them.
 # Measured by a forward and backward pass on one core (H = 8, d = 8, 640 sequences): at T = 16,
@@ -28,10 +22,6 @@ __all__ = [
 # (21) 159 against 155; at T = 128 (25) 440 against 340; at T = 640 (33; 64 sequences) 709 against
 # 192. Full attention needs the ranking besides where there is a budget.
 _FULL_FRACTION = 0.75
-
-# Width of the hidden layer of the gate, and its input for an absent modality (eps of the paper).
-_GATE_WIDTH = 32
-_ABSENT = 0.01
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
@@ -290,64 +280,3 @@ class BudgetedAttention(nn.Module):
 
 def _n_queries(observed: Tensor, budget: Tensor) -> Tensor:
     return budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
-
-
-class BudgetGate(nn.Module):
-    """Attention budget of each modality, from which modalities a sample has.
-
-    Section 3 of the method in [1]_: ``u = sigmoid(G(m + eps (1 - m))) beta``, with eps = .01.
-
-    Parameters
-    ----------
-    n_modalities : int
-        Modalities M.
-    max_budget : float, default=5.0
-        Largest budget ``beta``.
-    fixed : sequence of M floats or None, default=None
-        Budgets that are given instead of learnt; NaN where it is learnt. None: all are learnt.
-
-    Notes
-    -----
-    Input ``available (B, M)`` bool; output ``(B, M)`` in ``[0, max_budget]``, 0 where absent.
-
-    References
-    ----------
-    .. [1] Mohapatra et al., "MAESTRO: Adaptive Sparse Attention and Robust Learning for Multimodal
-       Dynamic Time Series", NeurIPS, 2025. https://arxiv.org/abs/2509.25278
-
-    Examples
-    --------
-    >>> gate = BudgetGate(3)
-    >>> float(gate(torch.tensor([[True, True, False]]))[0, 2].detach())
-    0.0
-    """
-
-    fixed: Tensor
-
-    def __init__(
-        self,
-        n_modalities: int,
-        *,
-        max_budget: float = 5.0,
-        fixed: list[float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.max_budget = max_budget
-        given = [math.nan] * n_modalities if fixed is None else fixed
-        self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
-        self.gate: nn.Module | None = None
-        if any(math.isnan(budget) for budget in given):
-            self.gate = nn.Sequential(
-                nn.Linear(n_modalities, _GATE_WIDTH),
-                nn.Tanh(),
-                nn.Linear(_GATE_WIDTH, n_modalities),
-            )
-
-    def forward(self, available: Tensor) -> Tensor:
-        """Budget of each sample and modality."""
-        seen = available.to(self.fixed.dtype)
-        if self.gate is None:
-            return self.fixed * seen
-        learnt = torch.sigmoid(self.gate(seen + _ABSENT * (1 - seen))) * self.max_budget
-        # NOTE[DIFF] The paper leaves a small budget to an absent modality; here it has none.
-        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * seen

@@ -37,7 +37,7 @@ class ConvolutionEncoder(Encoder):
         kinds is ``"statistics"``, and the others, if any, are convolutions.
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
-    kind_dropout : float, default=0.8
+    token_type_dropout : float, default=0.8
         Rate at which a sample goes without one kind of features in training: without convolutions
         mostly, without statistics sometimes. Thousands of convolutions would otherwise memorise
         the training samples.
@@ -71,7 +71,7 @@ class ConvolutionEncoder(Encoder):
         *,
         widths: Mapping[str, Sequence[int]],
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.8,
+        token_type_dropout: float = 0.8,
     ) -> None:
         super().__init__()
         if not sum(widths.get(_STATISTICS, ())):
@@ -90,7 +90,7 @@ class ConvolutionEncoder(Encoder):
         # A step of Adam moves each weight alike, and so a sum over F features by F times as much.
         # Ten times as many of them as statistics would be memorised before those are learnt.
         self.scale = min(1.0, n_statistics / max(n_convolved, 1))
-        self.kind_dropout = kind_dropout
+        self.token_type_dropout = token_type_dropout
         self.generator: torch.Generator | None = None
         self.dropout = Dropout(feature_dropout)
         self.project = nn.Linear(n_convolved, d_model) if n_convolved else None
@@ -118,7 +118,7 @@ class ConvolutionEncoder(Encoder):
         ]
         scores = self.statistics.mask_and_drop([statistics], valid[-1].unsqueeze(1))
         tokens.append(self.statistics(scores).squeeze(1))
-        if self.training and self.kind_dropout and self.project is not None:
+        if self.training and self.token_type_dropout and self.project is not None:
             tokens = self._drop_kind(tokens)
         stacked = torch.stack(tokens, 1)
         embedding = stacked.sum(1)
@@ -139,7 +139,7 @@ class ConvolutionEncoder(Encoder):
         """Hide the convolutions, or less often the statistics, of some samples; never both."""
         convolved, statistics = tokens[:-1], tokens[-1]
         draw = torch.rand(len(statistics), 1, generator=self.generator, device=statistics.device)
-        with_convolutions = draw >= self.kind_dropout * self._SHARE_OF_CONVOLUTIONS
-        with_statistics = draw < 1 - self.kind_dropout * (1 - self._SHARE_OF_CONVOLUTIONS)
+        with_convolutions = draw >= self.token_type_dropout * self._SHARE_OF_CONVOLUTIONS
+        with_statistics = draw < 1 - self.token_type_dropout * (1 - self._SHARE_OF_CONVOLUTIONS)
         hidden = [token * with_convolutions for token in convolved]
         return [*hidden, statistics * with_statistics]

@@ -35,12 +35,10 @@ class FusionNet(nn.Module):
     n_outputs : int
         Width of the prediction.
     strategy : str, default="early"
-        How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
-        ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
+        How to fuse: a key of ``STRATEGIES``, to which :func:`register_strategy` adds one.
     encoder : str or dict of str to str, default="multirocket"
-        ``"multirocket"``, ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"``, ``"transformer"``, or a
-        name given to :func:`register_encoder`. A dict names the encoders of some modalities; the
-        others have the default.
+        A key of ``ENCODERS``, to which :func:`register_encoder` adds one. A dict names the encoders
+        of some modalities; the others have the default.
     d_model : int, default=64
         Width D of the embeddings; even for ``"lstm"`` and ``"gru"``, and a multiple of ``n_heads``
         wherever there is attention.
@@ -53,7 +51,7 @@ class FusionNet(nn.Module):
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
         Dropout on fixed features.
-    kind_dropout : float, default=0.8
+    token_type_dropout : float, default=0.8
         Rate at which a sample goes without the convolutions, or without the statistics, of a
         modality in training, where its features are fixed.
     strategy_params : dict of str to Any or None, default=None
@@ -104,7 +102,7 @@ class FusionNet(nn.Module):
         modality_dropout: float = 0.6,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
-        kind_dropout: float = 0.8,
+        token_type_dropout: float = 0.8,
         strategy_params: Mapping[str, Any] | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
     ) -> None:
@@ -121,7 +119,7 @@ class FusionNet(nn.Module):
                 "n_heads": n_heads,
                 "dropout": dropout,
                 "feature_dropout": feature_dropout,
-                "kind_dropout": kind_dropout,
+                "token_type_dropout": token_type_dropout,
                 "widths": {} if feature_widths is None else feature_widths[m],
             }
             self.encoders.append(construct(get_encoder(name), modality, d_model, options=options))

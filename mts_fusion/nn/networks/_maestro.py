@@ -1,28 +1,32 @@
 """MAESTRO: sparse attention in and across modalities, within a budget, with experts behind it.
 
-Sizes: M modalities, G groups of modalities of one shape, B batch, T tokens, D width, E experts.
+Sizes: M modalities, m modalities computed together, B batch, T tokens, D width, E experts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.attention import BudgetGate, CrossModalLayer, IntraModalLayer, distilled_times
+from mts_fusion.nn.attention import (
+    BudgetGate,
+    CrossModalLayer,
+    CrossModalOutput,
+    IntraModalLayer,
+    distilled_times,
+    fixed_budgets,
+)
 from mts_fusion.nn.embedding import (
     FeatureLogits,
-    FeatureTokens,
-    FourierTimeEncoding,
-    PatchEmbedding,
-    SymbolEmbedding,
+    FeatureTypes,
+    MaskedFeatures,
+    PatchTokens,
     patch_lengths,
-    token_times,
 )
 from mts_fusion.nn.layers import (
     Dropout,
@@ -42,10 +46,15 @@ __all__ = ["Maestro"]
 _LONG = 1024
 
 # So many tokens have their attention to each other recorded; it grows with the square.
-_MOST_TOKENS_SHOWN = 256
+_MAX_RECORDED_TOKENS = 256
 
-# Modalities are computed together if the shorter has at least this share of the tokens.
-_SAME_LENGTH = 0.75
+
+class _Tokens(NamedTuple):
+    """Tokens of all modalities and types."""
+
+    tokens: Tensor  # (B, T, D)
+    available: list[Tensor]  # of each type, (B, T of the type) bool
+    modality: list[int]  # of each token
 
 
 class Maestro(nn.Module):
@@ -106,11 +115,11 @@ class Maestro(nn.Module):
         Share of those features hidden in training.
     patches : bool, default=True
         Whether there are tokens learnt from patches; without them only fixed features are left.
-    linear : bool, default=False
+    linear_head : bool, default=False
         Whether logits of each modality that are linear in its statistics are added.
-    kind_dropout : float, default=0.3
-        Rate at which all tokens of one kind (patches, statistics, convolutions) are hidden from a
-        sample in training, never all: no kind may lean on another.
+    token_type_dropout : float, default=0.3
+        Rate at which all tokens of one type (patches, statistics, convolutions) are hidden from a
+        sample in training, never all, so that no type depends on another.
 
     Raises
     ------
@@ -131,7 +140,7 @@ class Maestro(nn.Module):
     ``token_attention (B, T, T)``, the same for each token, where there are at most 256 of them; of
     the last layer
     ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its
-    tokens ``available (B, T)`` and the place of their modality in the schema, ``modality (B, T)``.
+    tokens ``available (B, T)`` and the index of their modality in the schema, ``modality (B, T)``.
 
     References
     ----------
@@ -152,8 +161,6 @@ class Maestro(nn.Module):
     >>> output.record["budget"].shape
     torch.Size([5, 2])
     """
-
-    index: Tensor
 
     def __init__(
         self,
@@ -178,8 +185,8 @@ class Maestro(nn.Module):
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         patches: bool = True,
-        kind_dropout: float = 0.3,
-        linear: bool = False,
+        token_type_dropout: float = 0.3,
+        linear_head: bool = False,
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
@@ -187,27 +194,18 @@ class Maestro(nn.Module):
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        self.widths = [] if feature_widths is None else _by_kind(feature_widths)
-        statistics = [sum(w for is_one, w in parts if is_one) for parts in self.widths]
-        convolutions = [sum(w for is_one, w in parts if not is_one) for parts in self.widths]
-        if not patches and not any(statistics) and not any(convolutions):
+        n_features = [sum(map(sum, kinds.values())) for kinds in feature_widths or ()]
+        if not patches and not any(n_features):
             raise ValueError(
                 "patches=False and there are no fixed features: no tokens are left. Declare "
                 "feature_widths, or set patches=True."
             )
-        self.patches = patches
-        n_intra_layers = n_intra_layers if patches else 0
-        self.lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
-        self.groups = _groups(schema, self.lengths) if patches else []
-        self.order = [m for group in self.groups for m in group]
-        self.register_buffer("index", torch.tensor(self.order), persistent=False)
-
-        self.embed = nn.ModuleList(self._embedding(group, d_model) for group in self.groups)
-        if patches:
-            self.time = FourierTimeEncoding.from_schema(schema, self.lengths, d_model)
+        lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
+        self.patches = PatchTokens(schema, lengths, d_model) if patches else None
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
         self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
-        fixed = _fixed_budgets(schema, attention_budget)
+        n_intra_layers = n_intra_layers if patches else 0
+        fixed = fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
         if not all(budget == math.inf for budget in fixed) and n_intra_layers:
             self.budget = BudgetGate(len(schema), max_budget=max_budget, fixed=fixed)
@@ -223,7 +221,7 @@ class Maestro(nn.Module):
             )
             for _ in range(n_intra_layers)
         )
-        n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, self.lengths, strict=True))
+        n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
         if distil:
             n_tokens = -(-n_tokens // 2**n_intra_layers)
         if cross_budget is None and n_tokens > _LONG:
@@ -239,32 +237,16 @@ class Maestro(nn.Module):
             )
             for _ in range(n_cross_layers)
         )
-        self.statistics: FeatureTokens | None = None
-        if any(statistics):
-            self.statistics = FeatureTokens(statistics, d_model, dropout=feature_dropout)
-        self.convolutions: FeatureTokens | None = None
-        if any(convolutions):
-            self.convolutions = FeatureTokens(convolutions, d_model, dropout=feature_dropout)
+        self.features: FeatureTypes | None = None
         self.linear_head: FeatureLogits | None = None
-        if self.statistics is not None and linear:
-            self.linear_head = FeatureLogits(statistics, n_outputs)
+        if feature_widths is not None:
+            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+            if linear_head and any(self.features.n_statistics):
+                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
         self.feature_token_dropout = Dropout(dropout)
-        self.kind_dropout = ModalityDropout(kind_dropout)
+        self.token_type_dropout = ModalityDropout(token_type_dropout)
         self.head = nn.Sequential(
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
-        )
-
-    def _embedding(self, group: list[int], d_model: int) -> nn.Module:
-        modality, length = self.schema.modalities[group[0]], self.lengths[group[0]]
-        if modality.vocabulary is None:
-            return PatchEmbedding(len(group), modality.n_channels, d_model, length)
-        return SymbolEmbedding(
-            len(group),
-            modality.n_channels,
-            d_model,
-            modality.vocabulary.n_tokens,
-            missing=modality.vocabulary.missing,
-            patch_length=length,
         )
 
     def forward(
@@ -298,26 +280,25 @@ class Maestro(nn.Module):
         """
         check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
-        there = available_modalities(observed)  # (B, M)
-        budget = None
-        if self.budget is not None:
-            budget = self.budget(there)  # (B, M)
-        statistics, convolved = self._kinds(features)
-        if self.statistics is not None:
-            statistics = self.statistics.mask_and_drop(statistics, there)
-        if self.convolutions is not None:
-            convolved = self.convolutions.mask_and_drop(convolved, there)
-        patches = self._encode(values, observed, times, budget) if self.patches else None
-        x, kinds, modality = self._tokens(patches, statistics, convolved, there)
-        weight = torch.cat([mean_weights(part) for part in kinds], 1).to(x.dtype)
-        available = torch.cat(kinds, 1)
+        present = available_modalities(observed)  # (B, M)
+        budget = None if self.budget is None else self.budget(present)  # (B, M)
+        masked = None
+        if self.features is not None:
+            masked = self.features.mask_and_drop(check_features(features), present)
+        patches = None
+        if self.patches is not None:
+            clocks = [None] * len(values) if times is None else times
+            patches = self._encode_patches(self.patches, values, observed, clocks, budget)
+        x, types, modality = self._join_types(patches, masked, present)
+        weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
+        available = torch.cat(types, 1)
 
         one_hot, columns = None, None
         if record:
-            token_modality = torch.tensor(modality, device=x.device)
-            one_hot = F.one_hot(token_modality, len(self.schema))
-            each = x.shape[1] <= _MOST_TOKENS_SHOWN
-            columns = torch.eye(x.shape[1], device=x.device) if each else one_hot
+            one_hot = F.one_hot(torch.tensor(modality, device=x.device), len(self.schema))
+            columns = one_hot
+            if x.shape[1] <= _MAX_RECORDED_TOKENS:
+                columns = torch.eye(x.shape[1], device=x.device)
         outputs = []
         for layer in self.cross:
             outputs.append(layer(x, available, columns))
@@ -329,92 +310,81 @@ class Maestro(nn.Module):
             balance = torch.stack([output.routing.balance for output in outputs])
             loss = self.balance_weight * balance.mean()
         prediction = self.head(pooled)
-        if self.linear_head is not None:
-            prediction = prediction + self.linear_head(statistics, there)
+        if self.linear_head is not None and masked is not None:
+            prediction = prediction + self.linear_head(masked.statistics, present)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
-        seen: dict[str, Tensor] = {
+        return ModuleOutput(prediction, loss, self._record(available, one_hot, budget, outputs))
+
+    def _record(
+        self,
+        available: Tensor,
+        one_hot: Tensor,
+        budget: Tensor | None,
+        outputs: Sequence[CrossModalOutput],
+    ) -> dict[str, Tensor]:
+        """The record of a batch; ``one_hot (T, M)`` says to which modality a token belongs."""
+        n_samples, n_tokens = available.shape
+        tensors = {
             "available": available,
-            "modality": token_modality.expand(x.shape[0], -1),
+            "modality": one_hot.argmax(1).expand(n_samples, -1),
         }
         if budget is not None:
-            seen["budget"] = budget
-        elif not self.patches:  # statistics spend none
-            seen["budget"] = available.new_zeros((len(x), len(self.schema)), dtype=x.dtype)
-        if outputs:
-            routing = outputs[-1].routing
-            seen["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
-            seen["gate"] = routing.gate * available.unsqueeze(-1)
-            # Mean over the available tokens of each modality, and over the layers.
-            attention = torch.stack([output.attention for output in outputs]).mean(0)
-            if each:
-                seen["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
-                attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
-            rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
-            seen["attention"] = rows.to(attention.dtype) @ attention
-        return ModuleOutput(prediction, loss, seen)
+            tensors["budget"] = budget
+        elif self.patches is None:  # fixed features spend none
+            tensors["budget"] = torch.zeros(n_samples, len(self.schema), device=available.device)
+        if not outputs:
+            return tensors
+        routing = outputs[-1].routing
+        tensors["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
+        tensors["gate"] = routing.gate * available.unsqueeze(-1)
+        # Mean over the available tokens of each modality, and over the layers.
+        attention = torch.stack([x.attention for x in outputs if x.attention is not None]).mean(0)
+        if n_tokens <= _MAX_RECORDED_TOKENS:
+            tensors["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
+            attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
+        rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
+        tensors["attention"] = rows.to(attention.dtype) @ attention
+        return tensors
 
-    def _kinds(self, features: list[Tensor] | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Statistics and convolutions of each modality, of no width where there are none."""
-        if not self.widths:
-            return [], []
-        kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for parts, x in zip(self.widths, check_features(features), strict=True):
-            split = x.split([width for _, width in parts], 1) if parts else ()
-            for kind, of_statistics in zip(kinds, (True, False), strict=True):
-                chosen = [
-                    c
-                    for (is_one, _), c in zip(parts, split, strict=True)
-                    if is_one == of_statistics
-                ]
-                kind.append(torch.cat(chosen or [x[:, :0]], 1))
-        return kinds
-
-    def _tokens(
+    def _join_types(
         self,
         patches: tuple[Tensor, Tensor, list[int]] | None,
-        statistics: list[Tensor],
-        convolved: list[Tensor],
-        there: Tensor,
-    ) -> tuple[Tensor, list[Tensor], list[int]]:
-        """Tokens of all kinds ``(B, T, D)``, which of each kind are available, and whose."""
+        features: MaskedFeatures | None,
+        present: Tensor,
+    ) -> _Tokens:
+        """Tokens of all types; in training, types are hidden from samples."""
         tokens: list[Tensor] = []
         available: list[Tensor] = []
         modality: list[int] = []
         if patches is not None:
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
-        for block, features in ((self.statistics, statistics), (self.convolutions, convolved)):
-            if block is not None:
-                tokens.append(
-                    self.feature_token_dropout(block(features)) + self.modality[block.indices]
-                )
-                available.append(there[:, block.indices])
-                modality = [*modality, *block.indices]
+        by_type = [] if self.features is None else self.features(features)
+        for x, indices in by_type:
+            tokens.append(self.feature_token_dropout(x) + self.modality[indices])
+            available.append(present[:, indices])
+            modality = [*modality, *indices]
         if len(tokens) > 1:
-            shown = self.kind_dropout([part.unsqueeze(-1) for part in available])
+            shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])
             available = [part.squeeze(-1) for part in shown]
-        return torch.cat(tokens, 1), available, modality
+        return _Tokens(torch.cat(tokens, 1), available, modality)
 
-    def _encode(
+    def _encode_patches(
         self,
+        patches: PatchTokens,
         values: list[Tensor],
         observed: list[Tensor],
-        times: list[Tensor | None] | None,
+        times: Sequence[Tensor | None],
         budget: Tensor | None,
     ) -> tuple[Tensor, Tensor, list[int]]:
         """Tokens ``(B, T, D)`` of all modalities, which are available, and whose they are."""
-        groups = []
-        for group, embed in zip(self.groups, self.embed, strict=True):
-            tokens, available = embed([values[m] for m in group], [observed[m] for m in group])
-            groups.append(_Tokens(tokens, available, self._seconds(group, tokens, observed, times)))
-
         all_tokens, all_available, all_modalities = [], [], []
         first = 0
-        for bucket in _buckets([group.tokens.shape[2] for group in groups]):
-            last = first + sum(len(self.groups[g]) for g in bucket)
-            run, members = slice(first, last), self.index[first:last]
-            x, available, seconds = _join([groups[g] for g in bucket])
-            x = x + self._time(seconds)
+        for x, available, seconds in patches(values, observed, times):
+            run = slice(first, first + len(x))
+            members = patches.index[run]
+            first = run.stop
+            x = x + patches.encode_times(seconds)
             within = None if budget is None else budget.T[members]  # (m, B)
             for layer in self.intra:
                 n_before = x.shape[2]
@@ -422,140 +392,9 @@ class Maestro(nn.Module):
                 if x.shape[2] != n_before:
                     seconds = distilled_times(seconds, available)
                 available = left
-            x = x + (self._time(seconds) + self.modality[members][:, None, None])
+            modality = self.modality[members][:, None, None]
+            x = x + (patches.encode_times(seconds) + modality)
             all_tokens.append(x.transpose(0, 1).flatten(1, 2))  # (m, B, T, D) -> (B, m T, D)
             all_available.append(available.transpose(0, 1).flatten(1, 2))
-            all_modalities += [m for m in self.order[first:last] for _ in range(x.shape[2])]
-            first = last
+            all_modalities += [m for m in patches.order[run] for _ in range(x.shape[2])]
         return torch.cat(all_tokens, 1), torch.cat(all_available, 1), all_modalities
-
-    def _time(self, seconds: Tensor) -> Tensor:
-        """Encoding ``(m, B or 1, T, D)`` of times ``(m, T)`` or ``(m, B, T)``."""
-        encoded = self.time(seconds)
-        return encoded.unsqueeze(1) if seconds.dim() == 2 else encoded
-
-    def _seconds(
-        self,
-        group: list[int],
-        tokens: Tensor,
-        observed: list[Tensor],
-        times: list[Tensor | None] | None,
-    ) -> Tensor:
-        """Times of a group's tokens: ``(g, T)``, or ``(g, B, T)`` where those of one are given."""
-        batch, n_tokens = tokens.shape[1:3]
-        seconds = []
-        for m in group:
-            modality, length = self.schema.modalities[m], self.lengths[m]
-            if times is None or times[m] is None:
-                middle = token_times(modality, length, n_tokens * length, device=tokens.device)
-            else:
-                middle = token_times(
-                    modality, length, observed[m].shape[1], times=times[m], observed=observed[m]
-                )
-                middle = F.pad(middle, (0, n_tokens - middle.shape[1]))
-            seconds.append(middle)
-        return _stack_times(seconds, batch)
-
-
-class _Tokens(NamedTuple):
-    """Tokens ``(m, B, T, D)``, ``available (m, B, T)``, ``seconds (m, T)`` or ``(m, B, T)``."""
-
-    tokens: Tensor
-    available: Tensor
-    seconds: Tensor
-
-
-def _by_kind(
-    feature_widths: Sequence[Mapping[str, Sequence[int]]],
-) -> list[list[tuple[bool, int]]]:
-    """Whether it is of statistics, and the width, of each kind of features of each modality."""
-    return [
-        [(kind == "statistics", sum(w)) for kind, w in kinds.items()] for kinds in feature_widths
-    ]
-
-
-def _groups(schema: Schema, lengths: list[int]) -> list[list[int]]:
-    """Places of the modalities that have tokens of one shape, longest first."""
-
-    def shape(m: int) -> tuple[int, ...]:
-        modality, length = schema.modalities[m], lengths[m]
-        vocabulary = modality.vocabulary
-        symbols = (0, 0) if vocabulary is None else (vocabulary.n_tokens, vocabulary.missing)
-        n_tokens = -(-modality.n_timepoints // length)
-        return (-n_tokens, length, modality.n_channels, *symbols)
-
-    places = sorted(range(len(schema)), key=shape)
-    return [list(group) for _, group in groupby(places, key=shape)]
-
-
-def _buckets(n_tokens: list[int]) -> list[list[int]]:
-    """Runs of groups whose numbers of tokens are close enough to be computed together."""
-    buckets: list[list[int]] = []
-    for g, n in enumerate(n_tokens):
-        if buckets:
-            counts = [n, *(n_tokens[other] for other in buckets[-1])]
-            if min(counts) >= _SAME_LENGTH * max(counts):
-                buckets[-1].append(g)
-                continue
-        buckets.append([g])
-    return buckets
-
-
-def _join(groups: list[_Tokens]) -> _Tokens:
-    """One batch of several groups, shorter ones filled with tokens that are not available."""
-    if len(groups) == 1:
-        return groups[0]
-    batch = groups[0].tokens.shape[1]
-    longest = max(group.tokens.shape[2] for group in groups)
-    gaps = [longest - group.tokens.shape[2] for group in groups]
-    seconds = [
-        F.pad(row, (0, gap))
-        for group, gap in zip(groups, gaps, strict=True)
-        for row in group.seconds.unbind(0)
-    ]
-    return _Tokens(
-        torch.cat(
-            [
-                F.pad(x.tokens, (0, 0, 0, gap)) if gap else x.tokens
-                for x, gap in zip(groups, gaps, strict=True)
-            ]
-        ),
-        torch.cat([F.pad(x.available, (0, gap)) for x, gap in zip(groups, gaps, strict=True)]),
-        _stack_times(seconds, batch),
-    )
-
-
-def _stack_times(seconds: list[Tensor], batch: int) -> Tensor:
-    """Rows of ``(T,)`` and ``(B, T)``: ``(m, T)`` if all are the first, ``(m, B, T)`` otherwise."""
-    if all(row.dim() == 1 for row in seconds):
-        return torch.stack(seconds)
-    return torch.stack([row.expand(batch, -1) for row in seconds])
-
-
-def _fixed_budgets(
-    schema: Schema, attention_budget: str | float | Mapping[str, float] | None
-) -> list[float]:
-    """The budget given to each modality; NaN where it is learnt."""
-    if attention_budget is None or attention_budget == "learnt":
-        return [math.nan] * len(schema)
-    if isinstance(attention_budget, str):
-        raise ValueError(
-            "attention_budget is 'learnt', None, a number or a dict of modality to number, got "
-            f"{attention_budget!r}."
-        )
-    if not isinstance(attention_budget, Mapping):
-        if not attention_budget >= 0:
-            raise ValueError(f"attention_budget is at least 0, got {attention_budget}.")
-        return [float(attention_budget)] * len(schema)
-    unknown = [name for name in attention_budget if name not in schema]
-    if unknown:
-        raise ValueError(
-            f"attention_budget names {unknown}, but the modalities are {list(schema.names)}. "
-            "Give budgets by those names; modalities without one have theirs learnt."
-        )
-    for name, budget in attention_budget.items():
-        if not 0 <= budget < math.inf:
-            raise ValueError(
-                f"attention_budget of modality {name!r} is a number of at least 0, got {budget}."
-            )
-    return [float(attention_budget.get(name, math.nan)) for name in schema.names]

@@ -126,7 +126,7 @@ def test_longer_padding_changes_nothing(strategy, with_times):
 @every
 @pytest.mark.parametrize("encoder", ["hydra", "gru"])
 def test_a_gradient_reaches_every_parameter(strategy, encoder):
-    nothing_hidden = {"modality_dropout": 0.0, "kind_dropout": 0.0}
+    nothing_hidden = {"modality_dropout": 0.0, "token_type_dropout": 0.0}
     net = make_net(strategy=strategy, encoder=encoder, **nothing_hidden).train()
     values, observed = make_batch()
     net(values, observed).prediction.square().sum().backward()

@@ -411,7 +411,7 @@ def test_convolutions_are_tokens_that_silent_sensors_do_not_reach(patches):
 def test_the_order_of_the_kinds_does_not_matter():
     values, observed = make_batch()
     nets = [
-        make_net(kinds=kinds, linear=True).eval()
+        make_net(kinds=kinds, linear_head=True).eval()
         for kinds in (("statistics", "multirocket"), ("multirocket", "statistics"))
     ]
     torch.nn.init.ones_(nets[0].network.linear_head.maps[0].weight)
@@ -422,7 +422,7 @@ def test_the_order_of_the_kinds_does_not_matter():
 
 def test_modalities_of_which_no_features_are_declared_have_no_token_of_them():
     some = {"acc": ("statistics", "multirocket"), "labs": ("statistics",)}
-    net = make_net(kinds=some, linear=True).eval()
+    net = make_net(kinds=some, linear_head=True).eval()
     values, observed = make_batch()
     n_tokens = net(values, observed, record=True).record["modality"].shape[1]
     without = make_net(kinds=()).eval()
