@@ -59,7 +59,7 @@ def test_the_api_page_names_what_a_package_exports(package: str) -> None:
 
 def test_the_architecture_page_names_files_that_exist() -> None:
     text = (DOCS / "architecture.md").read_text()
-    named = set(re.findall(r"`((?:\w+/)+_(?!x\.)\w+\.py)`", text))
+    named = set(re.findall(r"`((?!mts_fusion)(?:\w+/)+_(?!x\.)\w+\.py)`", text))
     assert len(named) > 20
     assert [file for file in named if not (ROOT / "mts_fusion" / file).exists()] == []
 
