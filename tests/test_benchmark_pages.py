@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -73,3 +76,36 @@ def test_every_csv_file_is_named_on_a_page() -> None:
 def test_every_page_is_in_the_index() -> None:
     index = (FOLDER / "index.md").read_text()
     assert [page.name for page in PAGES if f"({page.name})" not in index] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_csv_files(tables: ModuleType) -> None:
+    text = (FOLDER.parents[1] / "README.md").read_text()
+    rows = re.findall(r"^\| \[.*?\]\(docs/benchmarks/(\w+)\.md\)(.*)$", text, re.M)
+    shares = ["0", "0.2", "0.4", "0.6"]
+    assert len(rows) == 7
+    for page, row in rows:
+        known = {
+            tuple(round(float(figures[share]), 1 if page == "engines" else 3) for share in shares)
+            for figures in _curves(tables.read(f"{page}.csv"))
+            if set(shares) <= figures.keys()
+        }
+        for cell in _cells(row)[1:]:
+            figures = [float(number) for number in re.findall(r"\d*\.\d+", cell)]
+            assert tuple(figures) in known or cell == "not run", (page, cell)
+
+
+def _curves(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """For each dataset, method and metric the mean at each share."""
+    curves: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        key = (row["dataset"], row["method"], row["metric"])
+        curves.setdefault(key, {})[row["share_missing"]] = row["mean"]
+    return list(curves.values())
+
+
+def test_the_figure_is_drawn_from_the_csv_files(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "figure.png"
+    command = [sys.executable, FOLDER / "figure.py", "--figure", figure]
+    subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg"})
+    assert figure.read_bytes().startswith(b"\x89PNG")
