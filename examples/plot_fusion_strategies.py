@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from sklearn.metrics import f1_score
 from mts_fusion import make_panel_classification
 from mts_fusion.estimators import FusionClassifier
 from mts_fusion.inspection import DegradationDisplay, missingness_curve
+from mts_fusion.nn import STRATEGIES
 
-STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#000000")
 
 
@@ -67,7 +68,7 @@ def main():
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     print("\nstrategy      fit (s)  macro-F1  sensors silent at .4  without the most missed")
-    for i, (strategy, color) in enumerate(zip(STRATEGIES, COLORS, strict=True)):
+    for i, (strategy, color) in enumerate(zip(STRATEGIES, cycle(COLORS))):
         start = time.perf_counter()
         classifier = FusionClassifier(
             strategy=strategy,

@@ -76,6 +76,7 @@ def run_cells(
                     file.write(json.dumps({"cell": cell, "rows": done[key], **information}) + "\n")
         rows += [{**cell, **row} for row in done[key]]
     if out is not None and rows:
+        out.mkdir(parents=True, exist_ok=True)
         _write_csv(out / f"{table}.csv", rows)
     return rows
 

@@ -22,6 +22,9 @@ __all__ = [
 
 # A shortened run takes the first fold and every sixth sample of a class and group.
 _THIN = 6
+
+# Every second one, or all, where the test part would have fewer samples: too few for a calibration.
+_LEAST_TEST = 20
 _COSTS = {
     "fit, s": ("fit_seconds", 1.0, 1),
     "predict, ms a sample": ("predict_ms", 1.0, 3),
@@ -66,7 +69,8 @@ def classify(
         :func:`evaluate_classifier`; ``error`` for a cell that failed.
     """
     if settings.quick:
-        folds = [thin(folds[0], data, _THIN)]
+        step = max(1, min(_THIN, len(folds[0].test) // _LEAST_TEST))
+        folds = [thin(folds[0], data, step)]
     by_name = {fold.name: fold for fold in folds}
     cells = [
         {
@@ -110,9 +114,7 @@ def notices(rows: Sequence[dict[str, Any]], settings: Settings) -> list[str]:
     list of str
         Paragraphs; none for a complete run in full.
     """
-    shortened = (
-        "SHORTENED (--quick): one fold, a sixth of the samples, little training; not a result."
-    )
+    shortened = "SHORTENED (--quick): one fold, some of the samples, little training; not a result."
     return ([shortened] if settings.quick else []) + failures(rows)
 
 

@@ -17,6 +17,7 @@ from ._tables import Settings, Table, summarise
 __all__ = ["TABLE"]
 
 _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
+# Those of mts_fusion.nn, named here so that torch is first imported where a cell runs.
 _STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
 _ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
 _BASELINE = "ExtraTrees on summaries"

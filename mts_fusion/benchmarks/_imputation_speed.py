@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class _PyPOTS:
             verbose=False,
         )
 
-    def fit(self, panel: Panel) -> _PyPOTS:
+    def fit(self, panel: Panel) -> Self:
         self.model.fit({"X": panel.values["stay"].transpose(0, 2, 1)})
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         self.leave_nan = leave_nan
         self.probabilities = probabilities
 
-    def fit(self, X: Panel, y: Any) -> FilledClassifier:
+    def fit(self, X: Panel, y: Any) -> Self:
         """Fit the classifier.
 
         Parameters
@@ -243,7 +243,7 @@ class _GRUD(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.seed = seed
 
-    def fit(self, X: NDArray[Any], y: Any) -> _GRUD:
+    def fit(self, X: NDArray[Any], y: Any) -> Self:
         from pypots.classification import GRUD
         from pypots.utils.random import set_random_seed
 

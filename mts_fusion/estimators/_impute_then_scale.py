@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
@@ -30,7 +30,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         self.imputer = imputer
         self.n_imputations = n_imputations
 
-    def fit(self, X: Panel, y: Any) -> ImputeThenScale:
+    def fit(self, X: Panel, y: Any) -> Self:
         """Fit the imputer, and the scaler to the observed values."""
         self.imputer_ = None
         if self.imputer is not None:

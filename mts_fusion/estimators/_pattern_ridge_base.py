@@ -6,7 +6,7 @@ from abc import ABCMeta, abstractmethod
 from copy import deepcopy
 from math import comb
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -96,7 +96,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             weight if self._class_factor is None else weight * self._class_factor[self._encode(y)]
         )
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit features, kernels and penalties; the model of a set of sensors comes when it is met.
 
         Parameters
@@ -185,7 +185,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         groups: Any = None,
         *,
         classes: Any = None,
-    ) -> Any:
+    ) -> Self:
         """Learn from more samples, exactly as if they had been there from the first.
 
         Features, kernels, penalties' scales and weights of classes are those of the first call;
@@ -243,7 +243,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             )
         return self
 
-    def forget(self, X: Any = None, *, groups: Any = None) -> Any:
+    def forget(self, X: Any = None, *, groups: Any = None) -> Self:
         """Take samples away, as if they had never been there; features and kernels stay.
 
         Parameters
@@ -311,7 +311,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
             )
         return np.flatnonzero(np.isin(kept.group, numbers))
 
-    def blank(self) -> Any:
+    def blank(self) -> Self:
         """The same features and kernels without any sample, for another site to fill.
 
         Returns
@@ -339,7 +339,7 @@ class PatternRidge(BaseEstimator, metaclass=ABCMeta):
         copy.models_.forget(np.arange(n))
         return copy
 
-    def merge(self, other: Any) -> Any:
+    def merge(self, other: Any) -> Self:
         """Learn from the samples of another estimator, exactly.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -104,7 +104,7 @@ default=("multirocket", "statistics")
         self.scale = scale
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> RocketFeatures:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn scales, biases and the distribution of each feature.
 
         Parameters

@@ -5,7 +5,7 @@ Sizes: n samples, F features of all modalities, C targets, B folds.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.dummy import DummyClassifier
@@ -49,7 +49,7 @@ class BoostedTrees:
         fold: np.ndarray,
         available: np.ndarray,
         n_folds: int,
-    ) -> BoostedTrees:
+    ) -> Self:
         """Train the models.
 
         Parameters

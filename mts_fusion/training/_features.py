@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -116,7 +116,7 @@ default=("multirocket", "statistics")
         self.n_features = self.module.n_features
         self._is_fitted = False
 
-    def fit(self, panel: Panel, rows: np.ndarray | None = None) -> FixedFeatures:
+    def fit(self, panel: Panel, rows: np.ndarray | None = None) -> Self:
         """Learn biases from a few samples, and the distribution of the features from all.
 
         Parameters

@@ -10,7 +10,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -238,7 +238,7 @@ class PatternModels:
 
     # Learning
 
-    def fit(self, rows: TrainingRows, n_folds: int) -> PatternModels:
+    def fit(self, rows: TrainingRows, n_folds: int) -> Self:
         """Learn kernels and penalties; models of the sets come when they are met.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class ModalityGrouper(PanelTransformer):
         self.rates = rates
         self.remainder = remainder
 
-    def fit(self, X: Any, y: Any = None) -> ModalityGrouper:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check the groups against the channels of X.
 
         Parameters

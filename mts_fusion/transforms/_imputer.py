@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class PanelImputer(PanelTransformer):
         self.strategy = strategy
         self.fill_absent = fill_absent
 
-    def fit(self, X: Any, y: Any = None) -> PanelImputer:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the mean of each channel.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -103,7 +103,7 @@ class MissingnessMasker(PanelTransformer):
         self.place = place
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> MissingnessMasker:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and draw the seed.
 
         Parameters

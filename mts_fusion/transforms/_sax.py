@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -118,7 +118,7 @@ class SAXTokenizer(PanelTransformer):
         self.breakpoints = breakpoints
         self.min_observed = min_observed
 
-    def fit(self, X: Any, y: Any = None) -> SAXTokenizer:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn how to normalise, and the breakpoints.
 
         Parameters

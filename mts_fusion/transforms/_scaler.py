@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class PanelScaler(PanelTransformer):
         self.method = method
         self.clip_quantiles = clip_quantiles
 
-    def fit(self, X: Any, y: Any = None) -> PanelScaler:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn center and scale of each channel.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.fft
@@ -137,7 +137,7 @@ class PanelSummarizer(PanelTransformer):
     def __init__(self, *, statistics: Sequence[str] | None = None) -> None:
         self.statistics = statistics
 
-    def fit(self, X: Any, y: Any = None) -> PanelSummarizer:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Remember the schema; there is nothing else to learn.
 
         Parameters

@@ -7,9 +7,12 @@ from sklearn.pipeline import make_pipeline
 
 from mts_fusion.benchmarks import _ablation, _dsads, _fusion
 from mts_fusion.benchmarks.__main__ import main
+from mts_fusion.benchmarks._cells import run_cells
 from mts_fusion.benchmarks._data import load_data
 from mts_fusion.benchmarks._protocol import Method
 from mts_fusion.benchmarks._tables import TABLES, load, summarise
+from mts_fusion.nn.encoders import ENCODERS
+from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.transforms import PanelSummarizer
 
 
@@ -68,6 +71,21 @@ def test_a_fusion_table_of_few_epochs_says_so_in_every_row(home, capsys):
     assert "| late, cnn, 1 epochs" in text
 
 
+def test_the_fusion_table_has_every_strategy_and_encoder():
+    assert set(_fusion._STRATEGIES) == set(STRATEGIES)
+    assert set(_fusion._ENCODERS) == set(ENCODERS)
+
+
+def test_a_table_of_failures_is_written_too(tmp_path):
+    def work(cell):
+        raise ValueError("nothing works")
+
+    rows = run_cells([{"method": "a"}], work, table="t", out=tmp_path / "new", isolate=False)
+
+    assert rows == [{"method": "a", "error": "nothing works"}]
+    assert "nothing works" in (tmp_path / "new" / "t.csv").read_text()
+
+
 def test_the_epochs_asked_for_are_those_of_a_quick_fit_too():
     made = _fusion._make("late", "cnn", seed=0, quick=True, epochs=5)
     assert made.max_epochs == 5
@@ -108,8 +126,9 @@ def test_the_field_table_and_its_figure(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     command = ["field", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
     assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
-    text = capsys.readouterr().out
-    assert "| ExtraTrees on summaries" in text
+    told = capsys.readouterr()
+    assert "| ExtraTrees on summaries" in told.out
+    assert "failed" not in told.err
     assert (tmp_path / "field-basic_motions.png").exists()
 
 

@@ -35,12 +35,10 @@ class FusionNet(nn.Module):
     n_outputs : int
         Width of the prediction.
     strategy : str, default="early"
-        How to fuse: ``"early"``, ``"late"``, ``"hybrid"``, ``"uncertainty"``, ``"tensor"``,
-        ``"low_rank"``, ``"mag"``, ``"mult"``, or a name given to :func:`register_strategy`.
+        How to fuse: a key of ``STRATEGIES``, to which :func:`register_strategy` adds one.
     encoder : str or dict of str to str, default="multirocket"
-        ``"multirocket"``, ``"hydra"``, ``"lstm"``, ``"gru"``, ``"cnn"``, ``"transformer"``, or a
-        name given to :func:`register_encoder`. A dict names the encoders of some modalities; the
-        others have the default.
+        A key of ``ENCODERS``, to which :func:`register_encoder` adds one. A dict names the encoders
+        of some modalities; the others have the default.
     d_model : int, default=64
         Width D of the embeddings; even for ``"lstm"`` and ``"gru"``, and a multiple of ``n_heads``
         wherever there is attention.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mts_fusion.nn.encoders import (
 )
 from mts_fusion.nn.encoders._packing import compact, thinned
 from mts_fusion.nn.features import SchemaFeatures
+from mts_fusion.nn.layers import construct
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 MODALITIES = [
@@ -56,7 +58,8 @@ def make_encoder(name: str, modality: Modality) -> torch.nn.Module:
     torch.manual_seed(0)
     if name in ("hydra", "multirocket"):
         return Computed(name, modality, feature_dropout=0.0).eval()
-    return ENCODERS[name](modality, 8, dropout=0.0).eval()
+    options = {"n_heads": 2, "dropout": 0.0}
+    return construct(ENCODERS[name], modality, 8, options=options).eval()
 
 
 every = pytest.mark.parametrize("name", sorted(ENCODERS))
@@ -297,5 +300,6 @@ def test_a_name_is_not_taken_twice(registry):
 
 
 def test_unknown_encoder_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"No encoder 'magic'; there are \['cnn', 'gru', 'hydra'"):
+    message = f"No encoder 'magic'; there are {sorted(ENCODERS)}. Add your own with"
+    with pytest.raises(ValueError, match=re.escape(message)):
         get_encoder("magic")
