@@ -1,4 +1,4 @@
-"""Sensors that are silent, and sensors that are silenced in training.
+"""Which modalities are available, and hiding some of them in training.
 
 Sizes: B batch, M modalities, L timepoints, C channels.
 """
@@ -14,7 +14,7 @@ __all__ = ["ModalityDropout", "available_modalities", "curriculum_rate"]
 
 
 def available_modalities(observed: Sequence[Tensor]) -> Tensor:
-    """Which modalities each sample has: anything of them observed.
+    """Which modalities each sample has: those of which anything was observed.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ class ModalityDropout(nn.Module):
         keeps one modality. It is the buffer ``p``: a schedule sets it by ``dropout.p.fill_(rate)``.
 
     spread : bool, default=False
-        Whether each sample has a rate of its own, even between 0 and ``p``: complete samples, and
-        samples that have lost almost all, are then seen side by side.
+        Whether each sample has a rate of its own, uniform between 0 and ``p``: a batch then has
+        complete samples and samples that have lost almost all.
 
     Raises
     ------
