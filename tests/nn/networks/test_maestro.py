@@ -271,7 +271,7 @@ def test_wrong_channels_name_the_modality():
 
 
 def matching_batch(n: int, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Whether the two pulses in modality 'tells' have one sign; modality 'noise' is noise."""
+    """Whether the two pulses in modality 'pulses' have one sign; modality 'noise' is noise."""
     x = 0.1 * torch.randn(n, 16, 1, generator=generator)
     first = torch.randint(0, 8, (n,), generator=generator)
     second = torch.randint(8, 16, (n,), generator=generator)
@@ -285,7 +285,7 @@ def matching_batch(n: int, generator: torch.Generator) -> tuple[list[Tensor], li
 
 
 def test_the_budget_moves_to_the_modality_that_tells():
-    schema = Schema((Modality("noise", 1, 16), Modality("tells", 1, 16)))
+    schema = Schema((Modality("noise", 1, 16), Modality("pulses", 1, 16)))
     torch.manual_seed(0)
     net = Maestro(
         schema,
