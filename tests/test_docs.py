@@ -108,3 +108,14 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         there = (page.parent / path) if path else page
         assert there.exists(), target
         assert not anchor or anchor in _anchors(there), target
+
+
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem[:4])
+def test_a_decision_has_its_number_a_status_and_a_line_in_the_index(page: Path) -> None:
+    text = page.read_text()
+    number, title = re.findall(r"\A# (\d+)\. (.+)\n\n\*\*Status\.\*\* (?:Acc|Super|A rec)", text)[0]
+    assert int(number) == int(page.stem[:4])
+    assert f"{number}. [{title}](decisions/{page.name})" in (DOCS / "index.md").read_text()
