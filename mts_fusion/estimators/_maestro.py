@@ -33,9 +33,16 @@ _PARAMETERS = f"""d_model : int, default=64
     attention_budget : "learnt", float, dict of str to float, default="learnt"
         Of n observed tokens of a modality, ``budget * log(n)`` are attention queries. ``"learnt"``
         predicts the budgets from the available modalities; a number fixes them, for all modalities
-        or by name.
+        or by name. With 0 no token is a query and each takes the mean; with ``inf``, for all
+        modalities, each token is a query.
     max_budget : float, default=5.0
         Upper limit of a learnt budget.
+    cross_budget : float or None, default=None
+        Of the T tokens of all modalities, ``cross_budget * log(T)`` are queries of the attention
+        across modalities; ``inf``: all. None: all of up to 1,024 tokens, and ``max_budget`` is the
+        budget of more.
+    distil : bool, default=True
+        Whether each attention layer within a modality halves its tokens.
     modality_dropout : float, default=0.6
         In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
         and this. The rate grows over the first quarter of the epochs. With 0 the networks do not
@@ -87,8 +94,11 @@ class _Maestro(PanelPredictor):
         "n_cross_layers": [Interval(Integral, 0, None, closed="left")],
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "n_active_experts": [Interval(Integral, 1, None, closed="left")],
-        "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="left"), dict],
+        # "both" lets infinity in
+        "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="both"), dict],
         "max_budget": [Interval(Real, 0, None, closed="neither")],
+        "cross_budget": [Interval(Real, 0, None, closed="both"), None],
+        "distil": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
@@ -113,6 +123,8 @@ class _Maestro(PanelPredictor):
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] = "learnt",
         max_budget: float = 5.0,
+        cross_budget: float | None = None,
+        distil: bool = True,
         modality_dropout: float = 0.6,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
@@ -152,6 +164,8 @@ class _Maestro(PanelPredictor):
         self.n_active_experts = n_active_experts
         self.attention_budget = attention_budget
         self.max_budget = max_budget
+        self.cross_budget = cross_budget
+        self.distil = distil
         self.modality_dropout = modality_dropout
         self.dropout = dropout
         self.balance_weight = balance_weight
@@ -216,6 +230,8 @@ class _Maestro(PanelPredictor):
             n_active_experts=self.n_active_experts,
             attention_budget=self.attention_budget,
             max_budget=self.max_budget,
+            cross_budget=self.cross_budget,
+            distil=self.distil,
             modality_dropout=self.modality_dropout,
             dropout=self.dropout,
             balance_weight=self.balance_weight,

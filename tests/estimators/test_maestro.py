@@ -129,6 +129,37 @@ def test_a_budget_can_be_fixed(X, y):
     assert_allclose(record["budget"][available], np.tile([1.0, 2.0], (4, 1))[available])
 
 
+def test_an_infinite_budget_attends_in_full(X, y):
+    everywhere = _clf(attention_budget=np.inf, n_estimators=1).fit(X, y)
+    nowhere = _clf(attention_budget=0.0, n_estimators=1).fit(X, y)
+
+    assert everywhere.nets_[0].module_.budget is None
+    assert not np.allclose(everywhere.predict_proba(X), nowhere.predict_proba(X))
+    with pytest.raises(ValueError, match="'attention_budget' parameter of MaestroClassifier"):
+        _clf(attention_budget=-1.0).fit(X, y)
+
+
+def test_without_cross_budget_no_token_attends_across_modalities(X, y):
+    clf = _clf(patches=True, n_estimators=1, cross_budget=0.0).fit(X, y)
+    record = clf.explain(X)
+
+    n_available = record["available"].sum(1)
+    for attention, available, n in zip(
+        record["token_attention"], record["available"], n_available, strict=True
+    ):
+        assert_allclose(attention[np.ix_(available, available)], 1 / n, rtol=1e-5)
+    full = _clf(patches=True, n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
+    assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
+
+
+@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 2 * 8), (False, 2 * 16)])
+def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
+    only_patches = {"statistics": False, "convolutions": False, "n_estimators": 1}
+    record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])
+
+    assert record["available"].shape == (3, n_tokens)
+
+
 # What scikit-learn does to X
 
 

@@ -106,8 +106,8 @@ class Maestro(nn.Module):
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
     cross_budget : float or None, default=None
-        Budget of the attention across modalities. None: all tokens attend up to 1024 tokens in
-        the schema, and ``max_budget`` holds for more.
+        Budget of the attention across modalities, at least 0; ``inf``: all tokens attend. None: all
+        attend up to 1024 tokens in the schema, and ``max_budget`` holds for more.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features. One more token a
         modality is made of its ``"statistics"``, and one of all other kinds. None: no features.
@@ -192,6 +192,8 @@ class Maestro(nn.Module):
         check_heads(d_model, n_heads)
         if max_budget <= 0:
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
+        if cross_budget is not None and not cross_budget >= 0:
+            raise ValueError(f"cross_budget is None or at least 0, got {cross_budget}.")
         self.schema = schema
         self.balance_weight = balance_weight
         n_features = [sum(map(sum, kinds.values())) for kinds in feature_widths or ()]
@@ -232,7 +234,7 @@ class Maestro(nn.Module):
                 n_heads,
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
-                budget=cross_budget,
+                budget=None if cross_budget == math.inf else cross_budget,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)

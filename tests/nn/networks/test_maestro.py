@@ -253,6 +253,29 @@ def test_a_fixed_budget_is_kept():
     assert (budget[:, 0] != 3.0).all()
 
 
+def test_an_infinite_budget_is_full_attention():
+    net = make_net(attention_budget=math.inf).eval()
+    values, observed = make_batch()
+    assert net.network.budget is None
+    large = make_net(attention_budget=1e3).eval()
+    torch.testing.assert_close(net(values, observed).prediction, large(values, observed).prediction)
+
+
+def test_the_cross_budget_decides_how_many_tokens_attend_across_modalities():
+    values, observed = make_batch(observed_fraction=1.1)
+    shown = {}
+    for budget in (0.0, 1.0, None, math.inf):
+        net = make_net(cross_budget=budget, n_cross_layers=1).eval()
+        shown[budget] = net(values, observed, record=True).record["token_attention"]
+    n_tokens = shown[None].shape[1]
+    torch.testing.assert_close(shown[0.0], torch.full_like(shown[0.0], 1 / n_tokens))
+    n_attending = ((shown[1.0] - 1 / n_tokens).abs().amax(-1) > 1e-6).sum(1)
+    assert (n_attending < n_tokens).all()
+    assert (n_attending > 0).all()
+    assert torch.equal(shown[None], shown[math.inf])
+    assert ((shown[None] - 1 / n_tokens).abs().amax(-1) > 1e-6).all()
+
+
 def test_wrong_budgets_name_the_modality():
     with pytest.raises(ValueError, match=r"attention_budget names \['chest'\], but the modalities"):
         make_net(attention_budget={"chest": 1.0})
@@ -260,6 +283,8 @@ def test_wrong_budgets_name_the_modality():
         make_net(attention_budget={"acc": -1.0})
     with pytest.raises(ValueError, match="attention_budget is 'learnt', None, a number or a dict"):
         make_net(attention_budget="much")
+    with pytest.raises(ValueError, match=r"cross_budget is None or at least 0, got -1\.0"):
+        make_net(cross_budget=-1.0)
 
 
 def test_wrong_channels_name_the_modality():
