@@ -65,7 +65,6 @@ REPEATED = {
 }
 # Parameters of constructors in nn that the package never gives another value than the default.
 ONLY_DEFAULT = {
-    "Maestro.distil": "the estimator will expose it: [1] measures the network without distilling",
     "LowRankFusion.rank": "from strategy_params of the caller",
     "MAGFusion.beta": "from strategy_params of the caller",
 }
