@@ -51,7 +51,6 @@ LONG_FILES = {
     "datasets/_synthetic.py": "being split",
     "estimators/_pattern_ridge.py": "being split",
     "estimators/_pattern_ridge_base.py": "being split",
-    "training/_patterns.py": "being split",
     "transforms/_sax.py": "being split",
 }
 LONG_FUNCTIONS = {}
@@ -217,17 +216,19 @@ def test_tests_of_nn_stand_in_folders_of_its_packages() -> None:
 
 def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None:
     """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none."""
-    features, patterns = "training/_features.py", "training/_patterns.py"
+    features, rows = "training/_features.py", "training/_pattern_rows.py"
+    on_tensors = ["_pattern_forms", "_pattern_head", "_pattern_model", "_patterns"]
     bridges = {
         "from_numpy": {"training/_batch.py"},
-        "numpy": {"training/_net.py", features, patterns},
+        "numpy": {"training/_net.py", features, rows},
     }
     both = {
         "training/_batch.py",
         "training/_net.py",
         "training/_task.py",
         features,
-        patterns,
+        rows,
+        *(f"training/{name}.py" for name in on_tensors),
         SORTING,
     }
     wrong = []

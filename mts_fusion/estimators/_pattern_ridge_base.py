@@ -26,7 +26,7 @@ from mts_fusion.training import (
     pick_device,
     run_folds,
 )
-from mts_fusion.training._patterns import N_SEARCHED
+from mts_fusion.training._pattern_head import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._draws import mix, sample_keys
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._patterns import PatternModel, PatternModels
+from ._pattern_model import PatternModel
+from ._patterns import PatternModels
 
 __all__ = ["conformal_intervals", "conformal_sets"]
 
