@@ -60,6 +60,7 @@ class LoopMaestro(nn.Module):
                     d_model,
                     layer.attention.n_heads,
                     max_budget=layer.attention.max_budget,
+                    d_hidden=layer.inner.weight.shape[-1],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
                 )
@@ -75,6 +76,7 @@ class LoopMaestro(nn.Module):
                 across.attention.n_heads,
                 n_experts=across.experts.n_experts,
                 n_active_experts=across.experts.k,
+                d_hidden=across.experts.experts.weight_in.shape[-1],
                 budget=across.budget,
                 dropout=across.dropout.p,
             )

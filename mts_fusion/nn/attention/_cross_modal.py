@@ -49,6 +49,8 @@ class CrossModalLayer(nn.Module):
         See :class:`SparseMoE`.
     n_active_experts : int, default=1
         Experts a token passes through.
+    d_hidden : int or None, default=None
+        Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
         ``budget * log(T)`` of T tokens attend, the others take the mean; None: all do.
     dropout : float, default=0.1
@@ -73,6 +75,7 @@ class CrossModalLayer(nn.Module):
         *,
         n_experts: int = 4,
         n_active_experts: int = 1,
+        d_hidden: int | None = None,
         budget: float | None = None,
         dropout: float = 0.1,
     ) -> None:
@@ -81,7 +84,7 @@ class CrossModalLayer(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
-        self.experts = SparseMoE(d_model, n_experts, n_active_experts)
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
         self.dropout = Dropout(dropout)
 
     def forward(

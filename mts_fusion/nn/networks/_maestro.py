@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from mts_fusion.nn.attention import (
     BudgetGate,
     CrossModalLayer,
-    CrossModalOutput,
     IntraModalLayer,
     distilled_times,
     fixed_budgets,
@@ -38,15 +37,13 @@ from mts_fusion.nn.layers import (
 from mts_fusion.panel._schema import Schema
 
 from ._inputs import check_features, check_values
+from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
 __all__ = ["Maestro"]
 
 # Tokens of all modalities from which attention across them is within the budget by default.
 _LONG = 1024
-
-# So many tokens have their attention to each other recorded; it grows with the square.
-_MAX_RECORDED_TOKENS = 256
 
 
 class _Tokens(NamedTuple):
@@ -80,6 +77,8 @@ class Maestro(nn.Module):
         Layers inside each modality. Each halves the number of tokens.
     n_cross_layers : int, default=2
         Layers across modalities.
+    d_hidden : int or None, default=None
+        Hidden width of the feed-forward layers and of each expert. None: ``2 * d_model``.
     n_experts : int, default=4
         Experts of each cross-modal layer; 1 is a plain feed-forward layer.
     n_active_experts : int, default=1
@@ -91,8 +90,12 @@ class Maestro(nn.Module):
     max_budget : float, default=5.0
         Largest budget that can be learnt.
     modality_dropout : float, default=0.6
-        Rate at which a modality of a sample is hidden in training. It is the buffer
+        Highest rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
+    modality_dropout_spread : bool, default=True
+        Whether each sample has a rate of its own, drawn uniformly between 0 and
+        ``modality_dropout``, so that on average half of it is hidden. False: ``modality_dropout``
+        is the rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
@@ -171,11 +174,13 @@ class Maestro(nn.Module):
         n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
+        d_hidden: int | None = None,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
         modality_dropout: float = 0.6,
+        modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
         patch_length: int | Mapping[str, int] | None = None,
@@ -205,7 +210,7 @@ class Maestro(nn.Module):
         lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
         self.patches = PatchTokens(schema, lengths, d_model) if patches else None
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
-        self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
+        self.modality_dropout = ModalityDropout(modality_dropout, spread=modality_dropout_spread)
         n_intra_layers = n_intra_layers if patches else 0
         fixed = fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
@@ -218,6 +223,7 @@ class Maestro(nn.Module):
                 d_model,
                 n_heads,
                 max_budget=max_budget,
+                d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
@@ -234,6 +240,7 @@ class Maestro(nn.Module):
                 n_heads,
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
+                d_hidden=d_hidden,
                 budget=None if cross_budget == math.inf else cross_budget,
                 dropout=dropout,
             )
@@ -299,7 +306,7 @@ class Maestro(nn.Module):
         if record:
             one_hot = F.one_hot(torch.tensor(modality, device=x.device), len(self.schema))
             columns = one_hot
-            if x.shape[1] <= _MAX_RECORDED_TOKENS:
+            if x.shape[1] <= MAX_RECORDED_TOKENS:
                 columns = torch.eye(x.shape[1], device=x.device)
         outputs = []
         for layer in self.cross:
@@ -316,38 +323,9 @@ class Maestro(nn.Module):
             prediction = prediction + self.linear_head(masked.statistics, present)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
-        return ModuleOutput(prediction, loss, self._record(available, one_hot, budget, outputs))
-
-    def _record(
-        self,
-        available: Tensor,
-        one_hot: Tensor,
-        budget: Tensor | None,
-        outputs: Sequence[CrossModalOutput],
-    ) -> dict[str, Tensor]:
-        """The record of a batch; ``one_hot (T, M)`` says to which modality a token belongs."""
-        n_samples, n_tokens = available.shape
-        tensors = {
-            "available": available,
-            "modality": one_hot.argmax(1).expand(n_samples, -1),
-        }
-        if budget is not None:
-            tensors["budget"] = budget
-        elif self.patches is None:  # fixed features spend none
-            tensors["budget"] = torch.zeros(n_samples, len(self.schema), device=available.device)
-        if not outputs:
-            return tensors
-        routing = outputs[-1].routing
-        tensors["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
-        tensors["gate"] = routing.gate * available.unsqueeze(-1)
-        # Mean over the available tokens of each modality, and over the layers.
-        attention = torch.stack([x.attention for x in outputs if x.attention is not None]).mean(0)
-        if n_tokens <= _MAX_RECORDED_TOKENS:
-            tensors["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
-            attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
-        rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
-        tensors["attention"] = rows.to(attention.dtype) @ attention
-        return tensors
+        if self.patches is None:  # fixed features spend no budget
+            budget = available.new_zeros(len(pooled), len(self.schema), dtype=torch.float32)
+        return ModuleOutput(prediction, loss, maestro_record(available, one_hot, budget, outputs))
 
     def _join_types(
         self,

@@ -361,6 +361,23 @@ def test_modality_dropout_acts_in_training_only():
     assert (net.eval()(values, observed, record=True).record["budget"] > 0).all()
 
 
+@pytest.mark.parametrize("spread", [True, False])
+def test_without_spread_each_sample_has_the_full_rate(spread):
+    net = make_net(modality_dropout=1.0, modality_dropout_spread=spread).train()
+    values, observed = make_batch(n=32, observed_fraction=1.1)
+    n_left = (net(values, observed, record=True).record["budget"] > 0).sum(1)
+    assert (n_left == 1).all() != spread
+
+
+def test_the_hidden_width_is_that_of_all_feed_forward_layers():
+    default, wide = make_net(), make_net(d_hidden=40)
+    for net, width in ((default, 32), (wide, 40)):
+        assert {layer.outer.weight.shape[-2] for layer in net.network.intra} == {width}
+        assert {x.experts.experts.weight_out.shape[-2] for x in net.network.cross} == {width}
+    values, observed = make_batch()
+    assert wide.eval()(values, observed).prediction.shape == (6, 3)
+
+
 def test_balance_loss_is_zero_without_weight():
     values, observed = make_batch()
     assert make_net().eval()(values, observed).loss == 0
