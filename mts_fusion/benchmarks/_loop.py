@@ -40,8 +40,11 @@ class LoopMaestro(nn.Module):
 
     def __init__(self, net: Maestro) -> None:
         super().__init__()
-        if net.patches is None or net.features is not None or net.budget is None:
-            raise ValueError("Maestro is built with patches, a budget, and no fixed features.")
+        extras = (net.features, net.missing)
+        if net.patches is None or net.budget is None or extras != (None, None):
+            raise ValueError(
+                "Maestro is built with patches, a budget, no fixed features and missing='mask'."
+            )
         self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()

@@ -64,6 +64,10 @@ _PARAMETERS = f"""d_model : int, default=64
         Dropout in all layers.
     balance_weight : float, default=0.0
         Weight of the loss that balances the load of the experts.
+    missing : {"mask", "token"}, default="mask"
+        What stands where nothing of a patch, or of a modality, was observed. ``"mask"``: nothing;
+        it is left out of the attention. ``"token"``: a learnt vector for each modality, which takes
+        part in it, as in [1]_. Values behind what was not observed are never read.
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
@@ -118,6 +122,7 @@ class _Maestro(PanelPredictor):
         "n_curriculum_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "missing": [StrOptions({"mask", "token"})],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -149,6 +154,7 @@ class _Maestro(PanelPredictor):
         n_curriculum_epochs: int | str = "auto",
         dropout: float = 0.3,
         balance_weight: float = 0.0,
+        missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
         patches: bool | str = "auto",
@@ -194,6 +200,7 @@ class _Maestro(PanelPredictor):
         self.n_curriculum_epochs = n_curriculum_epochs
         self.dropout = dropout
         self.balance_weight = balance_weight
+        self.missing = missing
         self.patch_length = patch_length
         self.max_tokens = max_tokens
         self.patches = patches
@@ -268,6 +275,7 @@ class _Maestro(PanelPredictor):
             modality_dropout_spread=self.modality_dropout_spread,
             dropout=self.dropout,
             balance_weight=self.balance_weight,
+            missing=self.missing,
             patch_length=self.patch_length,
             feature_widths=None if features is None else features.widths,
             feature_dropout=self.statistics_dropout,

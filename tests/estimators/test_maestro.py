@@ -94,8 +94,9 @@ def test_numbers_are_learnt():
     assert reg.fit(X[:60], y[:60]).score(X[60:], y[60:]) > 0.3
 
 
-def test_values_behind_a_silent_sensor_change_no_bit(X, y):
-    clf = _clf().fit(X, y)
+@pytest.mark.parametrize("settings", [{}, {"missing": "token", "patches": True}], ids=str)
+def test_values_behind_a_silent_sensor_change_no_bit(X, y, settings):
+    clf = _clf(**settings).fit(X, y)
     observed = {name: part.copy() for name, part in X.observed.items()}
     observed["acc"][:] = False
     dirty = X.replace(
@@ -189,6 +190,16 @@ def test_modality_dropout_rises_from_the_warm_up_to_the_end_of_the_curriculum(
     _clf(**features, **settings, callbacks=[seen]).fit(X, y)
 
     assert seen.rates == rates
+
+
+def test_a_missing_token_takes_part_in_the_attention(X, y):
+    settings = {"patches": True, "n_estimators": 1}
+    mask, token = (_clf(**settings, missing=m).fit(X, y) for m in ("mask", "token"))
+
+    assert not np.allclose(mask.predict_proba(X), token.predict_proba(X))
+    silent = ~X.available[:, 0]
+    assert (mask.explain(X)["attention"][silent, 1, 0] == 0).all()
+    assert (token.explain(X)["attention"][silent, 1, 0] > 0).all()
 
 
 def test_spread_and_hidden_width_reach_the_network(X, y):

@@ -5,6 +5,7 @@ Sizes: B batch, M modalities, T tokens of all modalities, D width.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -52,9 +53,14 @@ class CrossModalLayer(nn.Module):
     d_hidden : int or None, default=None
         Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
-        ``budget * log(T)`` of T tokens attend, the others take the mean; None: all do.
+        ``budget * log(T)`` of T tokens attend, the others take the mean; None or ``inf``: all do.
     dropout : float, default=0.1
         Dropout behind the attention and the experts.
+
+    Raises
+    ------
+    ValueError
+        If the budget is negative or not a number.
 
     Notes
     -----
@@ -80,6 +86,9 @@ class CrossModalLayer(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if budget is not None and not budget >= 0:
+            raise ValueError(f"The budget across modalities is at least 0, got {budget}.")
+        budget = None if budget == math.inf else budget
         self.budget = budget
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)

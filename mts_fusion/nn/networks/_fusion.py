@@ -46,7 +46,8 @@ class FusionNet(nn.Module):
         Heads of the attention.
     modality_dropout : float, default=0.6
         Each sample hides its modalities in training at a rate of its own, drawn uniformly between 0
-        and this, so that on average half of it is hidden. It is the buffer ``modality_dropout.p``, which a schedule may set.
+        and this, which is twice the mean rate. It is the buffer ``modality_dropout.p``, which a
+        schedule may set.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5

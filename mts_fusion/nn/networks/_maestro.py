@@ -24,6 +24,7 @@ from mts_fusion.nn.embedding import (
     FeatureLogits,
     FeatureTypes,
     MaskedFeatures,
+    MissingTokens,
     PatchTokens,
     patch_lengths,
 )
@@ -94,13 +95,17 @@ class Maestro(nn.Module):
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
     modality_dropout_spread : bool, default=True
         Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``, so that on average half of it is hidden. False: ``modality_dropout``
-        is the rate of all samples, as in the paper.
+        ``modality_dropout``, which is then twice the mean rate. False: ``modality_dropout`` is the
+        rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
         Weight of the load-balancing loss of the experts. 0 as in the paper: they specialise through
         the modality dropout.
+    missing : {"mask", "token"}, default="mask"
+        What stands where nothing of a patch, or of a modality, was observed. ``"mask"``: nothing,
+        other tokens do not attend to it. ``"token"``: one learnt vector a modality, to which they
+        do (:class:`MissingTokens`); an absent modality then has a budget too.
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
@@ -127,9 +132,9 @@ class Maestro(nn.Module):
     Raises
     ------
     ValueError
-        If ``d_model`` is not a multiple of ``n_heads``, a budget or a patch length is out of range
-        or names an unknown modality, no tokens are left, the input has another number of modalities
-        or channels, or features are declared and not given.
+        If ``d_model`` is not a multiple of ``n_heads``, ``missing`` is unknown, a budget or a patch
+        length is out of range or names an unknown modality, no tokens are left, the input has
+        another number of modalities or channels, or features are declared and not given.
 
     Notes
     -----
@@ -141,9 +146,9 @@ class Maestro(nn.Module):
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
     heads, rows sum to 1 where the modality is available and are 0 elsewhere;
     ``token_attention (B, T, T)``, the same for each token, where there are at most 256 of them; of
-    the last layer
-    ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its
-    tokens ``available (B, T)`` and the index of their modality in the schema, ``modality (B, T)``.
+    the last layer ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``,
+    0 there; of its tokens ``available (B, T)``, True for missing tokens too, and the index of their
+    modality in the schema, ``modality (B, T)``.
 
     References
     ----------
@@ -183,6 +188,7 @@ class Maestro(nn.Module):
         modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
+        missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
         distil: bool = True,
@@ -197,8 +203,8 @@ class Maestro(nn.Module):
         check_heads(d_model, n_heads)
         if max_budget <= 0:
             raise ValueError(f"max_budget is above 0, got {max_budget}.")
-        if cross_budget is not None and not cross_budget >= 0:
-            raise ValueError(f"cross_budget is None or at least 0, got {cross_budget}.")
+        if missing not in ("mask", "token"):
+            raise ValueError(f"missing is 'mask' or 'token', got {missing!r}.")
         self.schema = schema
         self.balance_weight = balance_weight
         n_features = [sum(map(sum, kinds.values())) for kinds in feature_widths or ()]
@@ -215,7 +221,12 @@ class Maestro(nn.Module):
         fixed = fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
         if not all(budget == math.inf for budget in fixed) and n_intra_layers:
-            self.budget = BudgetGate(len(schema), max_budget=max_budget, fixed=fixed)
+            self.budget = BudgetGate(
+                len(schema),
+                max_budget=max_budget,
+                fixed=fixed,
+                spends_if_absent=missing == "token",
+            )
             max_budget = max(max_budget if math.isnan(budget) else budget for budget in fixed)
         self.intra = nn.ModuleList(
             IntraModalLayer(
@@ -241,7 +252,7 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
-                budget=None if cross_budget == math.inf else cross_budget,
+                budget=cross_budget,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
@@ -257,6 +268,7 @@ class Maestro(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
+        self.missing = MissingTokens(schema, lengths, d_model) if missing == "token" else None
 
     def forward(
         self,
@@ -297,6 +309,8 @@ class Maestro(nn.Module):
         patches = None
         if self.patches is not None:
             clocks = [None] * len(values) if times is None else times
+            if self.missing is not None:
+                values, observed, clocks = self.missing.pad(values, observed, clocks)
             patches = self._encode_patches(self.patches, values, observed, clocks, budget)
         x, types, modality = self._join_types(patches, masked, present)
         weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
@@ -341,8 +355,12 @@ class Maestro(nn.Module):
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         by_type = [] if self.features is None else self.features(features)
         for x, indices in by_type:
-            tokens.append(self.feature_token_dropout(x) + self.modality[indices])
-            available.append(present[:, indices])
+            x, known = self.feature_token_dropout(x), present[:, indices]
+            if self.missing is not None:
+                x = torch.where(known.unsqueeze(-1), x, self.missing.vector[indices])
+                known = torch.ones_like(known)
+            tokens.append(x + self.modality[indices])
+            available.append(known)
             modality = [*modality, *indices]
         if len(tokens) > 1:
             shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])
@@ -364,6 +382,8 @@ class Maestro(nn.Module):
             run = slice(first, first + len(x))
             members = patches.index[run]
             first = run.stop
+            if self.missing is not None:
+                x, available = self.missing(x, available, patches.order[run])
             x = x + patches.encode_times(seconds)
             within = None if budget is None else budget.T[members]  # (m, B)
             for layer in self.intra:
