@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,13 +49,25 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 400, 60
 LONG_FILES = {
     "benchmarks/_protocol.py": "being split",
-    "datasets/_synthetic.py": "being split",
     "estimators/_pattern_ridge.py": "being split",
     "estimators/_pattern_ridge_base.py": "being split",
     "training/_patterns.py": "being split",
-    "transforms/_sax.py": "being split",
 }
 LONG_FUNCTIONS = {}
+
+# Runs of six equal lines of code in two places. Docstrings, imports and signatures are left out (an
+# interface is said by every class that has it), and so are lines that only hand a name on, such as
+# `self.x = x` and `x=self.x,`, of which scikit-learn's constructors consist.
+N_EQUAL = 6
+REPEATED = {
+    ("benchmarks/_dsads.py", "benchmarks/_fusion.py"): "the end of two tables; being mended",
+    ("benchmarks/_physionet2012_imputation.py", "benchmarks/_trace_synthetic.py"): "being mended",
+}
+# Parameters of constructors in nn that the package never gives another value than the default.
+ONLY_DEFAULT = {
+    "LowRankFusion.rank": "from strategy_params of the caller",
+    "MAGFusion.beta": "from strategy_params of the caller",
+}
 
 
 def _modules(path: Path) -> list[tuple[str, bool]]:
@@ -309,6 +322,107 @@ def test_functions_are_short_unless_a_reason_is_given() -> None:
     }
     assert long == set(LONG_FUNCTIONS)
     assert all(LONG_FUNCTIONS.values())
+
+
+def _code_lines(path: Path) -> list[tuple[int, str]]:
+    """Numbers and text of the lines that say what is computed, white space and comments aside."""
+    text = path.read_text()
+    skipped: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            skipped |= set(range(node.lineno, node.body[0].lineno))
+        string = isinstance(getattr(node, "value", None), (ast.Constant, ast.JoinedStr))
+        alone = isinstance(node, ast.Expr) and string
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("__")
+        if alone or named or isinstance(node, (ast.Import, ast.ImportFrom)):
+            skipped |= set(range(node.lineno, node.end_lineno + 1))
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        code = " ".join(re.sub(r"(^|\s+)#.*$", "", line).split())
+        hands_on = re.fullmatch(r"self\.(\w+) = \1|(\w+)=(self\.)?\2,?|\w+,?", code)
+        if number not in skipped and re.search(r"\w", code) and not hands_on:
+            lines.append((number, code))
+    return lines
+
+
+def _equal_runs(files: list[Path]) -> list[tuple[str, str]]:
+    """Places of two equal runs of code lines, as file:line."""
+    starts: dict[tuple[str, ...], list[str]] = {}
+    runs = []
+    for path in files:
+        lines = _code_lines(path)
+        for i in range(len(lines) - N_EQUAL + 1):
+            run = tuple(code for _, code in lines[i : i + N_EQUAL])
+            place = f"{path.relative_to(ROOT)}:{lines[i][0]}"
+            runs += [(other, place) for other in starts.setdefault(run, [])]
+            starts[run].append(place)
+    return runs
+
+
+def test_no_six_lines_stand_twice_unless_a_reason_is_given() -> None:
+    pairs = {
+        tuple(place.split(":")[0] for place in run): " = ".join(run) for run in _equal_runs(FILES)
+    }
+    assert {pair: where for pair, where in pairs.items() if pair not in REPEATED} == {}
+    assert set(REPEATED) <= set(pairs)  # no reason outlives what it explains
+    assert all(REPEATED.values())
+
+
+def _constructors(path: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Positional parameters, and parameters with a default, of the constructors of a file."""
+    constructors = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        for function in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(function, ast.FunctionDef) and function.name == "__init__":
+                a = function.args
+                positional = [x.arg for x in a.args]
+                defaults = [None] * (len(a.args) - len(a.defaults)) + a.defaults + a.kw_defaults
+                pairs = zip(a.args + a.kwonlyargs, defaults, strict=True)
+                with_default = {x.arg: ast.unparse(d) for x, d in pairs if d is not None}
+                constructors[node.name] = (positional[1:], with_default)
+    return constructors
+
+
+def test_no_parameter_of_nn_has_only_its_default() -> None:
+    """What only tests would give another value is a constant."""
+    calls: dict[str, list[ast.Call]] = {}
+    options: set[str] = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Dict) and _package(path) == "nn":  # options
+                options |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            if isinstance(node, ast.Call):
+                calls.setdefault(ast.unparse(node.func).split(".")[-1], []).append(node)
+    only_default = set()
+    for path in (path for path in FILES if _package(path) == "nn"):
+        for name, (positional, defaults) in _constructors(path).items():
+            given = options.copy()
+            for call in calls.get(name, ()):
+                given |= set(positional[: len(call.args)])
+                given |= {
+                    x.arg for x in call.keywords if ast.unparse(x.value) != defaults.get(str(x.arg))
+                }
+            only_default |= {f"{name}.{parameter}" for parameter in defaults.keys() - given}
+    assert only_default == set(ONLY_DEFAULT)
+    assert all(ONLY_DEFAULT.values())
+
+
+def test_the_network_of_all_strategies_asks_for_no_name_and_no_type() -> None:
+    """`FusionNet` builds what the registries hold, and knows none of it."""
+    tree = ast.parse((ROOT / "nn" / "networks" / "_fusion.py").read_text())
+    network = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "FusionNet")
+    wrong = [
+        ast.unparse(node)
+        for node in ast.walk(network)
+        if (isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"))
+        or (
+            isinstance(node, ast.Compare)
+            and any(
+                isinstance(x, ast.Constant) and isinstance(x.value, str) for x in node.comparators
+            )
+        )
+    ]
+    assert not wrong
 
 
 def test_classes_that_all_methods_share_do_not_ask_for_types() -> None:

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 2 if data or an argument are not right.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mts_fusion.benchmarks", description="The tables of docs/benchmarks.md."
+        prog="python -m mts_fusion.benchmarks", description="The tables of docs/benchmarks/."
     )
     subparsers = parser.add_subparsers(dest="table", required=True, metavar="TABLE")
     common = {"data_home", "out", "quick", "seeds", "methods", "in_process", "table"}

@@ -10,11 +10,8 @@ from ._physionet2012 import fetch_physionet2012
 from ._physionet2019 import fetch_physionet2019
 from ._segment import segment
 from ._stress_predict import fetch_stress_predict
-from ._synthetic import (
-    make_panel_classification,
-    make_panel_regression,
-    make_trace_benchmark,
-)
+from ._synthetic import make_panel_classification, make_panel_regression
+from ._trace_benchmark import make_trace_benchmark
 
 __all__ = [
     "LiveSegmenter",

@@ -31,8 +31,9 @@ _PARAMETERS = f"""strategy : str, default="early"
         What makes the embedding of each modality: ``"multirocket"`` (proportions of positive values
         and run lengths of fixed random convolutions [1]_, [2]_, and statistics of the channels,
         computed once), ``"hydra"`` (counts of competing convolutions [3]_, and the same
-        statistics), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``. A dict names the
-        encoders of some modalities; the others have the default.
+        statistics), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``; or a name given to
+        ``mts_fusion.nn.register_encoder``. A dict names the encoders of some modalities; the others
+        have the default.
     d_model : int, default=64
         Width of the embeddings.
     n_heads : int, default=4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +11,19 @@ from mts_fusion.panel import Panel, Schema, Vocabulary, as_panel
 
 from ._base import PanelTransformer, by_modality
 from ._moments import channel_moments, no_spread, row_moments, sample_chunks
+from ._segments import count_segments, least_observed, segment_means, segment_times
+from ._symbols import (
+    MISSING,
+    find_symbols,
+    gaussian_vocabulary,
+    quantile_vocabulary,
+    squared_gaps,
+    symbol_values,
+)
 
 __all__ = ["SAXTokenizer"]
 
 _LARGEST_ALPHABET = 2**15 - 1  # tokens are int16
-_MISSING = 0
-_MOST_COUNTED = 120  # fits int8
 
 
 class SAXTokenizer(PanelTransformer):
@@ -148,12 +154,12 @@ class SAXTokenizer(PanelTransformer):
                 center = np.where(np.isnan(mean), 0.0, mean)
                 scale = np.where(no_spread(mean, sd), 1.0, sd)
             self.center_[name], self.scale_[name] = center, scale
-            vocabulary = _gaussian_vocabulary(sizes[name])
+            vocabulary = gaussian_vocabulary(sizes[name])
             if self.breakpoints == "quantile":
                 means = [means for _, means in self._segment_means(panel, name)]
                 seen = np.concatenate([m[~np.isnan(m)] for m in means])
                 if seen.size:
-                    vocabulary = _quantile_vocabulary(sizes[name], seen)
+                    vocabulary = quantile_vocabulary(sizes[name], seen)
             self.vocabularies_[name] = vocabulary
         self.tokens_schema_ = self.transform(panel[:1]).schema
         return self
@@ -185,16 +191,17 @@ class SAXTokenizer(PanelTransformer):
         tokens, times, rates = {}, {}, {}
         for modality in panel.schema:
             name, length = modality.name, lengths[modality.name]
-            n_segments = self._count_segments(modality.n_timepoints, length)
+            least = least_observed(length, self.min_observed)
+            n_segments = count_segments(modality.n_timepoints, length, least)
             symbols = np.empty((len(panel), modality.n_channels, n_segments), np.int16)
             bounds = np.asarray(self.vocabularies_[name].breakpoints)
             for rows, means in self._segment_means(panel, name):
-                symbols[rows] = _symbols_of(means, bounds)
-                symbols[rows][np.isnan(means)] = _MISSING
+                symbols[rows] = find_symbols(means, bounds)
+                symbols[rows][np.isnan(means)] = MISSING
             tokens[name] = symbols
             rates[name] = None if modality.rate is None else modality.rate / length
             clock = panel.times[name]
-            times[name] = None if clock is None else _segment_times(clock, length, n_segments)
+            times[name] = None if clock is None else segment_times(clock, length, n_segments)
         return panel.replace(
             values=tokens, times=times, rates=rates, vocabularies=self.vocabularies_
         )
@@ -226,7 +233,7 @@ class SAXTokenizer(PanelTransformer):
         self.tokens_schema_.check_matches(panel.schema, owner=type(self).__name__)
         values = {}
         for name in panel.schema.names:
-            heights = np.array([np.nan, *(self.vocabularies_[name].centers or ())])
+            heights = symbol_values(self.vocabularies_[name])
             center, scale = self.center_[name][:, None], self.scale_[name][:, None]
             values[name] = (heights[panel.values[name]] * scale + center).astype(np.float32)
         return panel.replace(values=values, vocabularies=dict.fromkeys(panel.schema.names))
@@ -297,7 +304,7 @@ class SAXTokenizer(PanelTransformer):
                     f"Modality {name!r} has {a.shape[2]} segments in A and {b.shape[2]} in B; "
                     "distances want equal lengths. Cut or pad one of them."
                 )
-            gaps = _squared_gaps(self.vocabularies_[name])
+            gaps = squared_gaps(self.vocabularies_[name])
             weights = self._segment_weights(name, a.shape[2])
             for row, symbols in enumerate(a):
                 squares[row] += gaps[symbols, b].sum(1) @ weights  # (n_b, C, S) -> (n_b,)
@@ -317,16 +324,8 @@ class SAXTokenizer(PanelTransformer):
         if n_segments == self.tokens_schema_[name].n_timepoints:
             weights[-1] = min(length, self.schema_[name].n_timepoints - (n_segments - 1) * length)
         else:  # how long the last segment was is not told by tokens: the least it can be
-            weights[-1] = self._least_observed(length)
+            weights[-1] = least_observed(length, self.min_observed)
         return weights
-
-    def _least_observed(self, length: int) -> int:
-        """Timepoints a segment has to have for a symbol."""
-        return max(1, int(np.ceil(self.min_observed * length - 1e-9)))
-
-    def _count_segments(self, n_timepoints: int, length: int) -> int:
-        whole, rest = divmod(n_timepoints, length)
-        return whole + int(rest >= self._least_observed(length))
 
     def _segment_means(self, panel: Panel, name: str) -> Any:
         """Slices of samples with their normalised segment means ``(rows, C, S)``, NaN if missing.
@@ -334,22 +333,13 @@ class SAXTokenizer(PanelTransformer):
         Means of normalised values are normalised means of values: there are fewer of these.
         """
         length = by_modality("segment_length", self.segment_length, panel.schema)[name]
-        least = self._least_observed(length)
-        n_segments = self._count_segments(panel.schema[name].n_timepoints, length)
+        least = least_observed(length, self.min_observed)
+        n_segments = count_segments(panel.schema[name].n_timepoints, length, least)
         all_values, all_observed = panel.values[name], panel.observed[name]
         center, scale = self.center_[name][:, None], self.scale_[name][:, None]
         for rows in sample_chunks(all_values.shape):
             values, observed = all_values[rows].astype(np.float64), all_observed[rows]
-            if observed.all():
-                last = min(length, values.shape[2] - (n_segments - 1) * length)
-                counts = np.full(n_segments, float(length))
-                counts[-1] = last
-                means = _segment_sums(values, length, n_segments) / counts
-            else:
-                values = np.where(observed, values, 0.0)
-                counts = _segment_sums(observed.astype(np.float64), length, n_segments)
-                counts[counts < least] = np.nan
-                means = _segment_sums(values, length, n_segments) / counts
+            means = segment_means(values, observed, length, n_segments, least)
             if self.scope == "instance":
                 center, scale = row_moments(values, observed)
                 scale = np.where(no_spread(center, scale), 1.0, scale)
@@ -395,66 +385,3 @@ class SAXTokenizer(PanelTransformer):
                     f"segment_length={{{name!r}: {modality.n_timepoints}, ...}}, or give longer "
                     "windows."
                 )
-
-
-def _segment_sums(array: np.ndarray, length: int, n_segments: int) -> np.ndarray:
-    """Sums over segments of the last axis, ``(n, C, L) -> (n, C, S)``; the last may be shorter."""
-    whole = min(n_segments, array.shape[2] // length)
-    sums = np.zeros((*array.shape[:2], n_segments))
-    for offset in range(length):  # strided sums: numpy reduces a short last axis slowly
-        sums[..., :whole] += array[..., offset : whole * length : length]
-    if whole < n_segments:
-        sums[..., -1] = array[..., whole * length :].sum(2)
-    return sums
-
-
-def _symbols_of(means: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Symbol s where ``bounds[s - 2] <= mean < bounds[s - 1]``, as in Lin et al.; 1 for NaN or low.
-
-    Counting the bounds that are passed takes a tenth of the time of a binary search at 19 bounds
-    (4 against 45 microseconds for 1,792 means) and more time only from about 200.
-    """
-    if len(bounds) > _MOST_COUNTED:
-        return np.searchsorted(bounds, np.nan_to_num(means, nan=-np.inf), side="right") + 1
-    symbols = np.ones(means.shape, np.int8)
-    for bound in bounds:
-        symbols += (means >= bound).view(np.int8)
-    return symbols
-
-
-def _segment_times(times: np.ndarray, length: int, n_segments: int) -> np.ndarray:
-    """Mean time of each segment ``(n, S)``, NaN where a segment is padding only."""
-    known = ~np.isnan(times)
-    counts = _segment_sums(known[:, None].astype(np.float64), length, n_segments)[:, 0]
-    sums = _segment_sums(np.where(known, times, 0.0)[:, None], length, n_segments)[:, 0]
-    with np.errstate(invalid="ignore"):
-        return sums / counts
-
-
-def _gaussian_vocabulary(size: int) -> Vocabulary:
-    """Equally likely symbols of a standard normal variable; centers are their means."""
-    normal = NormalDist()
-    bounds = [normal.inv_cdf(k / size) for k in range(1, size)]
-    density = np.array([0.0, *(normal.pdf(bound) for bound in bounds), 0.0])
-    centers = size * (density[:-1] - density[1:])  # mean of a normal variable in an interval
-    return Vocabulary(size, _MISSING, tuple(bounds), tuple(centers.tolist()))
-
-
-def _quantile_vocabulary(size: int, seen: np.ndarray) -> Vocabulary:
-    """Equally frequent symbols; centers are the means of what was seen in them."""
-    bounds = np.quantile(seen, np.arange(1, size) / size)
-    symbols = np.searchsorted(bounds, seen, side="right")
-    counts = np.bincount(symbols, minlength=size)
-    sums = np.bincount(symbols, weights=seen, minlength=size)
-    between = (np.r_[bounds[0], bounds] + np.r_[bounds, bounds[-1]]) / 2
-    centers = np.where(counts > 0, sums / np.maximum(counts, 1), between)
-    return Vocabulary(size, _MISSING, tuple(bounds.tolist()), tuple(centers.tolist()))
-
-
-def _squared_gaps(vocabulary: Vocabulary) -> np.ndarray:
-    """Squared gap between the intervals of two symbols; 0 to the missing one."""
-    edges = np.array([-np.inf, *(vocabulary.breakpoints or ()), np.inf])
-    low, high = edges[:-1], edges[1:]
-    gaps = np.zeros((vocabulary.n_tokens, vocabulary.n_tokens))
-    gaps[1:, 1:] = np.maximum(0.0, np.maximum(low[:, None] - high, low - high[:, None]))
-    return gaps**2

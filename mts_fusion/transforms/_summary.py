@@ -14,6 +14,7 @@ from mts_fusion.panel import Panel
 
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
+from ._symbols import symbol_values
 from ._timing import clock, sample_ends, shares_observed, timing
 
 __all__ = ["PanelSummarizer"]
@@ -230,9 +231,7 @@ class PanelSummarizer(PanelTransformer):
         at = np.broadcast_to(clock(panel, name), (len(panel), values.shape[2]))
         vocabulary = panel.schema[name].vocabulary
         if vocabulary is not None:
-            heights = np.full(vocabulary.n_tokens + vocabulary.missing, np.nan, np.float32)
-            heights[1 : vocabulary.size + 1] = vocabulary.centers
-            values = heights[values]
+            values = symbol_values(vocabulary).astype(np.float32)[values]
         wanted = self.statistics_[name]
         table = np.empty((*values.shape[:2], len(wanted)))
         for rows in sample_chunks(values.shape):

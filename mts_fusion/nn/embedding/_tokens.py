@@ -285,9 +285,9 @@ class FourierTimeEncoding(nn.Module):
     ----------
     d_model : int
         Width D.
-    shortest_seconds : float, default=2.0
+    shortest_seconds : float
         Shortest period.
-    longest_seconds : float, default=1e6
+    longest_seconds : float
         Longest period; at least the shortest.
 
     Notes
@@ -296,7 +296,8 @@ class FourierTimeEncoding(nn.Module):
 
     Examples
     --------
-    >>> FourierTimeEncoding(8)(torch.zeros(3, 5)).shape
+    >>> encode = FourierTimeEncoding(8, shortest_seconds=2.0, longest_seconds=3600.0)
+    >>> encode(torch.zeros(3, 5)).shape
     torch.Size([3, 5, 8])
     """
 
@@ -306,8 +307,8 @@ class FourierTimeEncoding(nn.Module):
         self,
         d_model: int,
         *,
-        shortest_seconds: float = 2.0,
-        longest_seconds: float = 1e6,
+        shortest_seconds: float,
+        longest_seconds: float,
     ) -> None:
         super().__init__()
         shortest, longest = math.log(shortest_seconds), math.log(longest_seconds)

@@ -8,19 +8,25 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.panel._schema import Modality, Schema
+from mts_fusion.nn.layers import construct
+from mts_fusion.panel._schema import Schema
 
 from ._base import FeatureBlock
-from ._convolution import RandomConvolutions, has_clock
 from ._hydra import HydraFeatures
 from ._multirocket import MultiRocketFeatures
-from ._stacked import compute_stacked
 from ._statistics import StatisticFeatures
 from ._timing import TimingFeatures
 
 __all__ = ["FEATURE_KINDS", "SchemaFeatures"]
 
-FEATURE_KINDS = ("multirocket", "hydra", "statistics", "timing")
+_BLOCKS: dict[str, type[FeatureBlock]] = {
+    "multirocket": MultiRocketFeatures,
+    "hydra": HydraFeatures,
+    "statistics": StatisticFeatures,
+    "timing": TimingFeatures,
+}
+
+FEATURE_KINDS = tuple(_BLOCKS)
 """Names of the kinds of fixed features."""
 
 
@@ -64,6 +70,7 @@ class SchemaFeatures(nn.Module):
 
     Examples
     --------
+    >>> from mts_fusion.panel._schema import Modality
     >>> schema = Schema((Modality("acc", 3, 50), Modality("age", 1, 1)))
     >>> block = SchemaFeatures(schema, ("multirocket", "statistics"), n_groups=2)
     >>> block.widths[0]["multirocket"], list(block.widths[1])
@@ -85,12 +92,14 @@ class SchemaFeatures(nn.Module):
         self.blocks = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    kind: _make_block(
-                        kind,
+                    kind: construct(
+                        _BLOCKS[kind],
                         modality,
-                        n_groups=n_groups,
-                        scale=(scales or {}).get(modality.name),
-                        seed=seed + m,
+                        options={
+                            "n_groups": n_groups,
+                            "scale": (scales or {}).get(modality.name),
+                            "seed": seed + m,
+                        },
                     )
                     for kind in self.kinds[m]
                 }
@@ -166,20 +175,17 @@ class SchemaFeatures(nn.Module):
     ) -> None:
         """Features of one complete sample into ``computed``, modalities of one shape together."""
         for kind, group in self.groups:
-            blocks = [self._blocks(m)[kind] for m in group]
             if len({values[m].shape for m in group}) > 1:
                 continue
-            if kind == "statistics":
-                if any(times[m] is not None for m in group):
-                    continue
-                # Modalities become samples: their statistics are all alike.
-                both = [torch.cat([x[m] for m in group]) for x in (values, observed)]
-                parts = list(blocks[0].compute(*both).unsqueeze(1).unbind(0))
-            else:
-                convolutions = cast(list[RandomConvolutions], blocks)
-                parts = compute_stacked(convolutions, [values[m] for m in group])
-            for m, part in zip(group, parts, strict=True):
-                computed[m][kind] = part
+            parts = _BLOCKS[kind].compute_together(
+                [self._blocks(m)[kind] for m in group],
+                [values[m] for m in group],
+                [observed[m] for m in group],
+                [times[m] for m in group],
+            )
+            if parts is not None:
+                for m, part in zip(group, parts, strict=True):
+                    computed[m][kind] = part
 
     def fit(self, features: Sequence[Tensor]) -> None:
         """Learn the distribution of the features.
@@ -255,8 +261,6 @@ def _equal_shapes(schema: Schema, kinds: list[tuple[str, ...]]) -> list[tuple[st
     groups: dict[tuple[str, int, int], list[int]] = {}
     for m, modality in enumerate(schema):
         for kind in kinds[m] if modality.vocabulary is None else ():
-            if kind == "timing":
-                continue
             shape = (modality.n_channels, modality.n_timepoints)
             groups.setdefault((kind, *shape), []).append(m)
     return [(kind, group) for (kind, *_), group in groups.items()]
@@ -265,7 +269,7 @@ def _equal_shapes(schema: Schema, kinds: list[tuple[str, ...]]) -> list[tuple[st
 def _resolve_kinds(
     schema: Schema, kinds: Sequence[str] | Mapping[str, Sequence[str]]
 ) -> list[tuple[str, ...]]:
-    """Kinds of each modality, without convolutions where there is no clock."""
+    """Kinds of each modality, without those that do not suit it."""
     if not isinstance(kinds, Mapping):
         kinds = dict.fromkeys(schema.names, kinds)
     unknown = [name for name in kinds if name not in schema]
@@ -279,26 +283,6 @@ def _resolve_kinds(
                 f"of {list(FEATURE_KINDS)} at most once."
             )
     return [
-        tuple(
-            kind
-            for kind in kinds.get(modality.name, ())
-            if kind == "statistics" or has_clock(modality) != (kind == "timing")
-        )
+        tuple(kind for kind in kinds.get(modality.name, ()) if _BLOCKS[kind].suits(modality))
         for modality in schema
     ]
-
-
-def _make_block(
-    kind: str, modality: Modality, *, n_groups: int, scale: Sequence[float] | None, seed: int
-) -> FeatureBlock:
-    sizes = (modality.n_channels, modality.n_timepoints)
-    vocabulary = modality.vocabulary
-    if kind == "statistics":
-        return StatisticFeatures(modality)
-    if kind == "timing":
-        return TimingFeatures(modality)
-    if kind == "hydra":
-        return HydraFeatures(*sizes, n_groups=n_groups, vocabulary=vocabulary, seed=seed)
-    return MultiRocketFeatures(
-        *sizes, n_groups=n_groups, vocabulary=vocabulary, scale=scale, seed=seed
-    )

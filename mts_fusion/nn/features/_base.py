@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
+
+from mts_fusion.panel._schema import Modality
 
 __all__ = ["FeatureBlock"]
 
@@ -12,9 +16,10 @@ __all__ = ["FeatureBlock"]
 class FeatureBlock(nn.Module):
     """Abstract: features of one modality that training of a network does not change.
 
-    In this order: :meth:`fit_biases` sees some training samples, :meth:`compute` gives raw
-    features, :meth:`fit` learns their distribution over all training samples, and
-    :meth:`standardize` brings them to one scale.
+    Subclasses are built with the modality, and with those of ``n_groups``, ``scale`` and ``seed``
+    that they name as keywords. In this order: :meth:`fit_biases` sees some training samples,
+    :meth:`compute` gives raw features, :meth:`fit` learns their distribution over all training
+    samples, and :meth:`standardize` brings them to one scale.
 
     Attributes
     ----------
@@ -26,6 +31,54 @@ class FeatureBlock(nn.Module):
 
     n_features: int
     block_widths: list[int]
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        """Whether a modality has features of this kind; each has, unless a kind says otherwise.
+
+        Parameters
+        ----------
+        modality : Modality
+            A modality.
+
+        Returns
+        -------
+        bool
+            Whether it has.
+        """
+        return True
+
+    @classmethod
+    def compute_together(
+        cls,
+        blocks: Sequence[Any],
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None],
+    ) -> list[Tensor] | None:
+        """Raw features of one complete sample of several modalities of numbers, of one shape.
+
+        For one sample nearly all the time of an operation is its call: one operation for all
+        modalities takes less.
+
+        Parameters
+        ----------
+        blocks : sequence of S FeatureBlock
+            Those of the modalities, of this class.
+        values : sequence of S Tensors of shape (1, L, C)
+            Finite numbers.
+        observed : sequence of S Tensors of shape (1, L, C)
+            Bool: all true.
+        times : sequence of S Tensors of shape (1, L) or None
+            Seconds; None for a regular clock.
+
+        Returns
+        -------
+        list of S Tensors of shape (1, F), or None
+            As :meth:`compute` of each gives them, but for rounding; None where there is no such
+            way, and unless a kind says otherwise.
+        """
+        return None
 
     def fit_biases(self, values: Tensor, observed: Tensor) -> None:
         """Learn what `compute` needs; nothing, unless a kind says otherwise.

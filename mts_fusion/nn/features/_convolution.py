@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mts_fusion.nn.layers import nearest_observed
-from mts_fusion.panel._schema import Modality, Vocabulary
+from mts_fusion.panel._schema import Modality
 
 from ._base import FeatureBlock
 from ._symbols import symbol_values
@@ -72,16 +72,12 @@ class RandomConvolutions(FeatureBlock):
 
     Parameters
     ----------
-    n_channels : int
-        Channels C.
-    n_timepoints : int
-        Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
-        other length can be passed.
+    modality : Modality
+        What the features are of. Its timepoints bound kernel size and dilations; samples of any
+        other length can be passed. Its symbols, if any, become their centers, or equally spaced
+        numbers in [-1.5, 1.5] where its vocabulary has none.
     n_groups : int
         Groups G, even, of 8 kernels each; the kernels of a group share their channels.
-    vocabulary : Vocabulary or None, default=None
-        The symbols of the values, which become their centers, or equally spaced numbers in
-        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 
@@ -95,7 +91,7 @@ class RandomConvolutions(FeatureBlock):
     Raises
     ------
     ValueError
-        If a size is below 1, or ``n_groups`` is odd.
+        If ``n_groups`` is below 2 or odd.
 
     Notes
     -----
@@ -116,27 +112,15 @@ class RandomConvolutions(FeatureBlock):
     bias: Tensor
     symbols: Tensor | None
 
-    def __init__(
-        self,
-        n_channels: int,
-        n_timepoints: int,
-        *,
-        n_groups: int,
-        vocabulary: Vocabulary | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, modality: Modality, *, n_groups: int, seed: int = 0) -> None:
         super().__init__()
-        sizes = {"n_channels": n_channels, "n_timepoints": n_timepoints, "n_groups": n_groups}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{type(self).__name__} needs {name} of at least 1, got {size}.")
-        if n_groups % 2:
+        if n_groups < 1 or n_groups % 2:
             raise ValueError(
                 f"Half of the groups of {type(self).__name__} see the difference: "
-                f"n_groups={n_groups} must be even."
+                f"n_groups={n_groups} must be even and at least 2."
             )
-        self.n_channels = n_channels
-        self.n_timepoints = n_timepoints
+        self.n_channels = modality.n_channels
+        self.n_timepoints = n_timepoints = modality.n_timepoints
         self.n_groups = n_groups
         self.n_taps = min(9, n_timepoints - 1 + n_timepoints % 2)
         self.dilations = _dilations(n_timepoints, self.n_taps)
@@ -150,7 +134,24 @@ class RandomConvolutions(FeatureBlock):
         self.n_features = sum(self.block_widths)
         self.register_buffer("mean", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
+        vocabulary = modality.vocabulary
         self.register_buffer("symbols", None if vocabulary is None else symbol_values(vocabulary))
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        """Whether a modality has a regular clock, see :func:`has_clock`.
+
+        Parameters
+        ----------
+        modality : Modality
+            A modality.
+
+        Returns
+        -------
+        bool
+            Whether it has.
+        """
+        return has_clock(modality)
 
     @abstractmethod
     def _draw(

@@ -6,11 +6,14 @@ Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._convolution import RandomConvolutions, Response
+from ._stacked import compute_stacked
 
 __all__ = ["HydraFeatures"]
 
@@ -31,17 +34,13 @@ class HydraFeatures(RandomConvolutions):
 
     Parameters
     ----------
-    n_channels : int
-        Channels C.
-    n_timepoints : int
-        Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
-        other length can be passed.
+    modality : Modality
+        What the features are of. Its timepoints bound kernel size and dilations; samples of any
+        other length can be passed. Its symbols, if any, become their centers, or equally spaced
+        numbers in [-1.5, 1.5] where its vocabulary has none.
     n_groups : int
         Groups G, half of them on the series and half on its difference. Features grow linearly.
         Each adds up channels of its own, half of them and at most 8, with signs of its own.
-    vocabulary : Vocabulary or None, default=None
-        The symbols of the values, which become their centers, or equally spaced numbers in
-        [-1.5, 1.5] where the vocabulary has none.
     seed : int, default=0
         Seed of the kernels. The same seed and sizes give the same kernels.
 
@@ -55,7 +54,7 @@ class HydraFeatures(RandomConvolutions):
     Raises
     ------
     ValueError
-        If a size is below 1, or ``n_groups`` is odd.
+        If ``n_groups`` is below 2 or odd.
 
     Notes
     -----
@@ -71,12 +70,24 @@ class HydraFeatures(RandomConvolutions):
 
     Examples
     --------
-    >>> block = HydraFeatures(n_channels=3, n_timepoints=50, n_groups=64)
+    >>> from mts_fusion.panel._schema import Modality
+    >>> block = HydraFeatures(Modality("acc", 3, 50), n_groups=64)
     >>> block(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).shape
     torch.Size([2, 3072])
     """
 
     _STATISTICS = ("soft_maximum", "hard_minimum")
+
+    @classmethod
+    def compute_together(
+        cls,
+        blocks: Sequence[Any],
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None],
+    ) -> list[Tensor] | None:
+        """Raw features of one complete sample of several modalities, see :class:`FeatureBlock`."""
+        return compute_stacked(blocks, values)
 
     def _draw(
         self, shape: tuple[int, int, int], generator: torch.Generator

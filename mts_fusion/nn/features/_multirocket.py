@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mts_fusion.panel._schema import Vocabulary
+from mts_fusion.panel._schema import Modality
 
 from ._convolution import RandomConvolutions, Response
 from ._sorting import sort_values
+from ._stacked import compute_stacked
 
 __all__ = ["MultiRocketFeatures"]
 
@@ -42,16 +44,12 @@ class MultiRocketFeatures(RandomConvolutions):
 
     Parameters
     ----------
-    n_channels : int
-        Channels C.
-    n_timepoints : int
-        Timepoints L of the longest sample. It bounds kernel size and dilations; samples of any
-        other length can be passed.
+    modality : Modality
+        What the features are of. Its timepoints bound kernel size and dilations; samples of any
+        other length can be passed. Its symbols, if any, become their centers, or equally spaced
+        numbers in [-1.5, 1.5] where its vocabulary has none.
     n_groups : int
         Groups G, half of them on the series and half on its difference. Features grow linearly.
-    vocabulary : Vocabulary or None, default=None
-        The symbols of the values, which become their centers, or equally spaced numbers in
-        [-1.5, 1.5] where the vocabulary has none.
     scale : sequence of C float or None, default=None
         What the values of each channel have been divided by. Channels then add up as they were
         before, each with the weight of its unit. None draws the weight of each channel in each
@@ -69,7 +67,7 @@ class MultiRocketFeatures(RandomConvolutions):
     Raises
     ------
     ValueError
-        If a size is below 1, ``n_groups`` is odd, or there is not one scale above 0 a channel.
+        If ``n_groups`` is below 2 or odd, or there is not one scale above 0 a channel.
 
     Notes
     -----
@@ -87,7 +85,7 @@ class MultiRocketFeatures(RandomConvolutions):
 
     Examples
     --------
-    >>> block = MultiRocketFeatures(n_channels=3, n_timepoints=50, n_groups=32)
+    >>> block = MultiRocketFeatures(Modality("acc", 3, 50), n_groups=32)
     >>> x, observed = torch.randn(8, 50, 3), torch.ones(8, 50, 3, dtype=torch.bool)
     >>> block.fit_biases(x, observed)
     >>> block(x, observed).shape
@@ -100,28 +98,31 @@ class MultiRocketFeatures(RandomConvolutions):
 
     def __init__(
         self,
-        n_channels: int,
-        n_timepoints: int,
+        modality: Modality,
         *,
         n_groups: int,
-        vocabulary: Vocabulary | None = None,
         scale: Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            n_channels,
-            n_timepoints,
-            n_groups=n_groups,
-            vocabulary=vocabulary,
-            seed=seed,
-        )
+        super().__init__(modality, n_groups=n_groups, seed=seed)
         if scale is not None:
-            mixing = (self.mixing != 0) * _checked_scale(scale, n_channels)
+            mixing = (self.mixing != 0) * _checked_scale(scale, self.n_channels)
             self.mixing.copy_(mixing / mixing.amax(-1, keepdim=True))
         generator = torch.Generator().manual_seed(seed + 1)
         low, high = _QUANTILES
         quantile = low + (high - low) * torch.rand(self.weight.shape[:4], generator=generator)
         self.register_buffer("quantile", quantile)
+
+    @classmethod
+    def compute_together(
+        cls,
+        blocks: Sequence[Any],
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None],
+    ) -> list[Tensor] | None:
+        """Raw features of one complete sample of several modalities, see :class:`FeatureBlock`."""
+        return compute_stacked(blocks, values)
 
     def _draw(
         self, shape: tuple[int, int, int], generator: torch.Generator

@@ -42,7 +42,9 @@ def compute_stacked(blocks: Sequence[RandomConvolutions], values: Sequence[Tenso
     Examples
     --------
     >>> from mts_fusion.nn.features import HydraFeatures
-    >>> blocks = [HydraFeatures(3, 50, n_groups=4, seed=seed) for seed in (0, 1)]
+    >>> from mts_fusion.panel._schema import Modality
+    >>> modality = Modality("acc", 3, 50)
+    >>> blocks = [HydraFeatures(modality, n_groups=4, seed=seed) for seed in (0, 1)]
     >>> [part.shape for part in compute_stacked(blocks, [torch.randn(1, 50, 3)] * 2)]
     [torch.Size([1, 192]), torch.Size([1, 192])]
     """

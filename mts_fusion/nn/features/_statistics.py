@@ -6,6 +6,8 @@ Sizes: B batch, L timepoints, C channels, F statistics of a modality, Q quantile
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -175,6 +177,21 @@ class StatisticFeatures(RankedFeatures):
         points = torch.where(observed, x, torch.nan)[:, :n_timepoints]  # padding, if any, is cut
         points = F.pad(points, (0, 0, 0, n_timepoints - points.shape[1]), value=torch.nan)
         return torch.cat([statistics, points.flatten(1)], 1)
+
+    @classmethod
+    def compute_together(
+        cls,
+        blocks: Sequence[Any],
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        times: Sequence[Tensor | None],
+    ) -> list[Tensor] | None:
+        """Raw features of one complete sample of several modalities, see :class:`FeatureBlock`."""
+        if any(t is not None for t in times):
+            return None
+        # Modalities become samples: their statistics are all alike.
+        together = blocks[0].compute(torch.cat(list(values)), torch.cat(list(observed)))
+        return list(together.unsqueeze(1).unbind(0))
 
     def feature_names(self) -> list[str]:
         """A name for each feature: channel and statistic, pair of channels, or timepoint.

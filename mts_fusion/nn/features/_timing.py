@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mts_fusion.panel._schema import Modality
 
+from ._convolution import has_clock
 from ._statistics import RankedFeatures
 
 __all__ = ["TimingFeatures"]
@@ -70,6 +71,22 @@ class TimingFeatures(RankedFeatures):
         super().__init__()
         self.modality = modality
         self._make_ranks(len(self.feature_names()))
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        """Whether a modality has no regular clock, see :func:`has_clock`.
+
+        Parameters
+        ----------
+        modality : Modality
+            A modality.
+
+        Returns
+        -------
+        bool
+            Whether it has none.
+        """
+        return not has_clock(modality)
 
     def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
         """Raw features.

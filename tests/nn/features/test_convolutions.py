@@ -15,6 +15,10 @@ from mts_fusion.nn.features._convolution import RandomConvolutions
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
 
 
+def sensor(n_channels: int, n_timepoints: int) -> Modality:
+    return Modality("sensor", n_channels, n_timepoints)
+
+
 def make_batch(
     n: int = 5, n_timepoints: int = 40, n_channels: int = 3, observed_fraction: float = 0.9
 ) -> tuple[Tensor, Tensor]:
@@ -25,7 +29,7 @@ def make_batch(
 
 
 def make_block(kind: type[RandomConvolutions]) -> RandomConvolutions:
-    block = kind(3, 40, n_groups=16)
+    block = kind(sensor(3, 40), n_groups=16)
     if isinstance(block, MultiRocketFeatures):
         block.fit_biases(*make_batch(n=20))
     return block
@@ -82,13 +86,13 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(kind):
 
 
 def test_a_flat_series_has_no_winner():
-    hydra = HydraFeatures(1, 40, n_groups=64)
+    hydra = HydraFeatures(sensor(1, 40), n_groups=64)
     level = torch.full((1, 40, 1), 1e-6)
     assert not hydra(level, torch.ones(1, 40, 1, dtype=torch.bool)).any()
 
 
 def test_counts_are_those_of_a_loop_over_windows():
-    hydra = HydraFeatures(3, 33, n_groups=4)
+    hydra = HydraFeatures(sensor(3, 33), n_groups=4)
     x, _ = make_batch(n=1, n_timepoints=33)
     features = hydra(x, torch.ones_like(x, dtype=torch.bool))[0].square()
     blocks = features.view(len(hydra.dilations), 2, 2, 2, 8)  # dilation, series/diff, counts, G, K
@@ -108,7 +112,7 @@ def test_a_sample_without_observations_has_zeros(kind):
 
 
 def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
-    hydra = HydraFeatures(3, 200, n_groups=64)
+    hydra = HydraFeatures(sensor(3, 200), n_groups=64)
     x, _ = make_batch(n=10, n_timepoints=200)
     every = torch.ones_like(x, dtype=torch.bool)
     hydra.fit(hydra.compute(x, every))
@@ -118,7 +122,7 @@ def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
 
 
 def test_fit_standardises_what_is_known():
-    hydra = HydraFeatures(3, 40, n_groups=64)
+    hydra = HydraFeatures(sensor(3, 40), n_groups=64)
     x, seen = make_batch(n=30)
     seen[:5] = False
     hydra.fit(hydra.compute(x, seen))
@@ -133,7 +137,7 @@ def test_fit_standardises_what_is_known():
 @every
 def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
     before = torch.get_rng_state()
-    one, two, other = (kind(3, 40, n_groups=8, seed=seed) for seed in (3, 3, 4))
+    one, two, other = (kind(sensor(3, 40), n_groups=8, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(one.weight, two.weight)
     assert not torch.equal(one.weight, other.weight)
@@ -142,7 +146,7 @@ def test_the_same_seed_gives_the_same_kernels_and_leaves_the_global_state(kind):
 @every
 @pytest.mark.parametrize("n_timepoints", [2, 3, 4, 8, 9, 16, 17])
 def test_short_series_have_features(kind, n_timepoints):
-    hydra = kind(2, n_timepoints, n_groups=4)
+    hydra = kind(sensor(2, n_timepoints), n_groups=4)
     x, _ = make_batch(n_timepoints=n_timepoints, n_channels=2)
     features = hydra.compute(x, torch.ones_like(x, dtype=torch.bool))
     assert features.shape == (5, hydra.n_features)
@@ -150,7 +154,7 @@ def test_short_series_have_features(kind, n_timepoints):
 
 
 def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
-    rocket = MultiRocketFeatures(3, 33, n_groups=4)
+    rocket = MultiRocketFeatures(sensor(3, 33), n_groups=4)
     x, _ = make_batch(n=6, n_timepoints=33)
     every_point = torch.ones_like(x, dtype=torch.bool)
     rocket.fit_biases(x, every_point)
@@ -173,7 +177,7 @@ def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
 
 
 def test_biases_are_quantiles_of_the_responses_of_valid_windows():
-    rocket = MultiRocketFeatures(2, 40, n_groups=4)
+    rocket = MultiRocketFeatures(sensor(2, 40), n_groups=4)
     x, seen = make_batch(n=50, n_channels=2)
     rocket.fit_biases(x, seen)
     ppv = rocket.compute(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
@@ -183,7 +187,10 @@ def test_biases_are_quantiles_of_the_responses_of_valid_windows():
 
 def test_biases_of_long_series_are_learnt_from_some_of_their_responses(monkeypatch):
     x, seen = make_batch(n=20, n_timepoints=400, n_channels=2)
-    every, some = MultiRocketFeatures(2, 400, n_groups=4), MultiRocketFeatures(2, 400, n_groups=4)
+    every, some = (
+        MultiRocketFeatures(sensor(2, 400), n_groups=4),
+        MultiRocketFeatures(sensor(2, 400), n_groups=4),
+    )
     every.fit_biases(x, seen)
     monkeypatch.setattr("mts_fusion.nn.features._multirocket._N_RESPONSES", 20 * 400 // 7)
     some.fit_biases(x, seen)
@@ -198,7 +205,7 @@ def test_scaled_channels_add_up_in_their_own_units():
     scale = torch.tensor([0.25, 1.0, 8.0])
     features = []
     for values, given in ((x / scale, [1.0] * 3), (x / scale, scale), (x, [1.0] * 3)):
-        rocket = MultiRocketFeatures(3, 33, n_groups=8, scale=given)
+        rocket = MultiRocketFeatures(sensor(3, 33), n_groups=8, scale=given)
         rocket.fit_biases(values, every_point)
         features.append(rocket.compute(values, every_point))
     _, scaled, own = features
@@ -209,11 +216,11 @@ def test_scaled_channels_add_up_in_their_own_units():
 @pytest.mark.parametrize("scale", [[1.0], [1.0, 0.0], [1.0, float("nan")]])
 def test_a_scale_is_one_number_above_0_a_channel(scale):
     with pytest.raises(ValueError, match="one number above 0 for each of 2 channels"):
-        MultiRocketFeatures(2, 40, n_groups=32, scale=scale)
+        MultiRocketFeatures(sensor(2, 40), n_groups=32, scale=scale)
 
 
 def test_rounding_of_a_flat_sample_changes_no_bit():
-    rocket = MultiRocketFeatures(1, 60, n_groups=4)
+    rocket = MultiRocketFeatures(sensor(1, 60), n_groups=4)
     every_point = torch.ones(20, 60, 1, dtype=torch.bool)
     flat = torch.zeros(20, 60, 1)
     rocket.fit_biases(flat, every_point)
@@ -222,7 +229,7 @@ def test_rounding_of_a_flat_sample_changes_no_bit():
 
 
 def test_a_single_timepoint_has_a_level_but_no_difference():
-    hydra = HydraFeatures(2, 1, n_groups=64)
+    hydra = HydraFeatures(sensor(2, 1), n_groups=64)
     x, _ = make_batch(n_timepoints=1, n_channels=2)
     known = ~hydra.compute(x, torch.ones_like(x, dtype=torch.bool)).isnan()
     half = 2 * 32 * 8
@@ -231,9 +238,9 @@ def test_a_single_timepoint_has_a_level_but_no_difference():
 
 
 def test_dilations_grow_as_long_as_a_kernel_fits():
-    assert HydraFeatures(1, 125, n_groups=64).dilations == (1, 2, 4, 8)
-    assert HydraFeatures(1, 9, n_groups=64).dilations == (1,)
-    assert HydraFeatures(1, 3, n_groups=64).dilations == (1,)
+    assert HydraFeatures(sensor(1, 125), n_groups=64).dilations == (1, 2, 4, 8)
+    assert HydraFeatures(sensor(1, 9), n_groups=64).dilations == (1,)
+    assert HydraFeatures(sensor(1, 3), n_groups=64).dilations == (1,)
 
 
 @every
@@ -242,9 +249,8 @@ def test_symbols_are_their_centers(kind):
     tokens = torch.randint(0, 4, (4, 40, 2), generator=torch.Generator().manual_seed(0))
     seen = tokens != 0
     numbers = torch.tensor([0.0, -1.0, 0.25, 2.0])[tokens]
-    sizes = {"n_channels": 2, "n_timepoints": 40, "n_groups": 4}
-    of_tokens = kind(**sizes, vocabulary=vocabulary)(tokens, seen)
-    assert torch.equal(of_tokens, kind(**sizes)(numbers, seen))
+    of_tokens = kind(Modality("words", 2, 40, vocabulary=vocabulary), n_groups=4)(tokens, seen)
+    assert torch.equal(of_tokens, kind(sensor(2, 40), n_groups=4)(numbers, seen))
 
 
 def test_all_kinds_of_features_read_a_symbol_as_one_number():
@@ -256,10 +262,10 @@ def test_all_kinds_of_features_read_a_symbol_as_one_number():
 
 
 def test_wrong_sizes_name_themselves():
-    with pytest.raises(ValueError, match="HydraFeatures needs n_groups of at least 1, got 0"):
-        HydraFeatures(1, 10, n_groups=0)
+    with pytest.raises(ValueError, match="n_groups=0 must be even and at least 2"):
+        HydraFeatures(sensor(1, 10), n_groups=0)
     with pytest.raises(ValueError, match="n_groups=3 must be even"):
-        HydraFeatures(1, 10, n_groups=3)
+        HydraFeatures(sensor(1, 10), n_groups=3)
 
 
 @pytest.mark.slow
@@ -280,7 +286,7 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
                 filled[i, c, : len(cell)] = np.asarray(cell)
         panels.append(filled)
     mean, std = np.nanmean(panels[0], (0, 2)), np.nanstd(panels[0], (0, 2))
-    hydra = HydraFeatures(panels[0].shape[1], longest, n_groups=64)
+    hydra = HydraFeatures(sensor(panels[0].shape[1], longest), n_groups=64)
     features = []
     for panel in panels:
         x = torch.tensor((panel.transpose(0, 2, 1) - mean) / std, dtype=torch.float32)
@@ -306,7 +312,7 @@ def test_complete_and_silent_samples_are_computed_as_those_with_gaps(kind):
 
 @every
 def test_every_feature_has_a_name_of_its_own(kind):
-    block = kind(3, 40, n_groups=4)
+    block = kind(sensor(3, 40), n_groups=4)
     names = block.feature_names()
     assert len(set(names)) == len(names) == block.n_features == sum(block.block_widths)
     assert names[0].startswith("dilation1__series__")

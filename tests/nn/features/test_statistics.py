@@ -20,8 +20,9 @@ def test_fixed_features_have_the_same_bits_in_batches_of_16_and_more(
 ):
     x, seen = _batch(n_timepoints, n_channels, share)
     x = torch.where(seen, x, 0.0)
-    statistics = StatisticFeatures(Modality("a", n_channels, n_timepoints))
-    rocket = MultiRocketFeatures(n_channels, n_timepoints, n_groups=4)
+    modality = Modality("a", n_channels, n_timepoints)
+    statistics = StatisticFeatures(modality)
+    rocket = MultiRocketFeatures(modality, n_groups=4)
     rocket.fit_biases(x, seen)
 
     def features(rows):
