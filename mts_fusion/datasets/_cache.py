@@ -123,14 +123,14 @@ def find_file(
     for path in (home / file.name, unpacked):
         if path.exists():
             return path
-    found = sorted({path for pattern in file.patterns for path in home.glob(pattern)})
-    if len(found) > 1:
+    paths = sorted({path for pattern in file.patterns for path in home.glob(pattern)})
+    if len(paths) > 1:
         raise ValueError(
             f"{loader} found several copies of {file.name!r} in {home}: "
-            f"{[path.name for path in found]}. Pass data_home=PATH of the one to read."
+            f"{[path.name for path in paths]}. Pass data_home=PATH of the one to read."
         )
-    if found:
-        return found[0]
+    if paths:
+        return paths[0]
     by_hand = (
         f"Download {file.url} and put it into {home} as {file.name!r}"
         + (f" (or as {' or '.join(map(repr, file.patterns))})" if file.patterns else "")
@@ -150,10 +150,10 @@ def _download(loader: str, file: RemoteFile, home: Path, by_hand: str) -> Path:
             f"{loader} found no {file.name!r} in {home} and requires pooch to download it: "
             f"pip install 'mts-fusion[datasets]'. Or do it by hand: {by_hand}"
         ) from None
-    known_hash = f"sha256:{file.sha256}" if file.sha256 else None
+    checksum = f"sha256:{file.sha256}" if file.sha256 else None
     try:
         home.mkdir(parents=True, exist_ok=True)
-        path = Path(pooch.retrieve(file.url, known_hash, fname=file.name, path=home))
+        path = Path(pooch.retrieve(file.url, checksum, fname=file.name, path=home))
     except (OSError, ValueError) as error:  # no network, refused, or a wrong checksum
         raise FileNotFoundError(
             f"{loader} found no {file.name!r} in {home} and could not download it "
@@ -214,8 +214,8 @@ class Archive:
             Groups of the pattern to name, in the order of the groups.
         """
         regex = re.compile(rf"(?:^|.*/){pattern}$")
-        found = {m.groups(): name for name in self._read if (m := regex.match(name))}
-        return dict(sorted(found.items()))
+        names = {m.groups(): name for name in self._read if (m := regex.match(name))}
+        return dict(sorted(names.items()))
 
     def read(self, name: str) -> bytes:
         """Content of one file.

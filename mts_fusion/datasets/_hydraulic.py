@@ -187,11 +187,11 @@ def _parse(archive: Archive, names: list[str]) -> dict[str, NDArray[Any]]:
 def _parse_profile(archive: Archive, file: str) -> NDArray[Any]:
     """Published values of the five targets, (n, 5) int."""
     table = numbers(archive.read(file), len(_TARGETS), file, first_line=1)
-    for column, (name, known) in enumerate(_TARGETS.items()):
-        bad = np.flatnonzero(~np.isin(table[:, column], list(known)))
+    for column, (name, grades) in enumerate(_TARGETS.items()):
+        bad = np.flatnonzero(~np.isin(table[:, column], list(grades)))
         if len(bad):
             raise ValueError(
-                f"{file}, line {bad[0] + 1}: the {name} is one of {list(known)}, got "
+                f"{file}, line {bad[0] + 1}: the {name} is one of {list(grades)}, got "
                 f"{table[bad[0], column]:g}. The file may be damaged."
             )
     return table.astype(np.int64)

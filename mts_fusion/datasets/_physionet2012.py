@@ -179,10 +179,10 @@ def _files(subset: str) -> tuple[RemoteFile, RemoteFile]:
 def _modalities(grouping: str, variables: str | Collection[str]) -> dict[str, tuple[str, ...]]:
     """Variables of each modality."""
     if isinstance(variables, str):
-        known = {"all": _VARIABLES, "csdi": _CSDI_VARIABLES}
-        if variables not in known:
+        sets = {"all": _VARIABLES, "csdi": _CSDI_VARIABLES}
+        if variables not in sets:
             raise ValueError(f"variables is 'all', 'csdi' or a list of names, got {variables!r}.")
-        kept: tuple[str, ...] = known[variables]
+        kept: tuple[str, ...] = sets[variables]
     else:
         unknown = [name for name in variables if name not in _VARIABLES]
         if unknown or not len(variables):
@@ -260,7 +260,7 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
     }
 
 
-def _name_the_damaged(archive: Archive, files: list[str], known: list[str]) -> None:
+def _name_the_damaged(archive: Archive, files: list[str], parameters: list[str]) -> None:
     row_of = re.compile(rb"\d+:\d+,([^,]*),([^,]*)")
     for file in files:
         for line, row in enumerate(archive.read(file).splitlines(), start=1):
@@ -274,10 +274,10 @@ def _name_the_damaged(archive: Archive, files: list[str], known: list[str]) -> N
                     f"{file}, line {line}: a row such as 00:07,HR,73 is wanted, got "
                     f"{row.decode('utf-8', 'replace')!r}. The file may be damaged."
                 ) from None
-            if match and (name := match[1].decode("utf-8", "replace")) not in known:
+            if match and (name := match[1].decode("utf-8", "replace")) not in parameters:
                 raise ValueError(
                     f"{file}, line {line}: {name!r} is no parameter of the challenge. The file may "
-                    f"be damaged; the parameters are {[n for n in known if n]}."
+                    f"be damaged; the parameters are {[n for n in parameters if n]}."
                 )
     raise ValueError(f"{archive.path} may be damaged: not every row could be read.")
 
@@ -288,18 +288,18 @@ def _parse_outcomes(text: bytes, stays: NDArray[Any]) -> NDArray[Any]:
     if header.decode().split(",") != ["RecordID", *_OUTCOMES]:
         raise ValueError(f"The outcomes start with {header[:80]!r}; RecordID,... is wanted.")
     what = "The file of outcomes"
-    found = numbers(rows, 1 + len(_OUTCOMES), what, first_line=2)
-    bad = np.argwhere(~np.isfinite(found))
+    table = numbers(rows, 1 + len(_OUTCOMES), what, first_line=2)
+    bad = np.argwhere(~np.isfinite(table))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
             f"{what}, line {row + 2}: {('RecordID', *_OUTCOMES)[column]} is a number, got "
-            f"{found[row, column]:g}. The file may be damaged."
+            f"{table[row, column]:g}. The file may be damaged."
         )
-    table = found.astype(np.int64)
+    table = table.astype(np.int64)
     order = np.argsort(table[:, 0])
-    place = np.searchsorted(table[order, 0], stays).clip(max=len(table) - 1)
-    table = table[order][place]
+    index = np.searchsorted(table[order, 0], stays).clip(max=len(table) - 1)
+    table = table[order][index]
     lacking = stays[table[:, 0] != stays]
     if len(lacking):
         raise ValueError(f"{len(lacking)} stays have no outcome, the first is {lacking[0]}.")
@@ -337,7 +337,7 @@ def _irregular(
     position = timepoint - first[stay]  # within the stay
     length = int(position.max(initial=0)) + 1
     values = np.full((n, n_channels, length), np.nan, dtype=np.float32)
-    values[stay, channel, position] = value  # of equal places the last one wins
+    values[stay, channel, position] = value  # of equal positions the last one wins
     times = np.full((n, length), np.nan)
     times[stay, position] = 60.0 * minute
     return values, times

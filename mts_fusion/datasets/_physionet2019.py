@@ -178,17 +178,17 @@ def _find(home: Path, hospitals: Collection[str] | None, download: bool) -> list
     }
     loader = "fetch_physionet2019"
     if hospitals is not None:
-        found = [find_file(loader, files[h], home, download=download) for h in sorted(hospitals)]
+        paths = [find_file(loader, files[h], home, download=download) for h in sorted(hospitals)]
     else:
-        found = []
+        paths = []
         for file in files.values():
             try:
-                found.append(find_file(loader, file, home, download=False))
+                paths.append(find_file(loader, file, home, download=False))
             except FileNotFoundError:
                 continue
-        if not found:
-            found = [find_file(loader, file, home, download=download) for file in files.values()]
-    return list(dict.fromkeys(found))  # data_home may itself be the one file of both
+        if not paths:
+            paths = [find_file(loader, file, home, download=download) for file in files.values()]
+    return list(dict.fromkeys(paths))  # data_home may itself be the one file of both
 
 
 def _parse(

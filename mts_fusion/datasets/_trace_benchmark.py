@@ -155,7 +155,7 @@ def _trace_samples(
     x_high = a_high * np.sin(2 * np.pi * f_high * t + p_high)
     x_high += 0.3 * a_high * np.cos(2 * np.pi * 1.7 * f_high * t + p_high / 2)
     # Eq. 12-13. One burst a sample, shared by its high-frequency dimensions: mu, sigma and A carry
-    # no index d in the paper, and its condition vector tells one place, width and amplitude.
+    # no index d in the paper, and its condition vector has one position, width and amplitude.
     present = rng.random((n, 1, 1)) < 0.7
     mu, sigma, amplitude = (
         present * uniform(*bounds, 1) for bounds in ((0.15, 0.85), (0.05, 0.1), (0.8, 2.2))
@@ -208,9 +208,9 @@ def _summary(
         for a, b in pairs
     ]
     columns += [x[:, 0] for x in scalars]
-    known = np.concatenate(columns, axis=1)
-    nuisance = 0.1 * rng.normal(size=(len(known), 28 - known.shape[1]))
-    return np.concatenate([known, nuisance], axis=1)
+    summaries = np.concatenate(columns, axis=1)
+    nuisance = 0.1 * rng.normal(size=(len(summaries), 28 - summaries.shape[1]))
+    return np.concatenate([summaries, nuisance], axis=1)
 
 
 def _block_mask(

@@ -53,9 +53,10 @@ class PanelImputer(PanelTransformer):
 
     Notes
     -----
-    Values that are there are never changed. What stays NaN: padding of irregular series, where no
-    time is given; channels never observed in ``fit`` where the mean is wanted; tokens of a channel
-    without any. The end of a regular series padded with NaN looks like a gap, and is filled.
+    Values that are not missing are never changed. What stays NaN: padding of irregular series,
+    where no time is given; channels never observed in ``fit`` where the mean is wanted; tokens of a
+    channel without any. The end of a regular series padded with NaN looks like a gap, and is
+    filled.
 
     Examples
     --------
@@ -149,9 +150,9 @@ class PanelImputer(PanelTransformer):
             times = np.broadcast_to(np.arange(values.shape[2], dtype=float), values[:, 0].shape)
         else:
             gaps = gaps & ~np.isnan(times)[:, None]
-        seen = observed.any(2, keepdims=True)
+        available = observed.any(2, keepdims=True)
         if self.strategy in ("mean", "zero"):
-            filled = np.where(seen | self.fill_absent, constant, np.nan)
+            filled = np.where(available | self.fill_absent, constant, np.nan)
         else:
             filled = np.empty_like(values)
             for rows in sample_chunks(values.shape):
@@ -159,9 +160,9 @@ class PanelImputer(PanelTransformer):
                     values[rows], observed[rows], times[rows], linear=self.strategy == "linear"
                 )
             if self.fill_absent or modality.vocabulary is not None:
-                filled = np.where(seen, filled, constant)
+                filled = np.where(available, filled, constant)
             else:
-                filled = np.where(seen, filled, np.nan)
+                filled = np.where(available, filled, np.nan)
         return np.where(gaps, filled, values).astype(values.dtype)
 
 

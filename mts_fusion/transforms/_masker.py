@@ -25,8 +25,8 @@ _REDRAWS = 64
 class MissingnessMasker(PanelTransformer):
     """Panels in which some of what was observed is hidden, as failing sensors would hide it.
 
-    In a Pipeline it hides both in ``fit`` and in ``predict``: put it there to train with failures,
-    use :func:`mask_panel` to test with them.
+    In a Pipeline it hides values both in ``fit`` and in ``predict``. To train on complete data and
+    test with failures, use :func:`mask_panel`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MissingnessMasker(PanelTransformer):
         ``fraction`` for all: all at once, or none.
     groups : sequence of sequence of str or None, default=None
         Modalities that share a cable, for ``"modality"`` and ``"block"``: those of a group fail
-        together, or at the same place. Modalities in no group fail by themselves.
+        together, or over the same stretch of time. Modalities in no group fail by themselves.
     place : {"random", "start", "end"}, default="random"
         Where the stretch of ``"block"`` and ``"span"`` lies.
     random_state : int, RandomState or None, default=None
@@ -70,8 +70,8 @@ class MissingnessMasker(PanelTransformer):
     Notes
     -----
     What is hidden in a sample follows from the seed and from the sample's observed values alone:
-    not from its place in the panel, from the other samples, or from padding at its end. Two samples
-    of equal content lose the same. Where all modalities of a sample would fail, the draw is
+    not from its position in the panel, from the other samples, or from padding at its end. Two
+    samples of equal content lose the same. Where all modalities of a sample would fail, the draw is
     repeated; so the share of hidden modalities is a little below ``fraction``.
 
     Examples
@@ -299,9 +299,9 @@ def _hide_stretches(
 
 def _durations(observed: np.ndarray) -> np.ndarray:
     """Timepoints of each sample up to its last observed one, ``(n,)``."""
-    seen = np.asarray(observed.any(1))
-    last = seen.shape[1] - seen[:, ::-1].argmax(1)
-    return np.where(seen.any(1), last, 0)
+    any_observed = np.asarray(observed.any(1))
+    last = any_observed.shape[1] - any_observed[:, ::-1].argmax(1)
+    return np.where(any_observed.any(1), last, 0)
 
 
 def _joint_ranks(

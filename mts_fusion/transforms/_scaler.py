@@ -192,9 +192,9 @@ def _quantiles(
     values: np.ndarray, observed: np.ndarray, probabilities: tuple[float, ...]
 ) -> np.ndarray:
     """Quantiles of the observed values of each channel, ``(len(probabilities), C)``."""
-    found = np.full((len(probabilities), values.shape[1]), np.nan)
+    quantiles = np.full((len(probabilities), values.shape[1]), np.nan)
     for channel in range(values.shape[1]):  # each channel has its own number of observed values
-        seen = values[:, channel][observed[:, channel]]
-        if seen.size:
-            found[:, channel] = np.quantile(seen.astype(np.float64), probabilities)
-    return found
+        available = values[:, channel][observed[:, channel]]
+        if available.size:
+            quantiles[:, channel] = np.quantile(available.astype(np.float64), probabilities)
+    return quantiles

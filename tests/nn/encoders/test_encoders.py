@@ -34,11 +34,11 @@ MODALITIES = [
 def make_batch(modality: Modality, n: int = 5) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (n, modality.n_timepoints, modality.n_channels)
-    seen = torch.rand(shape, generator=generator) < 0.6
-    seen[0] = True
+    observed = torch.rand(shape, generator=generator) < 0.6
+    observed[0] = True
     if modality.vocabulary is None:
-        return torch.randn(shape, generator=generator), seen
-    return torch.randint(1, 6, shape, generator=generator), seen
+        return torch.randn(shape, generator=generator), observed
+    return torch.randint(1, 6, shape, generator=generator), observed
 
 
 class Computed(torch.nn.Module):
@@ -49,9 +49,9 @@ class Computed(torch.nn.Module):
         self.features = SchemaFeatures(Schema((modality,)), (kind, "statistics"))
         self.encoder = ENCODERS[kind](modality, 8, widths=self.features.widths[0], **parameters)
 
-    def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> EncoderOutput:
-        features = self.features([x], [seen], [times])[0]
-        return self.encoder(x, seen, times, features=features)
+    def forward(self, x: Tensor, observed: Tensor, times: Tensor | None = None) -> EncoderOutput:
+        features = self.features([x], [observed], [times])[0]
+        return self.encoder(x, observed, times, features=features)
 
 
 def make_encoder(name: str, modality: Modality) -> torch.nn.Module:
@@ -70,10 +70,10 @@ anything = pytest.mark.parametrize("modality", MODALITIES, ids=lambda m: m.name)
 @anything
 def test_values_behind_an_unobserved_point_change_no_bit(name, modality):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
-    seen[1] = False
-    other = torch.where(seen, x, 5 if x.dtype == torch.int64 else math.nan)
-    for one, two in zip(encoder(x, seen), encoder(other, seen), strict=True):
+    x, observed = make_batch(modality)
+    observed[1] = False
+    other = torch.where(observed, x, 5 if x.dtype == torch.int64 else math.nan)
+    for one, two in zip(encoder(x, observed), encoder(other, observed), strict=True):
         assert torch.equal(one, two)
 
 
@@ -82,11 +82,11 @@ def test_values_behind_an_unobserved_point_change_no_bit(name, modality):
 @pytest.mark.parametrize("with_times", [False, True])
 def test_longer_padding_changes_nothing(name, modality, with_times):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
+    x, observed = make_batch(modality)
     times = torch.rand(x.shape[:2]).cumsum(1) if with_times else None
-    padded, unseen = F.pad(x, (0, 0, 0, 13)), F.pad(seen, (0, 0, 0, 13))
+    padded, unseen = F.pad(x, (0, 0, 0, 13)), F.pad(observed, (0, 0, 0, 13))
     later = None if times is None else F.pad(times, (0, 13))
-    for one, two in zip(encoder(x, seen, times), encoder(padded, unseen, later), strict=True):
+    for one, two in zip(encoder(x, observed, times), encoder(padded, unseen, later), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_longer_padding_changes_nothing(name, modality, with_times):
 @anything
 def test_a_batch_gives_what_its_samples_give_one_by_one(name, modality):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
-    seen[2] = False
-    together = encoder(x, seen).embedding
-    alone = torch.cat([encoder(x[i : i + 1], seen[i : i + 1]).embedding for i in range(len(x))])
+    x, observed = make_batch(modality)
+    observed[2] = False
+    together = encoder(x, observed).embedding
+    alone = torch.cat([encoder(x[i : i + 1], observed[i : i + 1]).embedding for i in range(len(x))])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -105,8 +105,8 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(name, modality):
 @anything
 def test_nothing_observed_is_finite_with_finite_gradients(name, modality):
     encoder = make_encoder(name, modality).train()
-    x, seen = make_batch(modality)
-    encoded = encoder(x, torch.zeros_like(seen))
+    x, observed = make_batch(modality)
+    encoded = encoder(x, torch.zeros_like(observed))
     (encoded.embedding.sum() + encoded.tokens.sum()).backward()
     assert encoded.embedding.isfinite().all()
     assert encoded.tokens.isfinite().all()
@@ -118,8 +118,8 @@ def test_nothing_observed_is_finite_with_finite_gradients(name, modality):
 @anything
 def test_a_gradient_reaches_every_parameter(name, modality):
     encoder = make_encoder(name, modality).train()
-    x, seen = make_batch(modality)
-    encoder(x, seen).embedding.square().sum().backward()
+    x, observed = make_batch(modality)
+    encoder(x, observed).embedding.square().sum().backward()
     left = [key for key, p in encoder.named_parameters() if p.grad is None]
     assert left == []
 
@@ -127,20 +127,20 @@ def test_a_gradient_reaches_every_parameter(name, modality):
 @pytest.mark.parametrize("name", ["lstm", "gru", "transformer"])
 def test_the_unit_of_time_does_not_matter_but_gaps_do(name):
     encoder = make_encoder(name, MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
+    x, observed = make_batch(MODALITIES[0])
     times = torch.rand(x.shape[:2]).cumsum(1)
-    seconds, hours = encoder(x, seen, times), encoder(x, seen, times / 3600)
+    seconds, hours = encoder(x, observed, times), encoder(x, observed, times / 3600)
     torch.testing.assert_close(seconds.embedding, hours.embedding, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(seconds.embedding, encoder(x, seen).embedding, atol=1e-4)
+    assert not torch.allclose(seconds.embedding, encoder(x, observed).embedding, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_states_are_those_of_packed_sequences(kind):
     """The oracle is torch's own network over packed sequences of the observed steps."""
     encoder = make_encoder(kind, MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
-    seen[3, 4:] = False
-    steps, n_steps = encoder.packed(x, seen, None)
+    x, observed = make_batch(MODALITIES[0])
+    observed[3, 4:] = False
+    steps, n_steps = encoder.packed(x, observed, None)
     oracle = (torch.nn.LSTM if kind == "lstm" else torch.nn.GRU)(
         8, 4, batch_first=True, bidirectional=True
     )
@@ -157,15 +157,15 @@ def test_states_are_those_of_packed_sequences(kind):
     states, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
     mean = states.sum(1) / n_steps.unsqueeze(1)
     wanted = encoder.project(torch.cat([last[0], last[1], mean], -1))
-    torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(x, observed).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_an_encoder_of_fixed_features_reads_nothing_else():
     encoder = make_encoder("hydra", MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
-    features = encoder.features([x], [seen])[0]
-    given = encoder.encoder(torch.zeros_like(x), seen, features=features).embedding
-    assert torch.equal(encoder(x, seen).embedding, given)
+    x, observed = make_batch(MODALITIES[0])
+    features = encoder.features([x], [observed])[0]
+    given = encoder.encoder(torch.zeros_like(x), observed, features=features).embedding
+    assert torch.equal(encoder(x, observed).embedding, given)
 
 
 def test_an_encoder_of_fixed_features_needs_statistics_among_them():
@@ -197,10 +197,10 @@ def test_tokens_of_fixed_features_add_up_to_the_embedding(name):
 
 
 def test_compact_keeps_the_order_of_time():
-    seen = torch.tensor([[False, True, True, False, True], [False] * 5])
-    order, n_seen = observed_first(seen)
+    observed = torch.tensor([[False, True, True, False, True], [False] * 5])
+    order, n_observed = observed_first(observed)
     assert order[0, :3].tolist() == [1, 2, 4]
-    assert n_seen.tolist() == [3, 0]
+    assert n_observed.tolist() == [3, 0]
 
 
 def test_thinned_steps_are_means_of_equal_parts():
