@@ -49,8 +49,6 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 LONG_FILES = {
     "benchmarks/_protocol.py": "being split",
     "datasets/_synthetic.py": "being split",
-    "estimators/_pattern_ridge.py": "being split",
-    "estimators/_pattern_ridge_base.py": "being split",
     "transforms/_sax.py": "being split",
 }
 LONG_FUNCTIONS = {}
