@@ -18,8 +18,8 @@ Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 __all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
 
-# Penalty on the spread of the logarithms of the weights of the heads, in nats a sample: without it
-# few held-out samples would give a head no weight at all.
+# Penalty on the squared deviations of the log weights of the heads from their mean, in nats a
+# sample: weights differ only as far as the held-out samples support it.
 _SPREAD_COST = 0.01
 
 # Penalty on the coupling of classes: half of this times the squares of its entries, beside the log

@@ -297,7 +297,8 @@ class PatternModels:
     ) -> np.ndarray:
         """Weighted sum ``(B, k, C)`` of the scores of the ridge heads, for some rows of a chunk."""
         total = np.zeros((self.n_folds, len(rows), len(model.coupling)))
-        index = as_tensor(rows)
+        n = len(coordinates[0][0])
+        index = slice(None) if len(rows) == n else as_tensor(rows)
         for k, (head, solution) in enumerate(zip(self.heads, model.solutions, strict=True)):
             if solution is not None:
                 own = head.members(model.members)
