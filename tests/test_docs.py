@@ -51,6 +51,16 @@ def test_the_user_guide_runs_from_top_to_bottom() -> None:
         exec(compile(block, "docs/user_guide.md", "exec"), names)
 
 
+def test_the_page_of_maestro_runs_and_its_differences_are_noted_in_the_code() -> None:
+    (block,) = _code("maestro.md")
+    exec(compile(block, "docs/maestro.md", "exec"), {})
+    table = (DOCS / "maestro.md").read_text().split("## What differs from the paper")[1]
+    files = set(re.findall(r"`(\w+/(?:\w+/)?_\w+\.py)`", table))
+    assert len(files) > 8
+    for file in files:
+        assert "NOTE[DIFF]" in (ROOT / "mts_fusion" / file).read_text(), file
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_api_page_names_what_a_package_exports(package: str) -> None:
     public = set(importlib.import_module(f"mts_fusion.{package}").__all__)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
@@ -14,6 +15,7 @@ from mts_fusion.training import MANY_SAMPLES, FixedFeatures, ModalityCurriculum,
 
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._maestro_paper import paper_settings
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
 
@@ -317,6 +319,50 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
     >>> clf.predict_proba(X[:5]).shape
     (5, 3)
     """
+
+    @classmethod
+    def from_paper(
+        cls, dataset: str, *, symbols: bool = True, random_state: Any = None
+    ) -> Pipeline:
+        """MAESTRO as published: SAX symbols, one network, nothing that this library adds.
+
+        Symbols become tokens; attention within each modality, with learnt budgets and distilling;
+        sparse attention across modalities; four experts, one for each token; a learnt vector for
+        what is missing; modality dropout with a curriculum. No fixed features, no ensemble, no
+        calibration. ``docs/maestro.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"wesad", "dalia", "dsads", "mimic3"}
+            Whose settings: WESAD, DaliaHAR, DSADS or MIMIC-III.
+        symbols : bool, default=True
+            Whether there is a :class:`SAXTokenizer`. False is the paper's "without SAX": each
+            timepoint is a token.
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers.
+
+        Returns
+        -------
+        Pipeline
+            With the steps ``"sax"`` and ``"clf"``. ``set_params(clf__max_epochs=50)`` changes a
+            setting; ``fit(X, y, clf__groups=subjects)`` holds out whole subjects, as the paper.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+
+        Examples
+        --------
+        >>> from mts_fusion.datasets import make_panel_classification
+        >>> X, y = make_panel_classification(n_samples=60, random_state=0)
+        >>> clf = MaestroClassifier.from_paper("wesad", random_state=0)
+        >>> clf.set_params(clf__max_epochs=2).fit(X, y).predict_proba(X[:5]).shape
+        (5, 3)
+        """
+        tokenizer, settings = paper_settings(dataset)
+        clf = cls(**settings, random_state=random_state)
+        return Pipeline([("sax", tokenizer if symbols else "passthrough"), ("clf", clf)])
 
 
 class MaestroRegressor(PanelRegressorMixin, _Maestro):

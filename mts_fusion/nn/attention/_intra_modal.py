@@ -161,6 +161,8 @@ class IntraModalLayer(nn.Module):
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Encode the tokens of each modality."""
+        # NOTE[DIFF] MAESTRO and Informer normalise after each residual sum, with learnt scales.
+        # Here each part normalises its input, without parameters.
         m, batch = x.shape[:2]
         qkv = self.qkv(normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
         flat = None if budget is None else budget.flatten()

@@ -301,6 +301,8 @@ class FourierTimeEncoding(nn.Module):
     torch.Size([3, 5, 8])
     """
 
+    # NOTE[DIFF] MAESTRO encodes the number of a token, with periods up to 10,000 tokens.
+
     frequency: Tensor
 
     def __init__(

@@ -37,7 +37,7 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_features, check_values
+from ._inputs import check_any_tokens, check_features, check_values
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
@@ -201,18 +201,11 @@ class Maestro(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
-        if max_budget <= 0:
-            raise ValueError(f"max_budget is above 0, got {max_budget}.")
         if missing not in ("mask", "token"):
             raise ValueError(f"missing is 'mask' or 'token', got {missing!r}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        n_features = [sum(map(sum, kinds.values())) for kinds in feature_widths or ()]
-        if not patches and not any(n_features):
-            raise ValueError(
-                "patches=False and there are no fixed features: no tokens are left. Declare "
-                "feature_widths, or set patches=True."
-            )
+        check_any_tokens(patches, feature_widths)
         lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
         self.patches = PatchTokens(schema, lengths, d_model) if patches else None
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
@@ -221,13 +214,11 @@ class Maestro(nn.Module):
         fixed = fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
         if not all(budget == math.inf for budget in fixed) and n_intra_layers:
+            spends = missing == "token"
             self.budget = BudgetGate(
-                len(schema),
-                max_budget=max_budget,
-                fixed=fixed,
-                spends_if_absent=missing == "token",
+                len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=spends
             )
-            max_budget = max(max_budget if math.isnan(budget) else budget for budget in fixed)
+            max_budget = self.budget.largest
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
@@ -241,8 +232,7 @@ class Maestro(nn.Module):
             for _ in range(n_intra_layers)
         )
         n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
-        if distil:
-            n_tokens = -(-n_tokens // 2**n_intra_layers)
+        n_tokens = -(-n_tokens // 2 ** (n_intra_layers * distil))
         if cross_budget is None and n_tokens > _LONG:
             cross_budget = max_budget
         self.cross = nn.ModuleList(
@@ -283,10 +273,8 @@ class Maestro(nn.Module):
 
         Parameters
         ----------
-        values : list of M Tensors of shape (B, L, C)
-            Numbers, or int64 symbols where the modality has a vocabulary; finite.
-        observed : list of M Tensors of shape (B, L, C)
-            Bool.
+        values, observed : list of M Tensors of shape (B, L, C)
+            Numbers or int64 symbols, finite; and which were observed, bool.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F), default=None
@@ -327,6 +315,8 @@ class Maestro(nn.Module):
             outputs.append(layer(x, available, columns))
             x = outputs[-1].tokens
 
+        # NOTE[DIFF] The paper takes the mean of all tokens, and its head has a hidden layer. Here
+        # types of tokens have equal weights, and the head is linear behind a layer norm.
         pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
         loss = pooled.new_zeros(())
         if self.balance_weight and outputs:
