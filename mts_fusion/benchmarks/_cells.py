@@ -51,7 +51,7 @@ def run_cells(
     -------
     list of dict
         Each row with the entries of its cell. A cell that failed has one row with ``error``; it is
-        told on standard error, not kept in ``<table>.jsonl``, and tried again next time.
+        reported on standard error, not kept in ``<table>.jsonl``, and tried again next time.
     """
     kept = out / f"{table}.jsonl" if out is not None else None
     done = _read(kept)

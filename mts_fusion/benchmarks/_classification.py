@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._cells import run_cells
-from ._protocol import Data, Fold, Method, evaluate_classifier, thin
+from ._protocol import Data, Fold, Method, evaluate_classifier, subsample
 from ._tables import Settings, failures, markdown, mean_and_spread, summarise
 
 __all__ = [
@@ -70,7 +70,7 @@ def classify(
     """
     if settings.quick:
         step = max(1, min(_THIN, len(folds[0].test) // _LEAST_TEST))
-        folds = [thin(folds[0], data, step)]
+        folds = [subsample(folds[0], data, step)]
     by_name = {fold.name: fold for fold in folds}
     cells = [
         {

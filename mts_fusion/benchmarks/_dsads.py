@@ -1,4 +1,4 @@
-"""Table ``dsads``: activities of unseen subjects while more and more body sensors are silent."""
+"""Table ``dsads``: activities of unseen subjects while more and more body sensors are missing."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def _verdicts(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
 
 
 TABLE = Table(
-    summary="macro-F1 on Daily and Sports Activities at 0-40 %% silent sensors, and what it costs",
+    summary="macro-F1 on Daily and Sports Activities at 0-40 %% missing sensors, and what it costs",
     run=_run,
 )

@@ -36,7 +36,7 @@ __all__ = [
     "hide",
     "hold_every_nth_group_out",
     "leave_groups_out",
-    "thin",
+    "subsample",
 ]
 
 # Test masks and training masks are drawn from different seeds.
@@ -91,8 +91,8 @@ class Method:
         ``make(seed=..., quick=...)`` gives an unfitted estimator that takes a Panel.
     copies : bool, default=False
         Whether it trains on two copies of the data: complete, and with each modality hidden with
-        probability .3. For peers that have no modality dropout of their own.
-    is_peer : bool, default=False
+        probability .3. For baselines that have no modality dropout of their own.
+    is_baseline : bool, default=False
         Whether it is what a user would pick instead of ours.
     groups : bool, default=False
         Whether ``fit`` takes ``groups``, the subjects of the training samples.
@@ -100,7 +100,7 @@ class Method:
 
     make: Callable[..., Any]
     copies: bool = False
-    is_peer: bool = False
+    is_baseline: bool = False
     groups: bool = False
 
 
@@ -181,7 +181,7 @@ def hold_every_nth_group_out(groups: NDArray[Any], n_folds: int) -> list[Fold]:
     ]
 
 
-def thin(fold: Fold, data: Data, step: int) -> Fold:
+def subsample(fold: Fold, data: Data, step: int) -> Fold:
     """The fold with every ``step``-th sample of each class and group, for a shortened run.
 
     Where each sample is a group of its own, groups do not count; where y holds numbers, not
@@ -230,7 +230,7 @@ def evaluate_classifier(
     fractions: Sequence[float],
     quick: bool = False,
 ) -> list[dict[str, Any]]:
-    """Scores of one method on one fold, with more and more sensors silent, and what it costs.
+    """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
     Parameters
     ----------
@@ -371,7 +371,7 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
 
 
 def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:
-    """Probabilities; of a peer that has none, classes."""
+    """Probabilities; of a baseline that has none, classes."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(panel))
     return np.asarray(estimator.predict(panel))

@@ -25,7 +25,7 @@ def evaluate_regressor(
     fractions: Sequence[float],
     quick: bool = False,
 ) -> list[dict[str, Any]]:
-    """Errors of one method on one fold, with more and more sensors silent, and what it costs.
+    """Errors of one method on one fold, with more and more sensors missing, and what it costs.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "patterns": "_patterns",
     "pattern-speed": "_pattern_speed",
-    "field": "_field",
+    "comparison": "_comparison",
     "ablation": "_ablation",
     "fusion": "_fusion",
     "pamap2": "_pamap2",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mts_fusion.benchmarks import _speed
-from mts_fusion.benchmarks._loop import LoopMaestro
+from mts_fusion.benchmarks._reference_maestro import LoopMaestro
 from mts_fusion.nn import Maestro
 from mts_fusion.panel import Modality, Schema
 

@@ -124,16 +124,24 @@ def test_summaries_tell_folds_from_seeds():
 
 def test_the_field_table_and_its_figure(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    command = ["field", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
+    command = ["comparison", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
     assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
     told = capsys.readouterr()
     assert "| ExtraTrees on summaries" in told.out
     assert "failed" not in told.err
-    assert (tmp_path / "field-basic_motions.png").exists()
+    assert (tmp_path / "comparison-basic_motions.png").exists()
 
 
 def test_the_field_table_of_some_folds_says_so(home, capsys):
-    command = ["field", "--dataset", "dsads", "--data-home", str(home), "--quick", "--in-process"]
+    command = [
+        "comparison",
+        "--dataset",
+        "dsads",
+        "--data-home",
+        str(home),
+        "--quick",
+        "--in-process",
+    ]
     assert main([*command, "--folds", "1", "--methods", "ExtraTrees on summaries"]) == 0
     assert "SHORTENED: 1 of 2 folds." in capsys.readouterr().out
 
