@@ -98,6 +98,26 @@ def test_the_figures_of_the_readme_are_those_of_the_csv_files(tables: ModuleType
             assert figures in known or cell == "not run", (page, cell)
 
 
+def test_the_figures_of_the_guide_are_those_of_the_csv_files(tables: ModuleType) -> None:
+    text = (FOLDER.parent / "user_guide.md").read_text()
+    rows = re.findall(r"^\| \[.*?\]\(benchmarks/(\w+)\.md\)(.*)$", text, re.M)
+    columns = ["PatternRidge", "Maestro", "Fusion", "Trace|Maestro", "(?!Pattern|Fusion|Trace)"]
+    compared = 0
+    for page, row in rows:
+        digits = 1 if page == "engines" else 3
+        for method, cell in zip(columns, _cells(row)[1:], strict=True):
+            known = {
+                (round(float(figures["0"]), digits), round(float(figures["0.4"]), digits))
+                for name, figures in _curves(tables.read(f"{page}.csv"))
+                if re.match(method, name) and {"0", "0.4"} <= figures.keys()
+            }
+            for pair in re.findall(r"(\d*\.\d+)\**, \**(\d*\.\d+)", cell):
+                assert tuple(map(float, pair)) in known, (page, cell)
+                compared += 1
+    assert len(rows) == 10
+    assert compared > 35
+
+
 def _curves(rows: list[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
     """For each dataset, method and metric the method and the mean at each share."""
     curves: dict[tuple[str, ...], dict[str, str]] = {}
