@@ -14,7 +14,7 @@ DATA = (
     ("hydraulic.csv", "hydraulic_valve", "Hydraulic valve, 17 sensors"),
     ("small_sets.csv", "dsads_gestures", "Arm gestures, 180 rows to train on"),
     ("dsads.csv", "dsads", "Daily activities, 5 body positions"),
-    ("stress_predict.csv", "stress_predict", "Stress from a wristband, 4 signals"),
+    ("stress_predict.csv", "stress_predict", "Stress from a wristband, 5 streams"),
 )
 SHARES = ("0", "0.2", "0.4", "0.6")
 # Label, names in the CSV files (the first that is there), colour (Okabe and Ito), marker, line.

@@ -258,7 +258,7 @@ def _step_text(rows: list[Row]) -> list[str]:
     times = statistics.median(row["ours_cpu_s"] * row["rate"] / row["macs"] for row in rows)
     return [
         f"{len(rows)} rounds, ours, loop and matrix products in turn: median (least-most). "
-        f"Products: {rows[0]['macs'] / 1e9:.1f} GMAC a step (three times those of a forward pass) at "
+        f"Products: {rows[0]['macs'] / 1e9:.1f} GMAC a step (three times a forward pass) at "
         f"{rate:.0f} GMAC/s, measured on the network's own products, and at {large:.0f} GMAC/s, on "
         "a square of 1024. Outputs and gradients of the two are equal up to "
         f"{rows[0]['difference']:.0e} in float64.",
