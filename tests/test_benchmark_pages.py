@@ -129,7 +129,11 @@ def _curves(rows: list[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
 
 def test_the_figure_is_drawn_from_the_csv_files(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
     figure = tmp_path / "figure.png"
     command = [sys.executable, FOLDER / "figure.py", "--figure", figure]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg"})
-    assert figure.read_bytes().startswith(b"\x89PNG")
+    drawn, stored = (image.open(path) for path in (figure, FOLDER / "score_by_missing.png"))
+    assert "Hydraulic valve, 17 sensors, PatternRidge: [(0.0, 0.999)" in drawn.info["Description"]
+    assert stored.info["Description"] == drawn.info["Description"]
+    assert stored.size == drawn.size
