@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ._cells import run_cells
-from ._protocol import Data, Fold, Method, evaluate_classifier, subsample
+from ._folds import Data, Fold, subsample
+from ._protocol import Method, evaluate_classifier
 from ._tables import Settings, failures, markdown, mean_and_spread, summarise
 
 __all__ = [

@@ -22,7 +22,7 @@ from ..datasets import (
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
 from ._dsads_variants import as_actions, as_gestures, as_phone
-from ._protocol import Data, Fold, hold_every_nth_group_out, leave_groups_out, subsample
+from ._folds import Data, Fold, hold_every_nth_group_out, leave_groups_out, subsample
 
 __all__ = ["DATA", "load_data"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..panel import Panel
-from ._protocol import Data, Fold
+from ._folds import Data, Fold
 
 __all__ = ["as_actions", "as_gestures", "as_phone"]
 

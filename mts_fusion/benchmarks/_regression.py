@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..panel import Panel
 from ._costs import peak_memory
-from ._protocol import Data, Fold, Method, fit_method, hide
+from ._folds import Data, Fold
+from ._protocol import Method, fit_method, hide
 
 __all__ = ["evaluate_regressor"]
 

@@ -6,17 +6,15 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
 from mts_fusion.benchmarks._classification import pooled_error_table
-from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
-from mts_fusion.benchmarks._protocol import (
+from mts_fusion.benchmarks._folds import (
     Data,
     Fold,
-    Method,
-    _scores,
-    evaluate_classifier,
     hold_every_nth_group_out,
     leave_groups_out,
     subsample,
 )
+from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
+from mts_fusion.benchmarks._protocol import Method, _scores, evaluate_classifier
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import FusionClassifier
 from mts_fusion.metrics import expected_calibration_error

@@ -91,8 +91,8 @@ def test_with_enough_groups_each_counts_alike(n_groups: int, coverage: float) ->
         index, share, wanted = _calibration_rows(models, model, coverage)
         ends = {1: [], -1: []}
         for j in index:
-            answer = link.answers(scores[models.kept.fold[j], i])[0]
-            residual = abs(y[j] - link.answers(model.held_out[j])[0])
+            answer = link.predictions(scores[models.kept.fold[j], i])[0]
+            residual = abs(y[j] - link.predictions(model.held_out[j])[0])
             for sign in ends:
                 ends[sign].append(sign * answer + residual)
         for sign, place in ((-1, 0), (1, 1)):
@@ -116,7 +116,7 @@ def test_nine_groups_are_enough_for_nine_tenths() -> None:
     ]
     # Wide enough for all residuals of all groups, however heavy one of them is.
     model = _models(features, link.targets(y), link, weight=heavy, **settings)
-    largest = np.abs(y - link.answers(model.model((0, 1, 2)).held_out)[:, 0]).max()
+    largest = np.abs(y - link.predictions(model.model((0, 1, 2)).held_out)[:, 0]).max()
     assert np.isfinite(ends[0]).all()
     assert (ends[1][:, 0, 1] - ends[1][:, 0, 0] >= largest).all()
 
@@ -137,8 +137,8 @@ def test_sets_with_weights_are_those_of_the_definition() -> None:
         for c in range(3):
             below = 0.0
             for j, w in zip(index, share, strict=True):
-                own = link.answers(model.held_out[j : j + 1])[0, code[j]]
-                below += w * (own > link.answers(scores[models.kept.fold[j], i : i + 1])[0, c])
+                own = link.predictions(model.held_out[j : j + 1])[0, code[j]]
+                below += w * (own > link.predictions(scores[models.kept.fold[j], i : i + 1])[0, c])
             assert found[i, c] == (below < wanted) or found[i].sum() == 1
 
 

@@ -161,8 +161,8 @@ def test_conformal_sets_are_those_of_the_definition(form: str) -> None:
         model = models.model(members)
         assert model is not None
         one = [x[i : i + 1] for x in test.features]
-        p = models.link.answers(models.fold_scores(one, test.available[i : i + 1])[:, 0])
-        own = models.link.answers(model.held_out)[rows.targets > 0]
+        p = models.link.predictions(models.fold_scores(one, test.available[i : i + 1])[:, 0])
+        own = models.link.predictions(model.held_out)[rows.targets > 0]
         complete = np.flatnonzero(rows.available[:, list(members)].all(1))
         for c in range(2):
             below = sum(1 - own[j] < 1 - p[rows.fold[j], c] for j in complete)
@@ -176,9 +176,9 @@ def test_conformal_intervals_are_those_of_the_definition() -> None:
     rows = rows._replace(targets=link.targets(y))
     models = _models(rows, link)
     intervals = conformal_intervals(models, rows.features, rows.available, 0.8)
-    answers = link.answers(models.fold_scores(rows.features, rows.available)[:, 0])[:, 0]
+    answers = link.predictions(models.fold_scores(rows.features, rows.available)[:, 0])[:, 0]
     members = tuple(np.flatnonzero(rows.available[0]).tolist())
-    residual = np.abs(y - link.answers(models.model(members).held_out)[:, 0])
+    residual = np.abs(y - link.predictions(models.model(members).held_out)[:, 0])
     known = np.isfinite(residual) & rows.available[:, list(members)].all(1)
     wanted = int(np.ceil(0.8 * (known.sum() + 1)))
     upper = np.sort((answers[rows.fold] + residual)[known])[wanted - 1]

@@ -73,12 +73,12 @@ class BudgetGate(nn.Module):
 
     def forward(self, available: Tensor) -> Tensor:
         """Budget of each sample and modality."""
-        seen = available.to(self.fixed.dtype)
+        present = available.to(self.fixed.dtype)
         if self.gate is None:
-            return self.fixed * seen
-        learnt = torch.sigmoid(self.gate(seen + _ABSENT * (1 - seen))) * self.max_budget
+            return self.fixed * present
+        learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
         # NOTE[DIFF] The paper leaves a small budget to an absent modality; here it has none.
-        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * seen
+        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * present
 
 
 def fixed_budgets(

@@ -185,8 +185,8 @@ def budgeted_attend(
 
     Examples
     --------
-    >>> x, seen = torch.randn(2, 4, 16, 8), torch.ones(2, 16, dtype=bool)
-    >>> out = budgeted_attend(x, x, x, seen, torch.tensor([0.0, 6.0]))
+    >>> x, observed = torch.randn(2, 4, 16, 8), torch.ones(2, 16, dtype=bool)
+    >>> out = budgeted_attend(x, x, x, observed, torch.tensor([0.0, 6.0]))
     >>> bool(torch.allclose(out[0], x[0].mean(1, keepdim=True), atol=1e-6))
     True
     """
@@ -209,8 +209,8 @@ def budgeted_attend(
     mixed = torch.lerp(mean.expand_as(attended), attended, gate.unsqueeze(-1))
     # Written as (N, T, H, d), in which the heads are joined without a copy.
     everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
-    place = index.expand(-1, -1, -1, d_head).transpose(1, 2)
-    return everywhere.scatter(1, place, mixed.transpose(1, 2)).transpose(1, 2)
+    target = index.expand(-1, -1, -1, d_head).transpose(1, 2)
+    return everywhere.scatter(1, target, mixed.transpose(1, 2)).transpose(1, 2)
 
 
 class BudgetedAttention(nn.Module):
@@ -234,8 +234,8 @@ class BudgetedAttention(nn.Module):
     Examples
     --------
     >>> attention = BudgetedAttention(n_heads=2)
-    >>> qkv, seen = torch.randn(3, 16, 24), torch.ones(3, 16, dtype=bool)
-    >>> attention(qkv, seen, torch.full((3,), 2.5)).shape
+    >>> qkv, observed = torch.randn(3, 16, 24), torch.ones(3, 16, dtype=bool)
+    >>> attention(qkv, observed, torch.full((3,), 2.5)).shape
     torch.Size([3, 16, 8])
     """
 

@@ -61,8 +61,8 @@ class CrossModalLayer(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
-    >>> CrossModalLayer(8, 2)(x, seen).tokens.shape
+    >>> x, available = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
+    >>> CrossModalLayer(8, 2)(x, available).tokens.shape
     torch.Size([2, 9, 8])
     """
 
@@ -95,8 +95,8 @@ class CrossModalLayer(nn.Module):
         qkv = self.qkv(normalise(x))
         if modality is not None:
             # Attention to a modality is what its tokens give if each gives 1.
-            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
-            attention = self.attention(qkv, available, budget, shown)
+            columns = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+            attention = self.attention(qkv, available, budget, columns)
         x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
         y, routing = self.experts(normalise(x), available)
         return CrossModalOutput(self.dropout.add(x, y), routing, attention)

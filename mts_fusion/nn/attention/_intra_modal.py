@@ -77,8 +77,8 @@ class Distilling(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
-    >>> Distilling(3, 8)(x, seen)[0].shape
+    >>> x, available = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> Distilling(3, 8)(x, available)[0].shape
     torch.Size([3, 2, 5, 8])
     """
 
@@ -93,13 +93,13 @@ class Distilling(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Distil the tokens."""
         pairs = _pairs(torch.where(available.unsqueeze(-1), x, 0), 2)  # (m, B, T / 2, 2, D)
-        seen = _pairs(available, 2)
+        pair_available = _pairs(available, 2)
         conv = self.conv(normalise(pairs).flatten(-2), modalities)
         first, second = pairs.unbind(-2)
-        both = seen.all(-1, keepdim=True)
+        both = pair_available.all(-1, keepdim=True)
         # Where one of two is not available it is 0, and the sum is the other.
         peak = torch.where(both, torch.maximum(first, second), first + second)
-        return conv + peak, seen.any(-1)
+        return conv + peak, pair_available.any(-1)
 
 
 class IntraModalLayer(nn.Module):
@@ -129,8 +129,8 @@ class IntraModalLayer(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
-    >>> IntraModalLayer(3, 8, 2)(x, seen, torch.ones(3, 2))[0].shape
+    >>> x, available = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> IntraModalLayer(3, 8, 2)(x, available, torch.ones(3, 2))[0].shape
     torch.Size([3, 2, 5, 8])
     """
 

@@ -74,16 +74,16 @@ def content_keys(values: Sequence[Tensor], observed: Sequence[Tensor], seed: int
 
     Examples
     --------
-    >>> x, seen = torch.randn(3, 5, 2), torch.ones(3, 5, 2, dtype=bool)
-    >>> bool((content_keys([x], [seen])[1:] == content_keys([x[1:]], [seen[1:]])).all())
+    >>> x, observed = torch.randn(3, 5, 2), torch.ones(3, 5, 2, dtype=bool)
+    >>> bool((content_keys([x], [observed])[1:] == content_keys([x[1:]], [observed[1:]])).all())
     True
     """
     key = torch.full((values[0].shape[0],), seed + 1, device=values[0].device) * _GOLDEN
-    for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
+    for m, (x, o) in enumerate(zip(values, observed, strict=True)):
         bits = x.float().contiguous().view(torch.int32).long()
         at = _positions(x.shape[1], x.shape[2], m, x.device)
         word = mix(mix(bits + at) ^ at)
-        key = key + torch.where(seen, word, torch.zeros_like(word)).sum((1, 2))
+        key = key + torch.where(o, word, torch.zeros_like(word)).sum((1, 2))
     return mix(key)
 
 

@@ -144,5 +144,5 @@ def mask_and_drop(features: Tensor, available: Tensor, dropout: nn.Module) -> Te
     >>> mask_and_drop(torch.tensor([[1.0, torch.nan]]), available, nn.Identity()).tolist()
     [[1.0, 0.0]]
     """
-    known = torch.where(available.unsqueeze(-1), features, 0.0).nan_to_num(0.0)
-    return cast(Tensor, dropout(known))
+    finite = torch.where(available.unsqueeze(-1), features, 0.0).nan_to_num(0.0)
+    return cast(Tensor, dropout(finite))

@@ -15,7 +15,7 @@ from mts_fusion.nn.layers import check_heads
 __all__ = ["MultiTimeAttention", "MTANDTimeEmbedding"]
 
 # Softmax weights below exp(-60) of the largest do not change a float32 sum, but sums of them alone
-# are still ordinary float32 numbers: a channel that was seen only far away keeps its value.
+# are still ordinary float32 numbers: a channel that was observed only far away keeps its value.
 _LOWEST_SCORE = -60.0
 
 
@@ -120,8 +120,9 @@ class MultiTimeAttention(nn.Module):
     --------
     >>> import torch
     >>> attention = MultiTimeAttention(3, d_time=16, d_model=8)
-    >>> values, seen = torch.randn(2, 5, 3), torch.rand(2, 5, 3) > 0.5
-    >>> out, weights = attention(torch.randn(7, 16), torch.randn(2, 5, 16), values, seen, seen)
+    >>> values, observed = torch.randn(2, 5, 3), torch.rand(2, 5, 3) > 0.5
+    >>> query, key = torch.randn(7, 16), torch.randn(2, 5, 16)
+    >>> out, weights = attention(query, key, values, observed, observed)
     >>> out.shape, weights.shape
     (torch.Size([2, 7, 8]), torch.Size([2, 8, 7, 5]))
     """
@@ -150,8 +151,8 @@ class MultiTimeAttention(nn.Module):
         """Interpolate ``values`` at the reference times."""
         weights = self.weights(query, key, used.any(-1))  # (B, H, Q, L)
         mask = used.to(values.dtype)
-        seen = (used & observed).to(values.dtype)
-        stacked = torch.cat([values * mask, seen, mask], dim=-1)  # (B, L, 3C)
+        measured = (used & observed).to(values.dtype)
+        stacked = torch.cat([values * mask, measured, mask], dim=-1)  # (B, L, 3C)
         # Heads and reference times side by side: a batched product would copy `stacked` per head.
         # In float32 under autocast too: weights far from the peak are too small for float16.
         with torch.autocast(values.device.type, enabled=False):

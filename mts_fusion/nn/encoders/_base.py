@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-__all__ = ["Encoded", "Encoder"]
+__all__ = ["EncoderOutput", "Encoder"]
 
 
-class Encoded(NamedTuple):
+class EncoderOutput(NamedTuple):
     """What an encoder makes of one modality.
 
     Parameters
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode.
 
         Parameters
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
         Returns
         -------
-        Encoded
+        EncoderOutput
             Embedding and tokens.
         """
         raise NotImplementedError

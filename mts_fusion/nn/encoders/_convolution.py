@@ -16,7 +16,7 @@ from mts_fusion.nn.embedding import FeatureTokens
 from mts_fusion.nn.layers import Dropout
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
+from ._base import Encoder, EncoderOutput
 
 __all__ = ["ConvolutionEncoder"]
 
@@ -102,7 +102,7 @@ class ConvolutionEncoder(Encoder):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode the features; nothing else is read."""
         if features is None:
             raise ValueError(
@@ -124,7 +124,7 @@ class ConvolutionEncoder(Encoder):
         embedding = stacked.sum(1)
         if self.project is not None:
             embedding = embedding + self.project.bias
-        return Encoded(embedding, stacked, torch.stack(valid, 1))
+        return EncoderOutput(embedding, stacked, torch.stack(valid, 1))
 
     def _split(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
         """The parts of the convolutions, and the statistics."""

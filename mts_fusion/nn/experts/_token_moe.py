@@ -73,8 +73,8 @@ class SparseMoE(nn.Module):
 
     Examples
     --------
-    >>> seen = torch.ones(2, 5, dtype=bool)
-    >>> y, routing = SparseMoE(8, n_experts=4)(torch.zeros(2, 5, 8), seen)
+    >>> observed = torch.ones(2, 5, dtype=bool)
+    >>> y, routing = SparseMoE(8, n_experts=4)(torch.zeros(2, 5, 8), observed)
     >>> y.shape, routing.expert.shape, routing.gate.shape
     (torch.Size([2, 5, 8]), torch.Size([2, 5, 1]), torch.Size([2, 5, 4]))
     """

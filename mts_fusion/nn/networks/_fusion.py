@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.encoders import ENCODERS, Encoded, get_encoder
+from mts_fusion.nn.encoders import ENCODERS, EncoderOutput, get_encoder
 from mts_fusion.nn.layers import ModalityDropout, available_modalities, construct
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
@@ -165,7 +165,7 @@ class FusionNet(nn.Module):
         check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         available = available_modalities(observed)  # (B, M)
-        encoded: list[Encoded] = [
+        encoded: list[EncoderOutput] = [
             encoder(
                 values[m],
                 observed[m],
@@ -183,8 +183,8 @@ class FusionNet(nn.Module):
                 f"Strategy {self.strategy!r} gave logits of shape {tuple(output.logits.shape)}; "
                 f"(B, {self.n_outputs}) is wanted. Map to n_outputs at its end."
             )
-        seen = {"available": available, **output.record} if record else {}
-        return ModuleOutput(output.logits, output.logits.new_zeros(()), seen)
+        tensors = {"available": available, **output.record} if record else {}
+        return ModuleOutput(output.logits, output.logits.new_zeros(()), tensors)
 
 
 def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
@@ -227,13 +227,13 @@ def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]
     return [encoder.get(name, "multirocket") for name in schema.names]
 
 
-def _join(encoded: list[Encoded], available: Tensor) -> Tokens:
-    """Tokens of all modalities, those with fewer filled up with tokens that are not there."""
+def _join(encoded: list[EncoderOutput], available: Tensor) -> Tokens:
+    """Tokens of all modalities, those with fewer filled up with tokens that are not available."""
     longest = max(part.tokens.shape[1] for part in encoded)
     tokens, observed = [], []
     for part in encoded:
         gap = longest - part.tokens.shape[1]
         tokens.append(nn.functional.pad(part.tokens, (0, 0, 0, gap)))
         observed.append(nn.functional.pad(part.observed, (0, gap)))
-    seen = torch.stack(observed, 1) & available.unsqueeze(-1)  # (B, M, T)
-    return Tokens(torch.stack(tokens, 1), seen)
+    token_available = torch.stack(observed, 1) & available.unsqueeze(-1)  # (B, M, T)
+    return Tokens(torch.stack(tokens, 1), token_available)

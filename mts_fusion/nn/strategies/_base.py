@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout
 
-__all__ = ["Fusion", "FusionOutput", "Tokens", "grown", "make_head", "shares"]
+__all__ = ["Fusion", "FusionOutput", "Tokens", "missing_rescale", "make_head", "masked_softmax"]
 
 
 class Tokens(NamedTuple):
@@ -91,7 +91,7 @@ class Fusion(nn.Module):
         """
 
 
-def shares(scores: Tensor, available: Tensor) -> Tensor:
+def masked_softmax(scores: Tensor, available: Tensor) -> Tensor:
     """Softmax over the modalities that are available.
 
     Parameters
@@ -109,7 +109,7 @@ def shares(scores: Tensor, available: Tensor) -> Tensor:
     Examples
     --------
     >>> available = torch.tensor([[True, True, False], [False, False, False]])
-    >>> shares(torch.zeros(2, 3), available)
+    >>> masked_softmax(torch.zeros(2, 3), available)
     tensor([[0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.0000]])
     """
@@ -117,7 +117,7 @@ def shares(scores: Tensor, available: Tensor) -> Tensor:
     return scores.softmax(-1) * available
 
 
-def grown(available: Tensor) -> Tensor:
+def missing_rescale(available: Tensor) -> Tensor:
     """Factor by which a sum over the available modalities is scaled for those that are not.
 
     Parameters
@@ -132,7 +132,7 @@ def grown(available: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> grown(torch.tensor([[True, False, False, False]]))
+    >>> missing_rescale(torch.tensor([[True, False, False, False]]))
     tensor([[2.]])
     """
     n_available = available.sum(-1, keepdim=True).clamp(min=1)

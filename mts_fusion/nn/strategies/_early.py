@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, make_head
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, make_head, missing_rescale
 
 __all__ = ["EarlyFusion"]
 
@@ -59,4 +59,4 @@ class EarlyFusion(Fusion):
         # modality can be left out of the sum instead of standing in it as zeros.
         parts = self.project(embeddings.transpose(0, 1))  # (M, B, D)
         parts = parts.masked_fill(~available.T.unsqueeze(-1), 0.0)
-        return FusionOutput(self.head(parts.sum(0) * grown(available)), {})
+        return FusionOutput(self.head(parts.sum(0) * missing_rescale(available)), {})

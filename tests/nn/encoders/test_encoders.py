@@ -13,12 +13,12 @@ from torch import Tensor
 from mts_fusion.nn.encoders import (
     ENCODERS,
     ConvolutionEncoder,
-    Encoded,
     Encoder,
+    EncoderOutput,
     get_encoder,
     register_encoder,
 )
-from mts_fusion.nn.encoders._packing import compact, thinned
+from mts_fusion.nn.encoders._packing import observed_first, pool_to_tokens
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.nn.layers import construct
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
@@ -49,7 +49,7 @@ class Computed(torch.nn.Module):
         self.features = SchemaFeatures(Schema((modality,)), (kind, "statistics"))
         self.encoder = ENCODERS[kind](modality, 8, widths=self.features.widths[0], **parameters)
 
-    def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Encoded:
+    def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> EncoderOutput:
         features = self.features([x], [seen], [times])[0]
         return self.encoder(x, seen, times, features=features)
 
@@ -140,7 +140,7 @@ def test_states_are_those_of_packed_sequences(kind):
     encoder = make_encoder(kind, MODALITIES[0])
     x, seen = make_batch(MODALITIES[0])
     seen[3, 4:] = False
-    steps, n_steps = encoder.steps(x, seen, None)
+    steps, n_steps = encoder.packed(x, seen, None)
     oracle = (torch.nn.LSTM if kind == "lstm" else torch.nn.GRU)(
         8, 4, batch_first=True, bidirectional=True
     )
@@ -156,7 +156,7 @@ def test_states_are_those_of_packed_sequences(kind):
     last = last[0] if kind == "lstm" else last
     states, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
     mean = states.sum(1) / n_steps.unsqueeze(1)
-    wanted = encoder.leave(torch.cat([last[0], last[1], mean], -1))
+    wanted = encoder.project(torch.cat([last[0], last[1], mean], -1))
     torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -198,17 +198,17 @@ def test_tokens_of_fixed_features_add_up_to_the_embedding(name):
 
 def test_compact_keeps_the_order_of_time():
     seen = torch.tensor([[False, True, True, False, True], [False] * 5])
-    order, n_seen = compact(seen)
+    order, n_seen = observed_first(seen)
     assert order[0, :3].tolist() == [1, 2, 4]
     assert n_seen.tolist() == [3, 0]
 
 
 def test_thinned_steps_are_means_of_equal_parts():
     x = torch.arange(20.0).view(1, 20, 1)
-    tokens, observed = thinned(x, torch.tensor([3]))
+    tokens, observed = pool_to_tokens(x, torch.tensor([3]))
     assert tokens.flatten()[:3].tolist() == [0.0, 1.0, 2.0]
     assert observed.sum() == 3
-    tokens, observed = thinned(x, torch.tensor([20]))
+    tokens, observed = pool_to_tokens(x, torch.tensor([20]))
     assert observed.all()
     torch.testing.assert_close(tokens.mean(), torch.tensor(9.5), atol=0.3, rtol=0)
 
@@ -241,7 +241,7 @@ class _Mean(Encoder):
 
     def _encoded(self, values, observed):
         embedding = self.project(values.mean(1))
-        return Encoded(embedding, embedding.unsqueeze(1), observed.flatten(1).any(1, True))
+        return EncoderOutput(embedding, embedding.unsqueeze(1), observed.flatten(1).any(1, True))
 
 
 class _Leaky(_Mean):
@@ -284,7 +284,11 @@ def test_an_encoder_of_ones_own_is_found_by_name(registry):
         (_Leaky, ValueError, "changes with values that are missing"),
         (_NotFinite, ValueError, "not finite for samples in which values are missing"),
         (_NoTokens, ValueError, r"of shapes \(\(4, 8\), \(4, 8\), \(4, 1\)\) for 4 samples"),
-        (_Bare, TypeError, r"has to return an Encoded\(embedding, tokens, observed\), got Tensor"),
+        (
+            _Bare,
+            TypeError,
+            r"has to return an EncoderOutput\(embedding, tokens, observed\), got Tensor",
+        ),
         (torch.nn.Linear, TypeError, "has to be a subclass of Encoder"),
     ],
 )

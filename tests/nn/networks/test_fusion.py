@@ -225,7 +225,7 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
     values, observed = make_batch()
     net.features.fit(net.features.compute(values, observed))
     other = make_net()
-    torch.nn.init.ones_(other.network.encoders[0].leave.weight)
+    torch.nn.init.ones_(other.network.encoders[0].project.weight)
     other.load_state_dict(net.state_dict())
     for twin in (copy.deepcopy(net), other.eval()):
         assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)

@@ -171,7 +171,7 @@ def test_a_sure_modality_outweighs_one_that_guesses():
 def test_learnt_uncertainty_serves_numbers():
     fusion = UncertaintyFusion(M, D, 2, learnt=True)
     output = fusion(torch.randn(3, M, D), torch.ones(3, M, dtype=torch.bool))
-    assert fusion.doubt is not None
+    assert fusion.uncertainty is not None
     assert output.record["weight"].std() > 0
 
 
@@ -237,7 +237,7 @@ def test_mag_without_shift_is_the_main_embedding():
     x, available, _ = make_batch()
     fusion = MAGFusion(M, D, N_OUTPUTS, dropout=0.0, beta=0.0).eval()
     weight = fusion(x, available).record["weight"]
-    main = torch.einsum("bm,mbd->bd", weight, fusion.enter(x.transpose(0, 1)))
+    main = torch.einsum("bm,mbd->bd", weight, fusion.embed(x.transpose(0, 1)))
     alone = available.any(1)
     torch.testing.assert_close(fusion(x, available).logits[alone], fusion.head(main)[alone])
 
