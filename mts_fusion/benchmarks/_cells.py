@@ -122,7 +122,7 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
     process.start()
     sender.close()
     try:
-        answer = receiver.recv()
+        output = receiver.recv()
     except EOFError:
         process.join()
         raise RuntimeError(f"its process ended with code {process.exitcode}") from None
@@ -130,9 +130,9 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
         process.terminate()
         raise
     process.join()
-    if isinstance(answer, str):
-        raise RuntimeError(answer)
-    return answer
+    if isinstance(output, str):
+        raise RuntimeError(output)
+    return output
 
 
 def _answer(work: Callable[[Cell], list[Row]], cell: Cell, sender: Connection) -> None:

@@ -101,7 +101,7 @@ def classify(
 
 
 def notices(rows: Sequence[dict[str, Any]], settings: Settings) -> list[str]:
-    """What has to stand above the numbers: shortened, incomplete.
+    """Notices above the numbers: shortened, incomplete.
 
     Parameters
     ----------

@@ -109,16 +109,18 @@ def evaluate_classifier(
     with peak_memory() as memory:
         estimator, fit_seconds = fit_method(method, data, fold, seed=seed, quick=quick)
         rows = []
-        _ask(estimator, test[:2])  # what is compiled or started once is not the time of a sample
+        _predict(
+            estimator, test[:2]
+        )  # what is compiled or started once is not the time of a sample
         for fraction in fractions:
             hidden = hide(test, fraction, seed)
             start = time.perf_counter()
-            answer = _ask(estimator, hidden)
+            output = _predict(estimator, hidden)
             seconds = time.perf_counter() - start
             rows.append(
                 {
                     "fraction": float(fraction),
-                    **_scores(y_test, answer, estimator.classes_, _temperature(estimator, hidden)),
+                    **_scores(y_test, output, estimator.classes_, _temperature(estimator, hidden)),
                     **_decided(y_test, estimator, hidden),
                     **_sets(y_test, estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
@@ -215,7 +217,7 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
     }
 
 
-def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:
+def _predict(estimator: Any, panel: Panel) -> NDArray[Any]:
     """Probabilities; of a baseline that has none, classes."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(panel))
@@ -234,32 +236,32 @@ def _temperature(estimator: Any, panel: Panel) -> NDArray[Any] | None:
 
 def _scores(
     y: NDArray[Any],
-    answer: NDArray[Any],
+    output: NDArray[Any],
     classes: NDArray[Any],
     temperature: NDArray[Any] | None,
 ) -> dict[str, Any]:
     """Scores of probabilities (n, K), or of classes (n,)."""
-    predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
+    predicted = output if output.ndim == 1 else classes[output.argmax(axis=1)]
     scores: dict[str, Any] = {
         # Over the classes that occur in the test part: one that no test subject did has no recall.
         "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
         "accuracy": float(accuracy_score(y, predicted)),
     }
-    if answer.ndim == 2 and np.isin(y, classes).all():
-        scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
-        scores["reliability"] = _sums(reliability_curve(y, answer, labels=classes))
-        chance = chance_calibration_error(answer, n_draws=_N_DRAWS, random_state=0)
+    if output.ndim == 2 and np.isin(y, classes).all():
+        scores["ece"] = float(expected_calibration_error(y, output, labels=classes))
+        scores["reliability"] = _sums(reliability_curve(y, output, labels=classes))
+        chance = chance_calibration_error(output, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())
         if temperature is not None:
-            plain = answer.astype(np.float64) ** temperature[:, None]
+            plain = output.astype(np.float64) ** temperature[:, None]
             plain = plain / plain.sum(axis=1, keepdims=True)
             error = expected_calibration_error(y, plain, labels=classes)
             scores |= {"ece_plain": float(error), "temperature": float(temperature.mean())}
-        scores["nll"] = float(negative_log_likelihood(y, answer, labels=classes))
+        scores["nll"] = float(negative_log_likelihood(y, output, labels=classes))
         if len(classes) == 2 and len(np.unique(y)) == 2:
             is_second = y == classes[1]
-            scores["auroc"] = float(roc_auc_score(is_second, answer[:, 1]))
-            scores["auprc"] = float(average_precision_score(is_second, answer[:, 1]))
+            scores["auroc"] = float(roc_auc_score(is_second, output[:, 1]))
+            scores["auprc"] = float(average_precision_score(is_second, output[:, 1]))
             scores["f1"] = float(f1_score(is_second, predicted == classes[1]))
     return scores
 

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 _CHANNELS = (3, 1, 1, 1, 1, 3, 1, 1, 1, 1)  # MAESTRO's WESAD: 10 modalities, 14 channels
 _N_TOKENS, _BATCH, _BUDGET = 128, 64, 5.0
-_MUST_TIME, _MUST_MEMORY, _MUST_PRODUCTS = 0.35, 0.4, 2.5
+_REQUIRED_TIME, _REQUIRED_MEMORY, _REQUIRED_PRODUCTS = 0.35, 0.4, 2.5
 _LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _MODALITIES = (2, 4, 8, 16, 32, 64)
 _OURS, _LOOP = "ours", "loop"
@@ -233,8 +233,8 @@ def _spread(numbers: list[float], digits: int = 2) -> str:
     return f"{statistics.median(numbers):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def _word(found: float, must: float) -> str:
-    return f"must be at most {must:g}: {'reached' if found <= must else 'NOT reached'}"
+def _word(found: float, required: float) -> str:
+    return f"required at most {required:g}: {'reached' if found <= required else 'NOT reached'}"
 
 
 def _step_text(rows: list[Row]) -> list[str]:
@@ -263,8 +263,8 @@ def _step_text(rows: list[Row]) -> list[str]:
         "a square of 1024. Outputs and gradients of the two are equal up to "
         f"{rows[0]['difference']:.0e} in float64.",
         markdown(header, lines),
-        f"Time, ours / loop, paired: {_spread(ratios, 3)}; {_word(ratio, _MUST_TIME)}.",
-        f"Time, ours / products: {times:.2f}; {_word(times, _MUST_PRODUCTS)}.",
+        f"Time, ours / loop, paired: {_spread(ratios, 3)}; {_word(ratio, _REQUIRED_TIME)}.",
+        f"Time, ours / products: {times:.2f}; {_word(times, _REQUIRED_PRODUCTS)}.",
     ]
 
 
@@ -278,7 +278,7 @@ def _memory_text(rows: list[Row]) -> list[str]:
     return [
         f"Peak memory above that of the process before the step, MB: ours "
         f"{_spread(peaks[_OURS], 0)}, loop {_spread(peaks[_LOOP], 0)}, {len(peaks[_OURS])} "
-        f"processes each. Ours / loop {ratio:.3f}; {_word(ratio, _MUST_MEMORY)}."
+        f"processes each. Ours / loop {ratio:.3f}; {_word(ratio, _REQUIRED_MEMORY)}."
     ]
 
 

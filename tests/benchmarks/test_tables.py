@@ -52,7 +52,7 @@ def test_the_dsads_table(home, tiny_methods, capsys, tmp_path):
     assert "| Maestro, SAX" in text
     assert "MAESTRO with SAX, published" in text
     assert "Paired differences" in text
-    assert "Must at p = 0.4: 0.84" in text
+    assert "Required at p = 0.4: 0.84" in text
     assert "SHORTENED" not in text
     assert (out / "dsads.csv").exists()
 
@@ -100,8 +100,8 @@ def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
     assert main(["fusion", "--data-home", str(home), "--in-process"]) == 0
     text = capsys.readouterr().out
     assert "| early, hydra" in text
-    assert "Must: the best strategy" in text
-    assert "Must at p = 0.4: ECE 0.05" in text
+    assert "Required: the best strategy" in text
+    assert "Required at p = 0.4: ECE 0.05" in text
 
 
 def test_data_that_are_not_there_are_an_error_without_traceback(tmp_path, capsys, monkeypatch):
