@@ -84,8 +84,8 @@ _REFERENCES = """References
 class PatternRidgeClassifier(PatternClassifierMixin, PatternRidge):
     __doc__ = f"""Classifier with one exact closed-form model for every set of working sensors.
 
-    Fits in seconds, is calibrated on held-out groups of samples, and is exact when samples are added
-    or removed.
+    Fits in seconds, is calibrated on held-out groups of samples, and is exact when samples are
+    added or removed.
 
     Parameters
     ----------

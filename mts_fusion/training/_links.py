@@ -253,7 +253,7 @@ def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray
     """E of the lowest mean log loss of ``s + s E``, plus the penalty on its squares.
 
     Solved in the coordinates in which a bound of the curvature, ``S^T W S / 2 + p I`` (Boehning,
-    "Multinomial logistic regression algorithm", 1992), is the identity, so that few steps are needed.
+    "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed.
     """
     n_classes = scores.shape[1]
     fraction, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()

@@ -33,10 +33,13 @@ class BudgetGate(nn.Module):
         Largest budget ``beta``.
     fixed : sequence of M floats or None, default=None
         Budgets that are given instead of learnt; NaN where it is learnt. None: all are learnt.
+    spends_if_absent : bool, default=False
+        Whether a modality has a budget where it is absent too, for its missing tokens.
 
     Notes
     -----
-    Input ``available (B, M)`` bool; output ``(B, M)`` in ``[0, max_budget]``, 0 where absent.
+    Input ``available (B, M)`` bool; output ``(B, M)`` in ``[0, max_budget]``, 0 where absent unless
+    ``spends_if_absent``.
 
     References
     ----------
@@ -58,8 +61,10 @@ class BudgetGate(nn.Module):
         *,
         max_budget: float = 5.0,
         fixed: list[float] | None = None,
+        spends_if_absent: bool = False,
     ) -> None:
         super().__init__()
+        self.spends_if_absent = spends_if_absent
         self.max_budget = max_budget
         given = [math.nan] * n_modalities if fixed is None else fixed
         self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
@@ -74,11 +79,13 @@ class BudgetGate(nn.Module):
     def forward(self, available: Tensor) -> Tensor:
         """Budget of each sample and modality."""
         present = available.to(self.fixed.dtype)
+        # NOTE[DIFF] The paper leaves a budget to an absent modality. Here it has none unless tokens
+        # stand in its place.
+        spends = torch.ones_like(present) if self.spends_if_absent else present
         if self.gate is None:
-            return self.fixed * present
+            return self.fixed * spends
         learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
-        # NOTE[DIFF] The paper leaves a small budget to an absent modality; here it has none.
-        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * present
+        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * spends
 
 
 def fixed_budgets(
