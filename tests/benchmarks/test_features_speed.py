@@ -18,7 +18,7 @@ def test_the_table_of_features_says_what_was_reached(monkeypatch, capsys):
 
 def test_windows_alone_have_the_features_that_they_have_in_the_batch():
     for gaps in (False, True):
-        cell = {"kinds": list(_features._KINDS), "gaps": gaps, "rows": 64, "repeats": 1}
+        cell = {"kinds": list(_features._KINDS), "gaps": gaps, "rows": 128, "repeats": 1}
 
         (row,) = _features._work(cell)
 

@@ -81,8 +81,8 @@ def test_token_times_are_the_middle_or_the_mean_of_what_is_observed():
     observed = torch.tensor([[[True], [True], [False], [True]]])
     given = token_times(modality, 2, 4, times=times, observed=observed)
     torch.testing.assert_close(given, torch.tensor([[0.5, 7.0]]))
-    seen[0, 2:] = False
-    given = token_times(modality, 2, 4, times=times, observed=seen)
+    observed[0, 2:] = False
+    given = token_times(modality, 2, 4, times=times, observed=observed)
     torch.testing.assert_close(given, torch.tensor([[0.5, 1.25]]))
 
 
