@@ -1,10 +1,10 @@
 """
-A wristband whose sensors die, live
-===================================
+A wristband whose sensors fail, live
+====================================
 
 Trains on windows of a wristband, replays a recording of another person sample by sample while its
 sensors fail one after another, and prints the probabilities as they come. A sensor that stops is
-silent after ten seconds; nothing else has to be done about it.
+missing after ten seconds; nothing else has to be done about it.
 
 Run ``python examples/live_wristband.py`` for synthetic recordings in the shape of an Empatica E4,
 or, with the files of Stress-Predict at hand,

@@ -2,10 +2,10 @@
 Where the attention goes
 ========================
 
-MAESTRO spends its attention within a budget for each sensor that it learns from which sensors are
-there; each token then passes through one of several experts. Here only one of three sensors knows
-the class. Drawn are who attends to whom, the budgets with all sensors and where some are silent,
-and which expert each sensor goes through.
+MAESTRO limits the attention of each sensor by a budget, learnt from which sensors are available;
+each token then passes through one of several experts. Here only one of three sensors depends on
+the class. The figure shows the attention between sensors, the budgets with all sensors and with
+some missing, and the expert of each sensor.
 
 Run ``python examples/plot_attention.py``.
 """
@@ -48,9 +48,9 @@ def main():
     X_test, y_test = X[450:], y[450:]
     print(f"\naccuracy with all sensors {classifier.score(X_test, y_test):.2f}")
     broken = mask_panel(X_test, pattern="modality", fraction=0.3, seed=0)
-    print(f"accuracy with each silent at .3 {classifier.score(broken, y_test):.2f}\n")
+    print(f"accuracy with each missing at .3 {classifier.score(broken, y_test):.2f}\n")
     budgets = attention_budgets(classifier, broken)
-    print("mean budget, by sensor and whether it was there")
+    print("mean budget, by sensor and whether it was available")
     print(budgets.groupby(["modality", "available"])["budget"].mean().round(2).to_string())
 
     from matplotlib.figure import Figure

@@ -1,14 +1,14 @@
 """
-Probabilities that mean what they say, sensors failing or not
-=============================================================
+Calibrated probabilities, with all sensors and with some missing
+================================================================
 
-A classifier that says 80 % should be right four times in five, also when half of its sensors are
-dead. Compared here on people whom none of the classifiers has seen: MAESTRO whose temperature was
+Of predictions with a probability of 80 %, four in five should be right, also when half of the
+sensors are missing. Compared on people who were not in training: MAESTRO whose temperature was
 learnt from held-out people (``groups`` given to ``fit``), MAESTRO without a temperature, and
 extremely randomised trees on summary statistics.
 
-Read both panels: with some sensors silent the network is too sure, with all of them it is about
-right, so the temperature depends on how many are silent. The trees, which vote, are far too modest.
+With some sensors missing the network is overconfident, with all of them it is about right, so the
+temperature depends on how many are missing. The trees, which average votes, are underconfident.
 
 Run ``python examples/plot_calibration.py``.
 """
@@ -66,7 +66,7 @@ def main():
 
     from matplotlib.figure import Figure
 
-    cases = {"all sensors": 0.0, "each sensor silent with probability .4": 0.4}
+    cases = {"all sensors": 0.0, "each sensor missing with probability .4": 0.4}
     colors = ("#0072B2", "#56B4E9", "#E69F00")
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     axes = figure.subplots(1, len(cases), sharey=True)

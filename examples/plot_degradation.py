@@ -2,10 +2,10 @@
 What is left when sensors fail
 ==============================
 
-Three classifiers are trained on the same synthetic recordings of five sensors and asked about
-people they have not seen, while more and more sensors are silent: MAESTRO, MAESTRO
-that was trained with all sensors there, and gradient boosting on summary statistics. On the
-right, what each sensor is worth to the first of them, by Shapley values.
+Three classifiers are trained on the same synthetic recordings of five sensors and tested on other
+people, while more and more sensors are missing: MAESTRO, MAESTRO trained without hidden sensors,
+and gradient boosting on summary statistics. On the right, the Shapley value of each sensor for
+the first of them.
 
 Run ``python examples/plot_degradation.py``.
 """
@@ -78,7 +78,7 @@ def main():
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     print(
-        f"\n{'macro-F1 when sensors are silent with probability'.ljust(52)}  0     .2    .4    .6"
+        f"\n{'macro-F1 when sensors are missing with probability'.ljust(52)}  0     .2    .4    .6"
     )
     for color, (name, estimator) in zip(
         ("#0072B2", "#56B4E9", "#E69F00"), estimators.items(), strict=True
@@ -110,10 +110,10 @@ def main():
         random_state=0,
         verbose=0,
     )
-    print("\nwhat each sensor is worth to MAESTRO")
+    print("\nvalue of each sensor for MAESTRO")
     print(importance[["modality", "importance"]].round(3).to_string(index=False))
     ModalityImportanceDisplay(importance).plot(ax=right)
-    right.set_title("What a sensor is worth")
+    right.set_title("Value of each sensor (Shapley)")
     figure.savefig(options.figure, dpi=130)
     print(f"\nfigure: {options.figure}")
 

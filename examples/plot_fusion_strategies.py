@@ -2,10 +2,10 @@
 Ways to fuse, side by side
 ==========================
 
-One parameter of ``FusionClassifier`` says how the sensors come together. All eight strategies are
-trained on the same recordings of four sensors and asked about people they have not seen: on the
-left while more and more sensors are silent, on the right with all of them and without the one
-that each strategy misses most.
+One parameter of ``FusionClassifier`` chooses how the sensors are fused. All eight strategies are
+trained on the same recordings of four sensors and tested on other people: on the left while more
+and more sensors are missing, on the right with all of them and without the one whose loss costs
+each strategy most.
 
 Run ``python examples/plot_fusion_strategies.py``.
 """
@@ -67,7 +67,7 @@ def main():
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
-    print("\nstrategy      fit (s)  macro-F1  sensors silent at .4  without the most missed")
+    print("\nstrategy      fit (s)  macro-F1  sensors missing at .4  without the best")
     for i, (strategy, color) in enumerate(zip(STRATEGIES, cycle(COLORS))):
         start = time.perf_counter()
         classifier = FusionClassifier(
@@ -95,14 +95,14 @@ def main():
         missed = min(scores, key=scores.get)
         print(
             f"{strategy.ljust(12)}  {seconds:7.1f}  {mean[0.0]:.2f}      {mean[0.4]:.2f}"
-            f"                  {scores[missed]:.2f} ({missed})"
+            f"                   {scores[missed]:.2f} ({missed})"
         )
         right.plot([i, i], [mean[0.0], scores[missed]], color=color, lw=1.5)
         right.plot(i, mean[0.0], "o", color=color)
         right.plot(i, scores[missed], "v", color=color)
 
     left.set_title("Score against failing sensors")
-    right.set_title("All sensors (dot), the most missed one silent (triangle)", fontsize="medium")
+    right.set_title("All sensors (dot), without the best one (triangle)", fontsize="medium")
     right.set_xticks(np.arange(len(STRATEGIES)), STRATEGIES, rotation=45, ha="right")
     right.grid(axis="y", color="#e5e5e5")
     right.set_axisbelow(True)

@@ -2,14 +2,13 @@
 Filling gaps with samples, not guesses
 ======================================
 
-Three sensors watch one movement: an accelerometer, the same movement seen by a gyroscope, and a
-slow sensor of effort. A conditional diffusion is trained on recordings with gaps, and then asked
-what stood in a gap of the accelerometer, and what the accelerometer would have shown where it was
-silent all the time and only the other two sensors spoke.
+Three sensors measure one movement: an accelerometer, a gyroscope, and a slow sensor of effort. A
+conditional diffusion is trained on recordings with gaps. It then fills a gap of the accelerometer,
+and the whole accelerometer where it is missing all the time and only the other two are observed.
 
-The answer is a set of samples. Where the other sensors settle the matter the samples agree; where
-they do not, the band widens. The training takes about a minute; the errors are printed beside those
-of the nearest value. Run ``python examples/plot_imputation.py``.
+The result is a set of samples. Where the other sensors determine the value the samples agree;
+where they do not, the band widens. The training takes about a minute; the errors are printed beside
+those of the nearest value. Run ``python examples/plot_imputation.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def simulate(n_samples, seed):
 
 
 def hide(panel, name, start, stop):
-    """The panel with the timepoints ``start`` to ``stop`` of one sensor silent."""
+    """The panel with the timepoints ``start`` to ``stop`` of one sensor missing."""
     values = panel.values[name].copy()
     values[:, :, start:stop] = np.nan
     return panel.replace(values={name: values})
@@ -65,7 +64,7 @@ def errors(imputer, truth, hidden, name):
 
 
 def main():
-    """Train, fill a gap and a silent sensor, print, and save a figure."""
+    """Train, fill a gap and a missing sensor, print, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path(__file__).with_suffix(".png")
     parser.add_argument("--figure", type=Path, default=default)
@@ -92,7 +91,7 @@ def main():
     n_timepoints = test.schema[name].n_timepoints
     cases = {
         "a gap of 1.25 s": hide(test, name, 16, 36),
-        "silent all the time": hide(test, name, 0, n_timepoints),
+        "missing all the time": hide(test, name, 0, n_timepoints),
     }
     nearest = PanelImputer().fit(train)
     print(f"\n{name}: error in its own unit     diffusion MAE   CRPS   nearest value MAE")
@@ -119,14 +118,16 @@ def draw(imputer, test, cases, path):
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
         for i, row in enumerate(rows):
             ax = axes[i, column]
-            seen = hidden.observed[name][row, 0]
-            # Where the sensor was seen, samples, band and median are what was seen.
+            observed = hidden.observed[name][row, 0]
+            # Where the sensor was observed, samples, band and median are what was observed.
             band = {"color": "#0072B2", "alpha": 0.25, "lw": 0}
             ax.fill_between(t, low[i], high[i], label="90 % of the samples", **band)
             ax.plot(t, draws[:5, i].T, color="#0072B2", lw=0.5, alpha=0.7)
             ax.plot(t, middle[i], color="#0072B2", lw=1.5, label="median")
             ax.plot(t, test.values[name][row, 0], "k--", lw=1, label="truth")
-            ax.plot(t[seen], hidden.values[name][row, 0, seen], "k.", ms=5, label="observed")
+            ax.plot(
+                t[observed], hidden.values[name][row, 0, observed], "k.", ms=5, label="observed"
+            )
             if not i:
                 ax.set_title(f"{name}: {what}")
             if i == len(rows) - 1:

@@ -1,5 +1,5 @@
 """
-First steps: a classifier that knows how much it has lost while sensors are taken away
+First steps: calibrated probabilities and prediction sets while sensors are taken away
 ======================================================================================
 
 Trains PatternRidgeClassifier on four synthetic sensors, whole people held out, then takes sensors
@@ -54,7 +54,7 @@ def by_number_of_sensors(classifier, X, y):
     for n_working in range(len(X.schema), 0, -1):
         cells = []
         for names in combinations(X.schema.names, n_working):
-            left = X.select(list(names)).align(X.schema)  # the other sensors are silent
+            left = X.select(list(names)).align(X.schema)  # the other sensors are missing
             probability = classifier.predict_proba(left)
             sets = classifier.predict_set(left, coverage=0.9)
             right = probability.argmax(axis=1) == code
@@ -72,7 +72,7 @@ def draw(rows, values, n_classes, path):
     left, middle, right = figure.subplots(1, 3)
     left.plot(rows[:, 0], rows[:, 1], "o-", label="accuracy")
     left.plot(rows[:, 0], rows[:, 2], "s--", label="mean largest probability")
-    left.set(ylim=(0, 1.02), title="Accuracy: met, and expected")
+    left.set(ylim=(0, 1.02), title="Accuracy: measured, and expected")
     left.legend(loc="lower left", frameon=False)
     middle.plot(rows[:, 0], rows[:, 3], "o-", color="tab:green")
     middle.axhline(n_classes, color="grey", linewidth=1, linestyle=":")

@@ -51,6 +51,16 @@ def test_the_user_guide_runs_from_top_to_bottom() -> None:
         exec(compile(block, "docs/user_guide.md", "exec"), names)
 
 
+def test_the_page_of_maestro_runs_and_its_differences_are_noted_in_the_code() -> None:
+    (block,) = _code("maestro.md")
+    exec(compile(block, "docs/maestro.md", "exec"), {})
+    table = (DOCS / "maestro.md").read_text().split("## What differs from the paper")[1]
+    files = set(re.findall(r"`(\w+/(?:\w+/)?_\w+\.py)`", table))
+    assert len(files) > 8
+    for file in files:
+        assert "NOTE[DIFF]" in (ROOT / "mts_fusion" / file).read_text(), file
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_api_page_names_what_a_package_exports(package: str) -> None:
     public = set(importlib.import_module(f"mts_fusion.{package}").__all__)
@@ -108,3 +118,23 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         there = (page.parent / path) if path else page
         assert there.exists(), target
         assert not anchor or anchor in _anchors(there), target
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
+)
+def test_a_table_ends_before_the_text_that_follows(page: Path) -> None:
+    """Without an empty line between them Markdown reads the text as rows of the table."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    assert re.findall(r"^\|.*\n(?!\||\n|<!--).+", text, re.M) == []
+
+
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem[:4])
+def test_a_decision_has_its_number_a_status_and_a_line_in_the_index(page: Path) -> None:
+    text = page.read_text()
+    number, title = re.findall(r"\A# (\d+)\. (.+)\n\n\*\*Status\.\*\* (?:Acc|Super|A rec)", text)[0]
+    assert int(number) == int(page.stem[:4])
+    assert f"{number}. [{title}](decisions/{page.name})" in (DOCS / "index.md").read_text()

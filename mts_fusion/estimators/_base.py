@@ -125,6 +125,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         """Whether the weights of the epoch with the lowest validation loss are kept."""
         return context.has_validation
 
+    def _make_curriculum(self, max_epochs: int) -> ModalityCurriculum:
+        """How modality dropout grows over the epochs."""
+        return ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
+
     # Steps of fit
 
     def _begin_fit(self) -> bool:
@@ -264,7 +268,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _make_callbacks(self, context: FitContext) -> list[Any]:
         max_epochs = context.max_epochs
         n_steps = max_epochs * math.ceil(context.n_training / context.batch_size)
-        curriculum = ModalityCurriculum(n_warmup_epochs=0, n_epochs=math.ceil(max_epochs / 4))
+        curriculum = self._make_curriculum(max_epochs)
         callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
         if self._keeps_best_epoch(context):
             callbacks.append(BestWeights(self.patience))

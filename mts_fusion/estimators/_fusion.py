@@ -40,8 +40,9 @@ _PARAMETERS = f"""strategy : str, default="early"
         Number of attention heads; divides ``d_model`` if encoder or strategy has attention.
     modality_dropout : float, default=0.6
         In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
-        and this. The rate grows over the first quarter of the epochs. With 0 the networks do not
-        learn to predict without a sensor that is always there in training.
+        and this: .6 hides .3 of them on average. The rate grows over the first quarter of the
+        epochs. With 0 the networks do not learn to predict without a sensor that is always there
+        in training.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
-from mts_fusion.training import MANY_SAMPLES, FixedFeatures, pick_device
+from mts_fusion.training import MANY_SAMPLES, FixedFeatures, ModalityCurriculum, pick_device
 
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
+from ._maestro_paper import paper_settings
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
 
@@ -26,6 +29,8 @@ _PARAMETERS = f"""d_model : int, default=64
         Number of attention layers within each modality.
     n_cross_layers : int, default=2
         Number of attention layers across modalities.
+    d_hidden : int or None, default=None
+        Hidden width of the feed-forward layers and of each expert; None: ``2 * d_model``.
     n_experts : int, default=4
         Number of experts after each cross-modal attention; 1 is a plain feed-forward layer.
     n_active_experts : int, default=1
@@ -33,17 +38,38 @@ _PARAMETERS = f"""d_model : int, default=64
     attention_budget : "learnt", float, dict of str to float, default="learnt"
         Of n observed tokens of a modality, ``budget * log(n)`` are attention queries. ``"learnt"``
         predicts the budgets from the available modalities; a number fixes them, for all modalities
-        or by name.
+        or by name. With 0 no token is a query and each takes the mean; with ``inf``, for all
+        modalities, each token is a query.
     max_budget : float, default=5.0
         Upper limit of a learnt budget.
+    cross_budget : float or None, default=None
+        Of the T tokens of all modalities, ``cross_budget * log(T)`` are queries of the attention
+        across modalities; ``inf``: all. None: all of up to 1,024 tokens, and ``max_budget`` is the
+        budget of more.
+    distil : bool, default=True
+        Whether each attention layer within a modality halves its tokens.
     modality_dropout : float, default=0.6
-        In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
-        and this. The rate grows over the first quarter of the epochs. With 0 the networks do not
-        learn to predict without a sensor that is always there in training.
+        Highest rate at which a sample loses each of its modalities in training; see
+        ``modality_dropout_spread``. With 0 the networks do not learn to predict without a sensor
+        that is always there in training.
+    modality_dropout_spread : bool, default=True
+        Whether each sample has a rate of its own, drawn uniformly between 0 and
+        ``modality_dropout``: .6 then hides .3 of the modalities on average. False: all samples have
+        the rate ``modality_dropout``.
+    n_warmup_epochs : int, default=0
+        Number of epochs without modality dropout.
+    n_curriculum_epochs : int or "auto", default="auto"
+        Epoch in which modality dropout reaches ``modality_dropout``; its rate rises linearly from
+        the end of the warm-up. ``"auto"`` is ``n_warmup_epochs`` plus a quarter of the remaining
+        epochs, rounded up. The dropout of kinds of tokens has the same curriculum.
     dropout : float, default=0.3
         Dropout in all layers.
     balance_weight : float, default=0.0
         Weight of the loss that balances the load of the experts.
+    missing : {"mask", "token"}, default="mask"
+        What stands where nothing of a patch, or of a modality, was observed. ``"mask"``: nothing;
+        it is left out of the attention. ``"token"``: a learnt vector for each modality, which takes
+        part in it, as in [1]_. Values behind what was not observed are never read.
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
@@ -85,12 +111,20 @@ class _Maestro(PanelPredictor):
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "n_intra_layers": [Interval(Integral, 0, None, closed="left")],
         "n_cross_layers": [Interval(Integral, 0, None, closed="left")],
+        "d_hidden": [Interval(Integral, 1, None, closed="left"), None],
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "n_active_experts": [Interval(Integral, 1, None, closed="left")],
-        "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="left"), dict],
+        # "both" lets infinity in
+        "attention_budget": [StrOptions({"learnt"}), Interval(Real, 0, None, closed="both"), dict],
         "max_budget": [Interval(Real, 0, None, closed="neither")],
+        "cross_budget": [Interval(Real, 0, None, closed="both"), None],
+        "distil": ["boolean"],
+        "modality_dropout_spread": ["boolean"],
+        "n_warmup_epochs": [Interval(Integral, 0, None, closed="left")],
+        "n_curriculum_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "missing": [StrOptions({"mask", "token"})],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
         "statistics": ["boolean"],
         "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -109,13 +143,20 @@ class _Maestro(PanelPredictor):
         n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
+        d_hidden: int | None = None,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] = "learnt",
         max_budget: float = 5.0,
+        cross_budget: float | None = None,
+        distil: bool = True,
         modality_dropout: float = 0.6,
+        modality_dropout_spread: bool = True,
+        n_warmup_epochs: int = 0,
+        n_curriculum_epochs: int | str = "auto",
         dropout: float = 0.3,
         balance_weight: float = 0.0,
+        missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
         patches: bool | str = "auto",
@@ -148,13 +189,20 @@ class _Maestro(PanelPredictor):
         self.n_heads = n_heads
         self.n_intra_layers = n_intra_layers
         self.n_cross_layers = n_cross_layers
+        self.d_hidden = d_hidden
         self.n_experts = n_experts
         self.n_active_experts = n_active_experts
         self.attention_budget = attention_budget
         self.max_budget = max_budget
+        self.cross_budget = cross_budget
+        self.distil = distil
         self.modality_dropout = modality_dropout
+        self.modality_dropout_spread = modality_dropout_spread
+        self.n_warmup_epochs = n_warmup_epochs
+        self.n_curriculum_epochs = n_curriculum_epochs
         self.dropout = dropout
         self.balance_weight = balance_weight
+        self.missing = missing
         self.patch_length = patch_length
         self.max_tokens = max_tokens
         self.patches = patches
@@ -196,6 +244,12 @@ class _Maestro(PanelPredictor):
         )
         return features if any(features.n_features) else None
 
+    def _make_curriculum(self, max_epochs: int) -> ModalityCurriculum:
+        n_warmup, n_epochs = self.n_warmup_epochs, self.n_curriculum_epochs
+        if isinstance(n_epochs, str):
+            n_epochs = n_warmup + math.ceil(max(0, max_epochs - n_warmup) / 4)
+        return ModalityCurriculum(n_warmup_epochs=n_warmup, n_epochs=n_epochs)
+
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> Maestro:
@@ -212,13 +266,18 @@ class _Maestro(PanelPredictor):
             n_heads=self.n_heads,
             n_intra_layers=self.n_intra_layers,
             n_cross_layers=self.n_cross_layers,
+            d_hidden=self.d_hidden,
             n_experts=self.n_experts,
             n_active_experts=self.n_active_experts,
             attention_budget=self.attention_budget,
             max_budget=self.max_budget,
+            cross_budget=self.cross_budget,
+            distil=self.distil,
             modality_dropout=self.modality_dropout,
+            modality_dropout_spread=self.modality_dropout_spread,
             dropout=self.dropout,
             balance_weight=self.balance_weight,
+            missing=self.missing,
             patch_length=self.patch_length,
             feature_widths=None if features is None else features.widths,
             feature_dropout=self.statistics_dropout,
@@ -260,6 +319,50 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
     >>> clf.predict_proba(X[:5]).shape
     (5, 3)
     """
+
+    @classmethod
+    def from_paper(
+        cls, dataset: str, *, symbols: bool = True, random_state: Any = None
+    ) -> Pipeline:
+        """MAESTRO as published: SAX symbols, one network, nothing that this library adds.
+
+        Symbols become tokens; attention within each modality, with learnt budgets and distilling;
+        sparse attention across modalities; four experts, one for each token; a learnt vector for
+        what is missing; modality dropout with a curriculum. No fixed features, no ensemble, no
+        calibration. ``docs/maestro.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"wesad", "dalia", "dsads", "mimic3"}
+            Whose settings: WESAD, DaliaHAR, DSADS or MIMIC-III.
+        symbols : bool, default=True
+            Whether there is a :class:`SAXTokenizer`. False is the paper's "without SAX": each
+            timepoint is a token.
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers.
+
+        Returns
+        -------
+        Pipeline
+            With the steps ``"sax"`` and ``"clf"``. ``set_params(clf__max_epochs=50)`` changes a
+            setting; ``fit(X, y, clf__groups=subjects)`` holds out whole subjects, as the paper.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+
+        Examples
+        --------
+        >>> from mts_fusion.datasets import make_panel_classification
+        >>> X, y = make_panel_classification(n_samples=60, random_state=0)
+        >>> clf = MaestroClassifier.from_paper("wesad", random_state=0)
+        >>> clf.set_params(clf__max_epochs=2).fit(X, y).predict_proba(X[:5]).shape
+        (5, 3)
+        """
+        tokenizer, settings = paper_settings(dataset)
+        clf = cls(**settings, random_state=random_state)
+        return Pipeline([("sax", tokenizer if symbols else "passthrough"), ("clf", clf)])
 
 
 class MaestroRegressor(PanelRegressorMixin, _Maestro):

@@ -209,7 +209,7 @@ class PanelNet(NeuralNet):
         training, but not more than 128 unless ``batch_size`` is larger. The last batch of a dataset
         is padded with its last sample to a multiple of 4 rows: a prediction then depends on the
         other samples of its batch only by rounding, below 1e-6 of a probability
-        (docs/decisions/0024-rows-of-four.md).
+        (docs/decisions/0024-batches-of-4-rows.md).
 
         Parameters
         ----------

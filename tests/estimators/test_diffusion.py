@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.estimators import ConditionalDiffusionImputer
 from mts_fusion.metrics import crps_from_samples, mae_at_missing
-from mts_fusion.nn import ConditionalDiffusion
+from mts_fusion.nn.diffusion import Denoiser
 from mts_fusion.panel import Panel
 from mts_fusion.training import PanelNet
 from mts_fusion.transforms import PanelImputer, SAXTokenizer
@@ -284,13 +284,13 @@ def test_the_band_widens_with_the_distance_to_what_is_known():
 
 def test_memory_is_bounded_by_batch_size_and_not_by_samples_and_draws(panel, monkeypatch):
     rows = []
-    inner = ConditionalDiffusion._denoise
+    inner = Denoiser.forward
 
-    def counted(self, z, step, given):
+    def counted(self, z, *args):
         rows.append(z.shape[0] * z.shape[1])
-        return inner(self, z, step, given)
+        return inner(self, z, *args)
 
-    monkeypatch.setattr(ConditionalDiffusion, "_denoise", counted)
+    monkeypatch.setattr(Denoiser, "forward", counted)
     imputer = ConditionalDiffusionImputer(**{**SMALL, "batch_size": 32}).fit(panel)
     rows.clear()
     imputer.sample(panel[np.arange(90) % 30], n=20)

@@ -25,6 +25,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
+from skorch.callbacks import Callback
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
@@ -93,8 +94,9 @@ def test_numbers_are_learnt():
     assert reg.fit(X[:60], y[:60]).score(X[60:], y[60:]) > 0.3
 
 
-def test_values_behind_a_silent_sensor_change_no_bit(X, y):
-    clf = _clf().fit(X, y)
+@pytest.mark.parametrize("settings", [{}, {"missing": "token", "patches": True}], ids=str)
+def test_values_behind_a_silent_sensor_change_no_bit(X, y, settings):
+    clf = _clf(**settings).fit(X, y)
     observed = {name: part.copy() for name, part in X.observed.items()}
     observed["acc"][:] = False
     dirty = X.replace(
@@ -127,6 +129,89 @@ def test_a_budget_can_be_fixed(X, y):
 
     available = X.available[:4]
     assert_allclose(record["budget"][available], np.tile([1.0, 2.0], (4, 1))[available])
+
+
+def test_an_infinite_budget_attends_in_full(X, y):
+    everywhere = _clf(attention_budget=np.inf, n_estimators=1).fit(X, y)
+    nowhere = _clf(attention_budget=0.0, n_estimators=1).fit(X, y)
+
+    assert everywhere.nets_[0].module_.budget is None
+    assert not np.allclose(everywhere.predict_proba(X), nowhere.predict_proba(X))
+    with pytest.raises(ValueError, match="'attention_budget' parameter of MaestroClassifier"):
+        _clf(attention_budget=-1.0).fit(X, y)
+
+
+def test_without_cross_budget_no_token_attends_across_modalities(X, y):
+    clf = _clf(patches=True, n_estimators=1, cross_budget=0.0).fit(X, y)
+    record = clf.explain(X)
+
+    n_available = record["available"].sum(1)
+    for attention, available, n in zip(
+        record["token_attention"], record["available"], n_available, strict=True
+    ):
+        assert_allclose(attention[np.ix_(available, available)], 1 / n, rtol=1e-5)
+    full = _clf(patches=True, n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
+    assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
+
+
+@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 8 + 4), (False, 16 + 8)])
+def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
+    only_patches = {"statistics": False, "convolutions": False, "n_estimators": 1}
+    record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])
+
+    assert record["available"].shape == (3, n_tokens)
+
+
+class _Rates(Callback):
+    """The rate of modality dropout in each epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.rates = []
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if training and len(self.rates) < len(net.history):
+            self.rates.append(round(float(net.module_.modality_dropout.p), 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        ({}, [0, 0.3, 0.6, 0.6, 0.6, 0.6]),
+        ({"n_warmup_epochs": 2}, [0, 0, 0, 0.6, 0.6, 0.6]),
+        ({"n_warmup_epochs": 1, "n_curriculum_epochs": 4}, [0, 0, 0.2, 0.4, 0.6, 0.6]),
+        ({"n_curriculum_epochs": 0}, [0, 0.6, 0.6, 0.6, 0.6, 0.6]),
+    ],
+)
+def test_modality_dropout_rises_from_the_warm_up_to_the_end_of_the_curriculum(
+    X, y, settings, rates
+):
+    seen = _Rates()
+    features = {"convolutions": False, "n_estimators": 1, "max_epochs": 6}
+    _clf(**features, **settings, callbacks=[seen]).fit(X, y)
+
+    assert seen.rates == rates
+
+
+def test_a_missing_token_takes_part_in_the_attention(X, y):
+    settings = {"patches": True, "n_estimators": 1}
+    mask, token = (_clf(**settings, missing=m).fit(X, y) for m in ("mask", "token"))
+
+    assert not np.allclose(mask.predict_proba(X), token.predict_proba(X))
+    silent = ~X.available[:, 0]
+    assert (mask.explain(X)["attention"][silent, 1, 0] == 0).all()
+    assert (token.explain(X)["attention"][silent, 1, 0] > 0).all()
+
+
+def test_spread_and_hidden_width_reach_the_network(X, y):
+    settings = {"convolutions": False, "n_estimators": 1, "modality_dropout": 0.9, "max_epochs": 4}
+    fitted = [
+        _clf(**settings, **changes).fit(X, y)
+        for changes in ({}, {"modality_dropout_spread": False}, {"d_hidden": 5})
+    ]
+
+    probabilities = [clf.predict_proba(X) for clf in fitted]
+    assert not np.allclose(probabilities[0], probabilities[1])
+    assert fitted[2].nets_[0].module_.cross[0].experts.experts.weight_in.shape[-1] == 5
 
 
 # What scikit-learn does to X

@@ -33,10 +33,23 @@ class BudgetGate(nn.Module):
         Largest budget ``beta``.
     fixed : sequence of M floats or None, default=None
         Budgets that are given instead of learnt; NaN where it is learnt. None: all are learnt.
+    spends_if_absent : bool, default=False
+        Whether a modality has a budget where it is absent too, for its missing tokens.
+
+    Attributes
+    ----------
+    largest : float
+        The largest budget of a modality that can occur.
+
+    Raises
+    ------
+    ValueError
+        If ``max_budget`` is not above 0.
 
     Notes
     -----
-    Input ``available (B, M)`` bool; output ``(B, M)`` in ``[0, max_budget]``, 0 where absent.
+    Input ``available (B, M)`` bool; output ``(B, M)`` in ``[0, max_budget]``, 0 where absent unless
+    ``spends_if_absent``.
 
     References
     ----------
@@ -58,10 +71,15 @@ class BudgetGate(nn.Module):
         *,
         max_budget: float = 5.0,
         fixed: list[float] | None = None,
+        spends_if_absent: bool = False,
     ) -> None:
         super().__init__()
+        if max_budget <= 0:
+            raise ValueError(f"max_budget is above 0, got {max_budget}.")
+        self.spends_if_absent = spends_if_absent
         self.max_budget = max_budget
         given = [math.nan] * n_modalities if fixed is None else fixed
+        self.largest = max(max_budget if math.isnan(budget) else budget for budget in given)
         self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
         self.gate: nn.Module | None = None
         if any(math.isnan(budget) for budget in given):
@@ -74,11 +92,15 @@ class BudgetGate(nn.Module):
     def forward(self, available: Tensor) -> Tensor:
         """Budget of each sample and modality."""
         present = available.to(self.fixed.dtype)
+        # NOTE[DIFF] The paper rounds ``u`` down; here it stays real, and has a gradient. The
+        # released code has one budget for a batch, from a gate of M hidden units.
+        # NOTE[DIFF] The paper leaves a budget to an absent modality. Here it has none unless tokens
+        # stand in its place.
+        spends = torch.ones_like(present) if self.spends_if_absent else present
         if self.gate is None:
-            return self.fixed * present
+            return self.fixed * spends
         learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
-        # NOTE[DIFF] In the paper an absent modality has a small budget; here it has none.
-        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * present
+        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * spends
 
 
 def fixed_budgets(

@@ -5,6 +5,7 @@ Sizes: B batch, M modalities, T tokens of all modalities, D width.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -49,10 +50,17 @@ class CrossModalLayer(nn.Module):
         See :class:`SparseMoE`.
     n_active_experts : int, default=1
         Experts a token passes through.
+    d_hidden : int or None, default=None
+        Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
-        ``budget * log(T)`` of T tokens attend, the others get the mean; None: all attend.
+        ``budget * log(T)`` of T tokens attend, the others get the mean; None or ``inf``: all do.
     dropout : float, default=0.1
         Dropout after the attention and the experts.
+
+    Raises
+    ------
+    ValueError
+        If the budget is negative or not a number.
 
     Notes
     -----
@@ -73,15 +81,19 @@ class CrossModalLayer(nn.Module):
         *,
         n_experts: int = 4,
         n_active_experts: int = 1,
+        d_hidden: int | None = None,
         budget: float | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if budget is not None and not budget >= 0:
+            raise ValueError(f"The budget across modalities is at least 0, got {budget}.")
+        budget = None if budget == math.inf else budget
         self.budget = budget
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
-        self.experts = SparseMoE(d_model, n_experts, n_active_experts)
+        self.experts = SparseMoE(d_model, n_experts, n_active_experts, d_hidden=d_hidden)
         self.dropout = Dropout(dropout)
 
     def forward(

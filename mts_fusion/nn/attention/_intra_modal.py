@@ -105,8 +105,6 @@ class Distilling(nn.Module):
 class IntraModalLayer(nn.Module):
     """Attention and a feed-forward layer inside each modality, all modalities at once.
 
-    The hidden width of the feed-forward layer is ``2 * d_model``.
-
     Parameters
     ----------
     n_modalities : int
@@ -117,6 +115,8 @@ class IntraModalLayer(nn.Module):
         Heads.
     max_budget : float, default=5.0
         See :class:`BudgetedAttention`.
+    d_hidden : int or None, default=None
+        Hidden width of the feed-forward layer. None: ``2 * d_model``.
     distil : bool, default=True
         Whether the number of tokens is halved (:class:`Distilling`).
     dropout : float, default=0.1
@@ -141,6 +141,7 @@ class IntraModalLayer(nn.Module):
         n_heads: int = 8,
         *,
         max_budget: float = 5.0,
+        d_hidden: int | None = None,
         distil: bool = True,
         dropout: float = 0.1,
     ) -> None:
@@ -148,8 +149,9 @@ class IntraModalLayer(nn.Module):
         self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=max_budget)
         self.out = ModalityLinear(n_modalities, d_model, d_model, bias=False)
-        self.inner = ModalityLinear(n_modalities, d_model, 2 * d_model)
-        self.outer = ModalityLinear(n_modalities, 2 * d_model, d_model, bias=False)
+        hidden = d_hidden or 2 * d_model
+        self.inner = ModalityLinear(n_modalities, d_model, hidden)
+        self.outer = ModalityLinear(n_modalities, hidden, d_model, bias=False)
         self.dropout = Dropout(dropout)
         self.distilling: Distilling | None = None
         if distil:
@@ -159,6 +161,8 @@ class IntraModalLayer(nn.Module):
         self, x: Tensor, available: Tensor, budget: Tensor | None, modalities: slice = _ALL
     ) -> tuple[Tensor, Tensor]:
         """Encode the tokens of each modality."""
+        # NOTE[DIFF] MAESTRO and Informer normalise after each residual sum, with learnt scales.
+        # Here each part normalises its input, without parameters.
         m, batch = x.shape[:2]
         qkv = self.qkv(normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
         flat = None if budget is None else budget.flatten()

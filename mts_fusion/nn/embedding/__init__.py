@@ -2,6 +2,7 @@
 
 from ._feature_tokens import FeatureLogits, FeatureTokens, mask_and_drop
 from ._feature_types import FeatureTypes, MaskedFeatures
+from ._missing_tokens import MissingTokens
 from ._mtand import MTANDTimeEmbedding, MultiTimeAttention
 from ._patch_tokens import PatchTokens, TokenBatch
 from ._reference_series import ReferenceSeries
@@ -18,6 +19,7 @@ __all__ = [
     "FeatureTokens",
     "FeatureTypes",
     "MaskedFeatures",
+    "MissingTokens",
     "MultiTimeAttention",
     "PatchEmbedding",
     "PatchTokens",

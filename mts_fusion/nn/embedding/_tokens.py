@@ -255,20 +255,23 @@ def token_times(
     Returns
     -------
     Tensor of shape (T,), or (B, T) where times are given
-        Seconds; 0 for a token of which nothing was observed.
+        Seconds. A token of which nothing was observed has the middle of its patch at the rate of
+        the modality, so that no two of them have the same time.
 
     Examples
     --------
     >>> token_times(Modality("acc", 3, 8, rate=2.0), 4, 8)
     tensor([0.7500, 2.7500])
     """
+    device = device if observed is None else observed.device
+    n_tokens = -(-n_timepoints // patch_length)
+    middle = torch.arange(n_tokens, device=device) * patch_length + (patch_length - 1) / 2
+    middle = middle / (modality.rate or 1.0)
     if times is None or observed is None:
-        n_tokens = -(-n_timepoints // patch_length)
-        middle = torch.arange(n_tokens, device=device) * patch_length + (patch_length - 1) / 2
-        return middle / (modality.rate or 1.0)
+        return middle
     counted = _patches(observed.any(-1, keepdim=True), patch_length).flatten(-2)
     seconds = _patches(times.unsqueeze(-1), patch_length).flatten(-2)
-    return masked_mean(seconds, counted, -1)
+    return torch.where(counted.any(-1), masked_mean(seconds, counted, -1), middle)
 
 
 class FourierTimeEncoding(nn.Module):
@@ -297,6 +300,8 @@ class FourierTimeEncoding(nn.Module):
     >>> encode(torch.zeros(3, 5)).shape
     torch.Size([3, 5, 8])
     """
+
+    # NOTE[DIFF] MAESTRO encodes the number of a token, with periods up to 10,000 tokens.
 
     frequency: Tensor
 

@@ -45,7 +45,7 @@ class SparseMoE(nn.Module):
     """Feed-forward layer in which each token passes through its ``k`` best experts.
 
     ``y = sum_{e in top-k} g_e f_e(x)`` with ``g = softmax(W x)`` [1]_; for ``k > 1`` the gates of
-    the chosen experts are scaled to sum to 1. The hidden width of an expert is ``2 * d_model``.
+    the chosen experts are scaled to sum to 1.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ class SparseMoE(nn.Module):
         Number of experts E. With ``n_experts=1`` this is a plain feed-forward layer.
     k : int, default=1
         Experts a token passes through. Cost grows in proportion to ``k``, not to ``n_experts``.
+    d_hidden : int or None, default=None
+        Hidden width of an expert. None: ``2 * d_model``.
 
     Raises
     ------
@@ -79,7 +81,9 @@ class SparseMoE(nn.Module):
     (torch.Size([2, 5, 8]), torch.Size([2, 5, 1]), torch.Size([2, 5, 4]))
     """
 
-    def __init__(self, d_model: int, n_experts: int = 4, k: int = 1) -> None:
+    def __init__(
+        self, d_model: int, n_experts: int = 4, k: int = 1, *, d_hidden: int | None = None
+    ) -> None:
         super().__init__()
         if not 1 <= k <= n_experts:
             raise ValueError(
@@ -89,7 +93,9 @@ class SparseMoE(nn.Module):
         self.n_experts = n_experts
         self.k = k
         router = nn.Linear(d_model, n_experts, bias=False) if n_experts > 1 else None
-        self.experts = Experts(n_experts, d_model, 2 * d_model, block=_BLOCK, bias=False)
+        self.experts = Experts(
+            n_experts, d_model, d_hidden or 2 * d_model, block=_BLOCK, bias=False
+        )
         self.router = router
 
     def forward(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Routing]:

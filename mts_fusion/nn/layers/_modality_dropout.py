@@ -86,12 +86,13 @@ class ModalityDropout(nn.Module):
     Parameters
     ----------
     p : float, default=0.4
-        Rate at which a modality of a sample is hidden. 0 hides nothing; towards 1 each sample
-        keeps one modality. It is the buffer ``p``: a schedule sets it by ``dropout.p.fill_(rate)``.
-
+        Rate at which a modality of a sample is hidden; with ``spread`` the highest one. 0 hides
+        nothing; towards 1 each sample keeps one modality. It is the buffer ``p``: a schedule sets
+        it by ``dropout.p.fill_(rate)``.
     spread : bool, default=False
-        Whether each sample has a rate of its own, uniform between 0 and ``p``: a batch then has
-        complete samples and samples that have lost almost all.
+        Whether each sample has a rate of its own, drawn uniformly between 0 and ``p``: the mean
+        rate is ``p / 2``, and a batch has complete samples and samples that have lost many
+        modalities.
 
     Raises
     ------

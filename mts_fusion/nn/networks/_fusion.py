@@ -45,8 +45,9 @@ class FusionNet(nn.Module):
     n_heads : int, default=4
         Heads of the attention.
     modality_dropout : float, default=0.6
-        Each sample hides its modalities in training at a rate of its own, even between 0 and this.
-        It is the buffer ``modality_dropout.p``, which a schedule may set.
+        Each sample hides its modalities in training at a rate of its own, drawn uniformly between 0
+        and this, which is twice the mean rate. It is the buffer ``modality_dropout.p``, which a
+        schedule may set.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from mts_fusion.nn.attention import (
     BudgetGate,
     CrossModalLayer,
-    CrossModalOutput,
     IntraModalLayer,
     distilled_times,
     fixed_budgets,
@@ -25,6 +24,7 @@ from mts_fusion.nn.embedding import (
     FeatureLogits,
     FeatureTypes,
     MaskedFeatures,
+    MissingTokens,
     PatchTokens,
     patch_lengths,
 )
@@ -37,16 +37,14 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_features, check_values
+from ._inputs import check_any_tokens, check_features, check_values
+from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
 __all__ = ["Maestro"]
 
 # Tokens of all modalities from which attention across them is within the budget by default.
 _LONG = 1024
-
-# Up to so many tokens have their attention to each other recorded: its size is their square.
-_MAX_RECORDED_TOKENS = 256
 
 
 class _Tokens(NamedTuple):
@@ -80,6 +78,8 @@ class Maestro(nn.Module):
         Layers inside each modality. Each halves the number of tokens.
     n_cross_layers : int, default=2
         Layers across modalities.
+    d_hidden : int or None, default=None
+        Hidden width of the feed-forward layers and of each expert. None: ``2 * d_model``.
     n_experts : int, default=4
         Experts of each cross-modal layer; 1 is a plain feed-forward layer.
     n_active_experts : int, default=1
@@ -91,13 +91,21 @@ class Maestro(nn.Module):
     max_budget : float, default=5.0
         Largest budget that can be learnt.
     modality_dropout : float, default=0.6
-        Rate at which a modality of a sample is hidden in training. It is the buffer
+        Highest rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
+    modality_dropout_spread : bool, default=True
+        Whether each sample has a rate of its own, drawn uniformly between 0 and
+        ``modality_dropout``, which is then twice the mean rate. False: ``modality_dropout`` is the
+        rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
         Weight of the load-balancing loss of the experts. 0 as in the paper: they specialise through
         the modality dropout.
+    missing : {"mask", "token"}, default="mask"
+        What stands where nothing of a patch, or of a modality, was observed. ``"mask"``: nothing,
+        other tokens do not attend to it. ``"token"``: one learnt vector a modality, to which they
+        do (:class:`MissingTokens`); an absent modality then has a budget too.
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
@@ -106,8 +114,8 @@ class Maestro(nn.Module):
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
     cross_budget : float or None, default=None
-        Budget of the attention across modalities. None: all tokens attend up to 1024 tokens in
-        the schema, and ``max_budget`` holds for more.
+        Budget of the attention across modalities, at least 0; ``inf``: all tokens attend. None: all
+        attend up to 1024 tokens in the schema, and ``max_budget`` holds for more.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features. One more token a
         modality is made of its ``"statistics"``, and one of all other kinds. None: no features.
@@ -124,9 +132,9 @@ class Maestro(nn.Module):
     Raises
     ------
     ValueError
-        If ``d_model`` is not a multiple of ``n_heads``, a budget or a patch length is out of range
-        or names an unknown modality, no tokens are left, the input has another number of modalities
-        or channels, or features are declared and not given.
+        If ``d_model`` is not a multiple of ``n_heads``, ``missing`` is unknown, a budget or a patch
+        length is out of range or names an unknown modality, no tokens are left, the input has
+        another number of modalities or channels, or features are declared and not given.
 
     Notes
     -----
@@ -138,9 +146,9 @@ class Maestro(nn.Module):
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
     heads, rows sum to 1 where the modality is available and are 0 elsewhere;
     ``token_attention (B, T, T)``, the same for each token, where there are at most 256 of them; of
-    the last layer
-    ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``, 0 there; of its
-    tokens ``available (B, T)`` and the index of their modality in the schema, ``modality (B, T)``.
+    the last layer ``expert (B, T, k)``, -1 where a token is not available, and ``gate (B, T, E)``,
+    0 there; of its tokens ``available (B, T)``, True for missing tokens too, and the index of their
+    modality in the schema, ``modality (B, T)``.
 
     References
     ----------
@@ -171,13 +179,16 @@ class Maestro(nn.Module):
         n_heads: int = 4,
         n_intra_layers: int = 2,
         n_cross_layers: int = 2,
+        d_hidden: int | None = None,
         n_experts: int = 4,
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
         modality_dropout: float = 0.6,
+        modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
+        missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
         distil: bool = True,
@@ -190,40 +201,38 @@ class Maestro(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
-        if max_budget <= 0:
-            raise ValueError(f"max_budget is above 0, got {max_budget}.")
+        if missing not in ("mask", "token"):
+            raise ValueError(f"missing is 'mask' or 'token', got {missing!r}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        n_features = [sum(map(sum, kinds.values())) for kinds in feature_widths or ()]
-        if not patches and not any(n_features):
-            raise ValueError(
-                "patches=False and there are no fixed features: no tokens are left. Declare "
-                "feature_widths, or set patches=True."
-            )
+        check_any_tokens(patches, feature_widths)
         lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
         self.patches = PatchTokens(schema, lengths, d_model) if patches else None
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
-        self.modality_dropout = ModalityDropout(modality_dropout, spread=True)
+        self.modality_dropout = ModalityDropout(modality_dropout, spread=modality_dropout_spread)
         n_intra_layers = n_intra_layers if patches else 0
         fixed = fixed_budgets(schema, attention_budget)
         self.budget: BudgetGate | None = None
         if not all(budget == math.inf for budget in fixed) and n_intra_layers:
-            self.budget = BudgetGate(len(schema), max_budget=max_budget, fixed=fixed)
-            max_budget = max(max_budget if math.isnan(budget) else budget for budget in fixed)
+            spends = missing == "token"
+            self.budget = BudgetGate(
+                len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=spends
+            )
+            max_budget = self.budget.largest
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
                 max_budget=max_budget,
+                d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
             for _ in range(n_intra_layers)
         )
         n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
-        if distil:
-            n_tokens = -(-n_tokens // 2**n_intra_layers)
+        n_tokens = -(-n_tokens // 2 ** (n_intra_layers * distil))
         if cross_budget is None and n_tokens > _LONG:
             cross_budget = max_budget
         self.cross = nn.ModuleList(
@@ -232,6 +241,7 @@ class Maestro(nn.Module):
                 n_heads,
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
+                d_hidden=d_hidden,
                 budget=cross_budget,
                 dropout=dropout,
             )
@@ -248,6 +258,7 @@ class Maestro(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(d_model), Dropout(dropout), nn.Linear(d_model, n_outputs)
         )
+        self.missing = MissingTokens(schema, lengths, d_model) if missing == "token" else None
 
     def forward(
         self,
@@ -262,10 +273,8 @@ class Maestro(nn.Module):
 
         Parameters
         ----------
-        values : list of M Tensors of shape (B, L, C)
-            Numbers, or int64 symbols where the modality has a vocabulary; finite.
-        observed : list of M Tensors of shape (B, L, C)
-            Bool.
+        values, observed : list of M Tensors of shape (B, L, C)
+            Numbers or int64 symbols, finite; and which were observed, bool.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F), default=None
@@ -288,6 +297,8 @@ class Maestro(nn.Module):
         patches = None
         if self.patches is not None:
             clocks = [None] * len(values) if times is None else times
+            if self.missing is not None:
+                values, observed, clocks = self.missing.pad(values, observed, clocks)
             patches = self._encode_patches(self.patches, values, observed, clocks, budget)
         x, types, modality = self._join_types(patches, masked, present)
         weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
@@ -297,13 +308,15 @@ class Maestro(nn.Module):
         if record:
             one_hot = F.one_hot(torch.tensor(modality, device=x.device), len(self.schema))
             columns = one_hot
-            if x.shape[1] <= _MAX_RECORDED_TOKENS:
+            if x.shape[1] <= MAX_RECORDED_TOKENS:
                 columns = torch.eye(x.shape[1], device=x.device)
         outputs = []
         for layer in self.cross:
             outputs.append(layer(x, available, columns))
             x = outputs[-1].tokens
 
+        # NOTE[DIFF] The paper takes the mean of all tokens, and its head has a hidden layer. Here
+        # types of tokens have equal weights, and the head is linear behind a layer norm.
         pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
         loss = pooled.new_zeros(())
         if self.balance_weight and outputs:
@@ -314,38 +327,9 @@ class Maestro(nn.Module):
             prediction = prediction + self.linear_head(masked.statistics, present)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
-        return ModuleOutput(prediction, loss, self._record(available, one_hot, budget, outputs))
-
-    def _record(
-        self,
-        available: Tensor,
-        one_hot: Tensor,
-        budget: Tensor | None,
-        outputs: Sequence[CrossModalOutput],
-    ) -> dict[str, Tensor]:
-        """The record of a batch; ``one_hot (T, M)`` is the modality of each token."""
-        n_samples, n_tokens = available.shape
-        tensors = {
-            "available": available,
-            "modality": one_hot.argmax(1).expand(n_samples, -1),
-        }
-        if budget is not None:
-            tensors["budget"] = budget
-        elif self.patches is None:  # fixed features spend none
-            tensors["budget"] = torch.zeros(n_samples, len(self.schema), device=available.device)
-        if not outputs:
-            return tensors
-        routing = outputs[-1].routing
-        tensors["expert"] = routing.expert.masked_fill(~available.unsqueeze(-1), -1)
-        tensors["gate"] = routing.gate * available.unsqueeze(-1)
-        # Mean over the available tokens of each modality, and over the layers.
-        attention = torch.stack([x.attention for x in outputs if x.attention is not None]).mean(0)
-        if n_tokens <= _MAX_RECORDED_TOKENS:
-            tensors["token_attention"] = attention * available.unsqueeze(-1)  # (B, T, T)
-            attention = attention @ one_hot.to(attention.dtype)  # (B, T, M)
-        rows = mean_weights(one_hot.T * available.unsqueeze(1))  # (B, M, T)
-        tensors["attention"] = rows.to(attention.dtype) @ attention
-        return tensors
+        if self.patches is None:  # fixed features spend no budget
+            budget = available.new_zeros(len(pooled), len(self.schema), dtype=torch.float32)
+        return ModuleOutput(prediction, loss, maestro_record(available, one_hot, budget, outputs))
 
     def _join_types(
         self,
@@ -361,8 +345,12 @@ class Maestro(nn.Module):
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         by_type = [] if self.features is None else self.features(features)
         for x, indices in by_type:
-            tokens.append(self.feature_token_dropout(x) + self.modality[indices])
-            available.append(present[:, indices])
+            x, known = self.feature_token_dropout(x), present[:, indices]
+            if self.missing is not None:
+                x = torch.where(known.unsqueeze(-1), x, self.missing.vector[indices])
+                known = torch.ones_like(known)
+            tokens.append(x + self.modality[indices])
+            available.append(known)
             modality = [*modality, *indices]
         if len(tokens) > 1:
             shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])
@@ -384,6 +372,8 @@ class Maestro(nn.Module):
             run = slice(first, first + len(x))
             members = patches.index[run]
             first = run.stop
+            if self.missing is not None:
+                x, available = self.missing(x, available, patches.order[run])
             x = x + patches.encode_times(seconds)
             within = None if budget is None else budget.T[members]  # (m, B)
             for layer in self.intra:

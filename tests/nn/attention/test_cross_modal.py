@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from mts_fusion.nn.attention import CrossModalLayer
@@ -18,7 +20,19 @@ def test_the_attention_shown_is_that_of_the_keys():
     assert (shown[1] > 0).all()
 
 
-def test_attention_across_modalities_can_have_a_budget():
-    x, available = torch.randn(2, 200, 8), torch.ones(2, 200, dtype=torch.bool)
+def test_tokens_outside_the_budget_take_the_mean_and_those_within_attend():
+    torch.manual_seed(0)
     layer = CrossModalLayer(8, 2, budget=3.0).eval()
-    assert layer(x, available).tokens.isfinite().all()
+    x, available = torch.randn(2, 40, 8), torch.ones(2, 40, dtype=torch.bool)
+    shown = layer(x, available, torch.eye(40)).attention  # (B, T, T), mean over the two heads
+    is_mean = (shown - 1 / 40).abs().amax(-1) < 1e-6
+    n_attending = 3.0 * math.log(40)  # in each head
+    assert ((~is_mean).sum(1) >= math.ceil(n_attending)).all()
+    assert ((~is_mean).sum(1) <= 2 * math.ceil(n_attending)).all()
+
+
+def test_without_a_budget_all_tokens_attend():
+    torch.manual_seed(0)
+    x, available = torch.randn(2, 40, 8), torch.ones(2, 40, dtype=torch.bool)
+    shown = CrossModalLayer(8, 2).eval()(x, available, torch.eye(40)).attention
+    assert ((shown - 1 / 40).abs().amax(-1) > 1e-6).all()

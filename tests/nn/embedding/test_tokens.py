@@ -81,6 +81,9 @@ def test_token_times_are_the_middle_or_the_mean_of_what_is_observed():
     observed = torch.tensor([[[True], [True], [False], [True]]])
     given = token_times(modality, 2, 4, times=times, observed=observed)
     torch.testing.assert_close(given, torch.tensor([[0.5, 7.0]]))
+    observed[0, 2:] = False
+    given = token_times(modality, 2, 4, times=times, observed=observed)
+    torch.testing.assert_close(given, torch.tensor([[0.5, 1.25]]))
 
 
 def test_times_are_told_apart_at_every_scale():

@@ -53,3 +53,32 @@ def test_the_curriculum_rises_in_a_straight_line_to_its_end():
     assert rates == sorted(rates)
     assert max(rates) == rates[110] == 0.4
     assert curriculum_rate(11, n_warmup_epochs=10, n_epochs=10) == 0.4
+
+
+@pytest.mark.parametrize("epoch", [0, 9, 10, 11, 37, 150, 151, 400])
+def test_the_curriculum_is_the_published_formula(epoch):
+    p_max, warm, last = 0.4, 10, 150
+    published = min(p_max, (epoch - warm) / (last - warm) * p_max) if epoch > warm else 0.0
+    rate = curriculum_rate(epoch, max_rate=p_max, n_warmup_epochs=warm, n_epochs=last)
+    assert rate == pytest.approx(published)
+
+
+def _hidden_fractions(dropout: ModalityDropout) -> torch.Tensor:
+    """Fraction of forty modalities that each of 2,000 samples loses."""
+    dropout.generator = torch.Generator().manual_seed(0)
+    observed = [torch.ones(2000, 1, 1, dtype=torch.bool)] * 40
+    return 1 - available_modalities(dropout(observed)).float().mean(1)
+
+
+def test_with_spread_each_sample_has_a_rate_between_zero_and_p_and_the_mean_is_half():
+    hidden = _hidden_fractions(ModalityDropout(0.6, spread=True))
+    assert abs(hidden.mean() - 0.3) < 0.01
+    # Uniform rates: variance p^2 / 12 = .03, beside the binomial one of .005.
+    assert abs(hidden.var() - 0.035) < 0.004
+    assert (hidden < 0.1).float().mean() > 0.1
+
+
+def test_without_spread_all_samples_have_the_rate_p():
+    hidden = _hidden_fractions(ModalityDropout(0.4))
+    assert abs(hidden.mean() - 0.4) < 0.01
+    assert abs(hidden.var() - 0.4 * 0.6 / 40) < 0.001

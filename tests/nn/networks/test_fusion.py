@@ -231,7 +231,7 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
         assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "mult"])
+@pytest.mark.parametrize("strategy", ["hybrid", pytest.param("mult", marks=pytest.mark.slow)])
 def test_export_with_a_free_batch_size(strategy):
     net = make_net(strategy=strategy).eval()
     values, observed = make_batch(n=4)

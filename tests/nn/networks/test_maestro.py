@@ -56,9 +56,10 @@ def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[T
     return hidden
 
 
+@pytest.mark.parametrize("missing", ["mask", "token"])
 @pytest.mark.parametrize("m", range(len(MIXED)))
-def test_values_behind_a_silent_sensor_change_no_bit(m):
-    net = make_net().eval()
+def test_values_behind_a_silent_sensor_change_no_bit(m, missing):
+    net = make_net(missing=missing).eval()
     values, observed = make_batch()
     observed = silence(observed, m)
     before = net(values, observed, record=True)
@@ -74,8 +75,9 @@ def test_values_behind_a_silent_sensor_change_no_bit(m):
         assert torch.equal(before.record[key], after.record[key])
 
 
-def test_values_behind_an_unobserved_point_change_no_bit():
-    net = make_net().eval()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_values_behind_an_unobserved_point_change_no_bit(missing):
+    net = make_net(missing=missing).eval()
     values, observed = make_batch()
     other = [
         torch.where(o, x, 5 if x.dtype == torch.int64 else math.nan)
@@ -84,8 +86,9 @@ def test_values_behind_an_unobserved_point_change_no_bit():
     assert torch.equal(net(values, observed).prediction, net(other, observed).prediction)
 
 
-def test_times_behind_an_unobserved_point_change_no_bit():
-    net = make_net().eval()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_times_behind_an_unobserved_point_change_no_bit(missing):
+    net = make_net(missing=missing).eval()
     values, observed = make_batch()
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     other = [torch.where(o.any(-1), t, 1e3) for t, o in zip(times, observed, strict=True)]
@@ -94,8 +97,9 @@ def test_times_behind_an_unobserved_point_change_no_bit():
     )
 
 
-def test_all_sensors_missing_gives_finite_numbers_and_gradients():
-    net = make_net().train()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_all_sensors_missing_gives_finite_numbers_and_gradients(missing):
+    net = make_net(missing=missing).train()
     values, observed = make_batch()
     observed = [torch.zeros_like(o) for o in observed]
     output = net(values, observed, record=True)
@@ -114,9 +118,13 @@ def test_some_samples_without_any_sensor_leave_gradients_finite():
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("attention_budget", ["learnt", 1.5, math.inf])
-def test_a_batch_gives_what_its_samples_give_one_by_one(attention_budget):
-    net = make_net(attention_budget=attention_budget).eval()
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"attention_budget": 1.5}, {"attention_budget": math.inf}, {"missing": "token"}],
+    ids=str,
+)
+def test_a_batch_gives_what_its_samples_give_one_by_one(settings):
+    net = make_net(**settings).eval()
     values, observed = make_batch()
     observed = silence(observed, 1, slice(0, 2))
     together = net(values, observed).prediction
@@ -129,8 +137,9 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(attention_budget):
 
 @pytest.mark.parametrize("with_times", [False, True])
 @pytest.mark.parametrize("longer", [1, 5, 64])
-def test_longer_padding_changes_nothing(longer, with_times):
-    net = make_net().eval()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_longer_padding_changes_nothing(missing, longer, with_times):
+    net = make_net(missing=missing).eval()
     values, observed = make_batch()
     times = None
     if with_times:
@@ -146,8 +155,9 @@ def test_longer_padding_changes_nothing(longer, with_times):
     )
 
 
-def test_padding_of_one_modality_alone_changes_nothing():
-    net = make_net().eval()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_padding_of_one_modality_alone_changes_nothing(missing):
+    net = make_net(missing=missing).eval()
     values, observed = make_batch()
     before = net(values, observed).prediction
     values[2] = F.pad(values[2], (0, 0, 0, 200))
@@ -182,8 +192,9 @@ def test_order_of_time_matters():
     assert not torch.allclose(net(values, observed).prediction, net(turned, observed).prediction)
 
 
-def test_a_gradient_reaches_every_parameter():
-    net = make_net(balance_weight=0.01).train()
+@pytest.mark.parametrize("missing", ["mask", "token"])
+def test_a_gradient_reaches_every_parameter(missing):
+    net = make_net(balance_weight=0.01, missing=missing).train()
     values, observed = make_batch(n=64)
     output = net(values, observed)
     (F.cross_entropy(output.prediction, torch.arange(64) % 3) + output.loss).backward()
@@ -253,6 +264,29 @@ def test_a_fixed_budget_is_kept():
     assert (budget[:, 0] != 3.0).all()
 
 
+def test_an_infinite_budget_is_full_attention():
+    net = make_net(attention_budget=math.inf).eval()
+    values, observed = make_batch()
+    assert net.network.budget is None
+    large = make_net(attention_budget=1e3).eval()
+    torch.testing.assert_close(net(values, observed).prediction, large(values, observed).prediction)
+
+
+def test_the_cross_budget_decides_how_many_tokens_attend_across_modalities():
+    values, observed = make_batch(observed_fraction=1.1)
+    shown = {}
+    for budget in (0.0, 1.0, None, math.inf):
+        net = make_net(cross_budget=budget, n_cross_layers=1).eval()
+        shown[budget] = net(values, observed, record=True).record["token_attention"]
+    n_tokens = shown[None].shape[1]
+    torch.testing.assert_close(shown[0.0], torch.full_like(shown[0.0], 1 / n_tokens))
+    n_attending = ((shown[1.0] - 1 / n_tokens).abs().amax(-1) > 1e-6).sum(1)
+    assert (n_attending < n_tokens).all()
+    assert (n_attending > 0).all()
+    assert torch.equal(shown[None], shown[math.inf])
+    assert ((shown[None] - 1 / n_tokens).abs().amax(-1) > 1e-6).all()
+
+
 def test_wrong_budgets_name_the_modality():
     with pytest.raises(ValueError, match=r"attention_budget names \['chest'\], but the modalities"):
         make_net(attention_budget={"chest": 1.0})
@@ -260,6 +294,8 @@ def test_wrong_budgets_name_the_modality():
         make_net(attention_budget={"acc": -1.0})
     with pytest.raises(ValueError, match="attention_budget is 'learnt', None, a number or a dict"):
         make_net(attention_budget="much")
+    with pytest.raises(ValueError, match=r"budget across modalities is at least 0, got -1\.0"):
+        make_net(cross_budget=-1.0)
 
 
 def test_wrong_channels_name_the_modality():
@@ -336,6 +372,94 @@ def test_modality_dropout_acts_in_training_only():
     assert (net.eval()(values, observed, record=True).record["budget"] > 0).all()
 
 
+@pytest.mark.parametrize("spread", [True, False])
+def test_without_spread_each_sample_has_the_full_rate(spread):
+    net = make_net(modality_dropout=1.0, modality_dropout_spread=spread).train()
+    values, observed = make_batch(n=32, observed_fraction=1.1)
+    n_left = (net(values, observed, record=True).record["budget"] > 0).sum(1)
+    assert (n_left == 1).all() != spread
+
+
+def test_the_hidden_width_is_that_of_all_feed_forward_layers():
+    default, wide = make_net(), make_net(d_hidden=40)
+    for net, width in ((default, 32), (wide, 40)):
+        assert {layer.outer.weight.shape[-2] for layer in net.network.intra} == {width}
+        assert {x.experts.experts.weight_out.shape[-2] for x in net.network.cross} == {width}
+    values, observed = make_batch()
+    assert wide.eval()(values, observed).prediction.shape == (6, 3)
+
+
+def test_an_unknown_way_to_treat_what_is_missing_is_an_error():
+    with pytest.raises(ValueError, match="missing is 'mask' or 'token', got 'zero'"):
+        make_net(missing="zero")
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_a_missing_token_has_a_gradient_where_its_modality_is_absent(patches):
+    net = make_net(missing="token", patches=patches).eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    net(values, silence(observed, 2)).prediction.square().sum().backward()
+    moved = net.network.missing.vector.grad.abs().sum(1) > 0
+    assert moved.tolist() == [False, False, True, False, False]
+
+
+def test_a_missing_token_stands_for_a_patch_too():
+    net = make_net(missing="token").eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    observed[1][:, 4:12] = False  # patches of four timepoints
+    net(values, observed).prediction.square().sum().backward()
+    moved = net.network.missing.vector.grad.abs().sum(1) > 0
+    assert moved.tolist() == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_a_missing_token_changes_samples_that_lack_something_only(patches):
+    net = make_net(missing="token", patches=patches).eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    observed = silence(observed, 2, slice(0, 3))
+    before = net(values, observed).prediction
+    net.network.missing.vector.data.neg_()
+    after = net(values, observed).prediction
+    assert ((before[:3] - after[:3]).abs().amax(1) > 1e-4).all()
+    assert torch.equal(before[3:], after[3:])
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_other_tokens_attend_to_a_missing_token(patches):
+    values, observed = make_batch(observed_fraction=1.1)
+    observed = silence(observed, 2)
+    for missing in ("mask", "token"):
+        net = make_net(missing=missing, patches=patches).eval()
+        record = net(values, observed, record=True).record
+        rows = record["attention"][:, [0, 1, 3, 4]]
+        assert (rows[:, :, 2] > 0).all() == (missing == "token")
+        torch.testing.assert_close(rows.sum(-1), torch.ones(6, 4))
+        assert record["available"].all() == (missing == "token")
+
+
+def test_missing_tokens_of_an_absent_modality_have_a_budget():
+    values, observed = make_batch()
+    observed = silence(observed, 2)
+    for attention_budget in ("learnt", 2.0):
+        net = make_net(missing="token", attention_budget=attention_budget).eval()
+        assert (net(values, observed, record=True).record["budget"] > 0).all()
+
+
+def test_a_shorter_batch_misses_its_end():
+    net = make_net(missing="token").eval()
+    values, observed = make_batch(observed_fraction=1.1)
+    observed[1][:, 20:] = False
+    times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
+    for clock in (None, times):
+        short = [x if m != 1 else x[:, :20] for m, x in enumerate(values)]
+        seen = [x if m != 1 else x[:, :20] for m, x in enumerate(observed)]
+        cut = None if clock is None else [t if m != 1 else t[:, :20] for m, t in enumerate(clock)]
+        torch.testing.assert_close(
+            net.network(values, observed, clock, features=net.features(values, observed)),
+            net.network(short, seen, cut, features=net.features(values, observed)),
+        )
+
+
 def test_balance_loss_is_zero_without_weight():
     values, observed = make_batch()
     assert make_net().eval()(values, observed).loss == 0
@@ -351,8 +475,9 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
         assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)
 
 
-def test_export_with_a_free_batch_size():
-    net = make_net().eval()
+@pytest.mark.parametrize("missing", ["mask", pytest.param("token", marks=pytest.mark.slow)])
+def test_export_with_a_free_batch_size(missing):
+    net = make_net(missing=missing, n_intra_layers=1, n_cross_layers=1).eval()
     values, observed = make_batch(n=4)
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     batch = torch.export.Dim("batch", min=2, max=1024)
@@ -371,7 +496,7 @@ def test_export_with_a_free_batch_size():
 
 
 def test_the_graph_has_no_break():
-    net = make_net().eval()
+    net = make_net(n_intra_layers=1, n_cross_layers=1, n_experts=2).eval()
     values, observed = make_batch()
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(

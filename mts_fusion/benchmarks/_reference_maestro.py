@@ -1,4 +1,4 @@
-"""MAESTRO the straightforward way: loops, and keys gathered for each query; what ours is held to.
+"""MAESTRO written with plain loops, keys gathered for each query: the reference for Maestro.
 
 Sizes: M modalities, B batch, N sequences, T tokens, H heads, d width of a head, S sampled keys.
 """
@@ -40,8 +40,11 @@ class LoopMaestro(nn.Module):
 
     def __init__(self, net: Maestro) -> None:
         super().__init__()
-        if net.patches is None or net.features is not None or net.budget is None:
-            raise ValueError("Maestro is built with patches, a budget, and no fixed features.")
+        extras = (net.features, net.missing)
+        if net.patches is None or net.budget is None or extras != (None, None):
+            raise ValueError(
+                "Maestro is built with patches, a budget, no fixed features and missing='mask'."
+            )
         self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
@@ -60,6 +63,7 @@ class LoopMaestro(nn.Module):
                     d_model,
                     layer.attention.n_heads,
                     max_budget=layer.attention.max_budget,
+                    d_hidden=layer.inner.weight.shape[-1],
                     distil=layer.distilling is not None,
                     dropout=layer.dropout.p,
                 )
@@ -75,6 +79,7 @@ class LoopMaestro(nn.Module):
                 across.attention.n_heads,
                 n_experts=across.experts.n_experts,
                 n_active_experts=across.experts.k,
+                d_hidden=across.experts.experts.weight_in.shape[-1],
                 budget=across.budget,
                 dropout=across.dropout.p,
             )
