@@ -1,4 +1,4 @@
-"""Files of public data sets: where they lie, how they are read, and the one way to the network."""
+"""Files of public data sets: where they are stored, how they are read, and their download."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def find_file(
     *,
     download: bool = True,
 ) -> Path:
-    """Path of a publisher's file in ``data_home``, downloaded if it is not there.
+    """Path of a publisher's file in ``data_home``, downloaded if it is missing.
 
     A file (or an unpacked folder) found under the publisher's name or another accepted one is
     taken as it is; only downloads are checked, as a copy may hold a part of the subjects.
@@ -94,7 +94,7 @@ def find_file(
     Parameters
     ----------
     loader : str
-        Name of the function that asks, for the messages.
+        Name of the calling function, for the messages.
     file : RemoteFile
         What is wanted.
     data_home : path or None
@@ -110,11 +110,11 @@ def find_file(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded; the message says what to put where.
+        If the file is missing and cannot be downloaded; the message says where to put which file.
     ImportError
         If it has to be downloaded and pooch is not installed.
     ValueError
-        If several copies are there, or ``data_home`` is not given.
+        If there are several copies, or ``data_home`` is not given.
     """
     home = get_data_home(data_home)
     if home.is_file():

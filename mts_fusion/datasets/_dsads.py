@@ -92,7 +92,7 @@ def fetch_dsads(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If ``modalities`` is neither, the file lacks a subject, or a segment is damaged.
 

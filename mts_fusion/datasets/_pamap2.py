@@ -105,7 +105,7 @@ def fetch_pamap2(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If ``heart_rate`` is neither, the file lacks a subject, or is damaged.
 

@@ -20,7 +20,7 @@ _URL = "https://physionet.org/files/challenge-2012/1.0.0/"
 _HOURS = 48
 _DESCRIPTORS = ("Age", "Gender", "Height", "ICUType")
 _ICU_TYPES = ("coronary", "cardiac_surgery", "medical", "surgical")
-# The 37 variables of the challenge by what they tell about; pH is a blood gas, drawn with them.
+# The 37 variables of the challenge by organ or system; pH is a blood gas, drawn with them.
 _ORGANS: dict[str, tuple[str, ...]] = {
     "cardiovascular": (
         "HR",
@@ -45,7 +45,7 @@ _VARIABLES = tuple(name for names in _ORGANS.values() for name in names)
 # What CSDI and its successors impute: all but a constant flag and the weight.
 _CSDI_VARIABLES = tuple(v for v in _VARIABLES if v not in ("MechVent", "Weight"))
 _OUTCOMES = ("SAPS-I", "SOFA", "Length_of_stay", "Survival", "In-hospital_death")
-# Added to the number that stands for a parameter, so that no number in a file is taken for one.
+# Added to the number of a parameter, so that no number in a file is taken for one.
 _CODE = 1_000_000
 _DESCRIPTION = """\
 PhysioNet/Computing in Cardiology Challenge 2012 (ODC-BY 1.0): the first 48 hours of stays of
@@ -105,7 +105,7 @@ def fetch_physionet2012(
     Raises
     ------
     FileNotFoundError
-        If a file is not there and cannot be downloaded.
+        If a file is missing and cannot be downloaded.
     ValueError
         If an option is unknown, a stay has no outcome, or a file is damaged or holds a parameter
         that is no variable of the challenge; the message names file and line.
@@ -203,7 +203,7 @@ def _modalities(grouping: str, variables: str | Collection[str]) -> dict[str, tu
 
 
 def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
-    """Rows of all stays as columns: stay, minute, variable, value; and what is known per stay.
+    """Rows of all stays as columns: stay, minute, variable, value; and their descriptors.
 
     The names of the variables become numbers before the text is parsed, so that all of the some
     million rows are parsed in one step.
@@ -219,7 +219,7 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
         text = archive.read(name).strip()
         if not text.startswith(header):
             raise ValueError(f"{name} does not start with {header.decode()!r}; it may be damaged.")
-        # A row of ours marks where a stay begins; the one the file has says the same once more.
+        # A row of ours marks where a stay begins; that of the file is a repetition.
         texts.append(b"00:00,RecordID,%d\n" % stay + text[len(header) :].strip())
     joined = b"\n" + b"\n".join(texts).replace(b"\r", b"") + b"\n"
     codes = {name: i for i, name in enumerate((*_VARIABLES, *_DESCRIPTORS))}

@@ -88,7 +88,7 @@ def fetch_stress_predict(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If a modality is unknown, the file lacks a subject or its labels, or is damaged, as by a
         label other than 0 and 1.

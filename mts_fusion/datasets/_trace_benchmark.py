@@ -57,9 +57,9 @@ def make_trace_benchmark(
     Bunch
         ``train``, ``validation`` and ``test``, each a Bunch of
 
-        - ``data``, Panel: modalities ``"series"`` (30 channels, with holes), ``"low"`` and
+        - ``data``, Panel: modalities ``"series"`` (30 channels, with missing blocks), ``"low"`` and
           ``"high"`` (16 channels, one timepoint, never missing);
-        - ``complete``, Panel: the same without holes;
+        - ``complete``, Panel: the same without missing blocks;
         - ``masked``, bool ndarray (n, 30, L): what was hidden of the series, the entries over
           which MAE@Missing (Eq. 21) is taken;
         - ``target``, float32 ndarray (n, 30 * horizon) or None: what follows the series.
@@ -113,9 +113,9 @@ def make_trace_benchmark(
         series = np.ascontiguousarray(series[:, :, :n_timepoints])
         masked = _block_mask(n, n_features, n_timepoints, missing_fraction, n_blocks, mask_rng)
         rates = {"series": float(n_timepoints)}
-        holes = np.where(masked, np.float32(np.nan), series)
+        gappy = np.where(masked, np.float32(np.nan), series)
         parts[part] = Bunch(
-            data=Panel({"series": holes, "low": low, "high": high}, rates=rates),
+            data=Panel({"series": gappy, "low": low, "high": high}, rates=rates),
             complete=Panel({"series": series, "low": low, "high": high}, rates=rates),
             masked=masked,
             # NOTE[DIFF] the paper speaks of a forecasting task but does not define it: here the
@@ -200,7 +200,7 @@ def _summary(
     """The vector u (n, 28): means, deviations, covariances, single numbers, then nuisance.
 
     The paper names these kinds of summary and the total of 28, not the list: ours is complete in
-    the kinds, and what is left of the 28 is the nuisance (normal, sd 0.1) it asks for.
+    the kinds, and the rest of the 28 is the nuisance (normal, sd 0.1) of the paper.
     """
     columns = [p.mean(axis=1) for p in parameters] + [p.std(axis=1) for p in parameters]
     columns += [

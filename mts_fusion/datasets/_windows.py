@@ -1,4 +1,4 @@
-"""Windows cut from streams: what offline recordings and live streams do alike."""
+"""Windows cut from streams, as offline recordings and live streams share it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MissingnessMasker and mask_panel: hide what was observed, on purpose and reproducibly."""
+"""MissingnessMasker and mask_panel: hide observed values, reproducibly."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class MissingnessMasker(PanelTransformer):
         that had one before, where these are fewer. 0 allows a sample that is wholly silent.
     correlation : float, default=0.0
         How much the modalities of a sample fail together, for ``"modality"`` and ``"block"``: the
-        correlation of the normal variables (a Gaussian copula) behind failures, or behind where
-        the block lies. Each modality keeps its own probability. 0: independent; 1 with one
+        correlation of the normal variables (a Gaussian copula) that decide which fail, or where the
+        block lies. Each modality keeps its own probability. 0: independent; 1 with one
         ``fraction`` for all: all at once, or none.
     groups : sequence of sequence of str or None, default=None
         Modalities that share a cable, for ``"modality"`` and ``"block"``: those of a group fail
@@ -148,7 +148,7 @@ class MissingnessMasker(PanelTransformer):
         -------
         Panel
             The same panel with NaN, or the missing token, where it was hidden, and ``observed``
-            cleared there.
+            false.
 
         Raises
         ------
@@ -195,7 +195,7 @@ def mask_panel(
     Returns
     -------
     Panel
-        A new panel. ``panel.observed`` and the result's ``observed`` tell what was hidden.
+        A new panel. What was hidden is observed in ``panel``, and not in the new one.
 
     Raises
     ------

@@ -29,8 +29,8 @@ _LARGEST_ALPHABET = 2**15 - 1  # tokens are int16
 class SAXTokenizer(PanelTransformer):
     """Segments of each channel as symbols: 0 for missing, 1 to ``alphabet_size`` by height.
 
-    Symbolic aggregate approximation [1]_ with a symbol for silence, as section 3.1 of [2]_ uses
-    it: each channel is normalised, averaged over segments of ``segment_length`` timepoints, and
+    Symbolic aggregate approximation [1]_ with a symbol for missing segments, as in section 3.1 of
+    [2]_: each channel is normalised, averaged over segments of ``segment_length`` timepoints, and
     each average is named by the interval between two breakpoints in which it lies.
 
     Parameters
@@ -51,7 +51,7 @@ class SAXTokenizer(PanelTransformer):
         segments of a modality, all channels together.
     min_observed : float, default=0.5
         Smallest share of a segment's ``segment_length`` timepoints that has to be observed for a
-        symbol; below it, the segment is missing. 1 asks for all; near 0, one timepoint is enough.
+        symbol; below it, the segment is missing. 1 requires all; near 0, one timepoint is enough.
 
     Attributes
     ----------

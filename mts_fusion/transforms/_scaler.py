@@ -33,7 +33,7 @@ class PanelScaler(PanelTransformer):
     clip_quantiles : tuple of two float or None, default=None
         Bounds of each channel, as quantiles of the training values, such as ``(0.001, 0.999)``.
         What lies outside is set to the bound, before center and scale are learnt. None leaves
-        outliers alone; ``(0, 1)`` clips to the range seen in training.
+        outliers alone; ``(0, 1)`` clips to the range in training.
 
     Attributes
     ----------

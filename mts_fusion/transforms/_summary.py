@@ -61,8 +61,8 @@ class PanelSummarizer(PanelTransformer):
     ----------
     statistics : sequence of str or None, default=None
         Names of the columns a channel gets. None takes the fourteen of the first three lines, and
-        for a modality with irregular times also the nine of the others, which say when something
-        was observed:
+        for a modality with irregular times also the nine of the others, which describe when
+        something was observed:
 
         - ``"mean"``, ``"sd"``, ``"min"``, ``"max"``; ``"q05"``, ``"q25"``, ``"q50"``, ``"q75"``,
           ``"q95"`` or any other two-digit quantile;
@@ -88,7 +88,7 @@ class PanelSummarizer(PanelTransformer):
     Raises
     ------
     ValueError
-        If a statistic is unknown or stands twice, or a modality holds tokens without centers.
+        If a statistic is unknown or named twice, or a modality holds tokens without centers.
 
     Notes
     -----
@@ -101,8 +101,8 @@ class PanelSummarizer(PanelTransformer):
     With irregular times, ``"observed_fraction"`` is of the timepoints at which any channel of the
     modality was observed. So padding, and timepoints at which nothing was observed, change none of
     the statistics but ``"mean_abs_diff"`` and the bands, which go by neighbours on the grid.
-    When something was measured tells of those who decide to measure, and the end of a sample of
-    why it ended: ask whether that is known at the time of a prediction.
+    The times of measurements depend on those who decide to measure, and the end of a sample on why
+    it ended: check that both are known at the time of a prediction.
     The bands come from a periodogram in which an unobserved value is set to the channel's mean, and
     which is divided by the number of observed values: the four add up to the variance whatever the
     gaps, though a gap spreads some of it to other bands. They count timepoints, so for a modality
@@ -155,7 +155,7 @@ class PanelSummarizer(PanelTransformer):
         Raises
         ------
         ValueError
-            If a statistic is unknown or stands twice, or a modality holds tokens without centers.
+            If a statistic is unknown or named twice, or a modality holds tokens without centers.
         """
         panel = self._check_fit(X)
         statistics = _STATISTICS if self.statistics is None else tuple(self.statistics)
@@ -322,7 +322,7 @@ def _bands(away: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
     """Variance in four bands, each ``(n, C)``; ``away`` is 0 where nothing was observed."""
     n_timepoints = away.shape[2]
     power = np.abs(scipy.fft.rfft(away, axis=2)) ** 2
-    # A frequency and its negative are one; zero and half the sampling rate stand alone.
+    # A frequency and its negative are one; zero and half the sampling rate occur once.
     power[..., 1 : (n_timepoints + 1) // 2] *= 2
     share = 2 * np.arange(power.shape[2]) / n_timepoints  # of half the sampling rate
     scale = np.maximum(count, 1) * float(n_timepoints)

@@ -1,4 +1,4 @@
-"""When a channel was observed: times of the first and last value, how long ago, how it moved."""
+"""When a channel was observed: times of the first and last value, how long ago, how it changed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
         What was observed.
     irregular : bool
         Whether the modality has times of its own. Then the timepoints are those at which any of
-        its channels was observed: others are padding, or say nothing.
+        its channels was observed: others are padding, or hold no value.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
 def timing(
     values: np.ndarray, observed: np.ndarray, clock: np.ndarray, end: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Statistics of the times of observations and of the way from the first to the last.
+    """Statistics of the times of observations, and of the change from the first to the last.
 
     Parameters
     ----------

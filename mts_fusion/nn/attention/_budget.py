@@ -1,4 +1,4 @@
-"""How many queries of each modality attend: budgets that are learnt, and budgets that are given.
+"""Attention budgets of the modalities, learnt or given.
 
 Sizes: B batch, M modalities.
 """
@@ -15,7 +15,7 @@ from mts_fusion.panel._schema import Schema
 
 __all__ = ["BudgetGate", "fixed_budgets"]
 
-# Width of the hidden layer of the gate, and its input for an absent modality (eps of the paper).
+# Width of the hidden layer of the gate, and its input for an absent modality (eps in the paper).
 _GATE_WIDTH = 32
 _ABSENT = 0.01
 

@@ -1,4 +1,4 @@
-"""Attention across all modalities, and experts behind it.
+"""Attention across all modalities, followed by experts.
 
 Sizes: B batch, M modalities, T tokens of all modalities, D width.
 """
@@ -53,9 +53,9 @@ class CrossModalLayer(nn.Module):
     d_hidden : int or None, default=None
         Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
-        ``budget * log(T)`` of T tokens attend, the others take the mean; None or ``inf``: all do.
+        ``budget * log(T)`` of T tokens attend, the others get the mean; None or ``inf``: all do.
     dropout : float, default=0.1
-        Dropout behind the attention and the experts.
+        Dropout after the attention and the experts.
 
     Raises
     ------
@@ -99,14 +99,14 @@ class CrossModalLayer(nn.Module):
     def forward(
         self, x: Tensor, available: Tensor, modality: Tensor | None = None
     ) -> CrossModalOutput:
-        """Let the modalities see each other."""
+        """Attend across modalities, and pass through the experts."""
         budget = None
         if self.budget is not None:
             budget = torch.full((x.shape[0],), self.budget, device=x.device)
         attention = None
         qkv = self.qkv(normalise(x))
         if modality is not None:
-            # Attention to a modality is what its tokens give if each gives 1.
+            # Attention to a modality: the output if its tokens have the value 1 and others 0.
             columns = modality.to(x.dtype).expand(x.shape[0], -1, -1)
             attention = self.attention(qkv, available, budget, columns)
         x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))

@@ -19,7 +19,7 @@ _ALL = slice(None)
 
 
 def _pairs(x: Tensor, dim: int) -> Tensor:
-    """Pairs of tokens: the T entries of dimension ``dim`` as (T / 2, 2), the last one filled up."""
+    """Pairs of tokens: the T entries of dimension ``dim`` as (T / 2, 2), padded with a zero."""
     if x.shape[dim] % 2:
         gap = torch.zeros_like(x.narrow(dim, 0, 1))
         x = torch.cat([x, gap], dim)
@@ -27,7 +27,7 @@ def _pairs(x: Tensor, dim: int) -> Tensor:
 
 
 def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
-    """Times of the tokens that :class:`Distilling` leaves.
+    """Times of the tokens after :class:`Distilling`.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
 
 
 class Distilling(nn.Module):
-    """Half the tokens: a convolution of stride 2, beside a maximum of stride 2.
+    """Half the tokens: the sum of a convolution and of a maximum, both of stride 2.
 
     ``z = conv(norm(s)) + maxpool(s)``, section 2 of [1]_. Tokens that are not available are in
     neither.
@@ -118,9 +118,9 @@ class IntraModalLayer(nn.Module):
     d_hidden : int or None, default=None
         Hidden width of the feed-forward layer. None: ``2 * d_model``.
     distil : bool, default=True
-        Whether half the tokens leave (:class:`Distilling`).
+        Whether the number of tokens is halved (:class:`Distilling`).
     dropout : float, default=0.1
-        Dropout behind the attention and the feed-forward layer.
+        Dropout after the attention and the feed-forward layer.
 
     Notes
     -----

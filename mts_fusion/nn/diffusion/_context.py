@@ -1,4 +1,4 @@
-"""What the other modalities give a denoiser as context.
+"""The other modalities as context of a denoiser.
 
 Sizes: B batch, M modalities, P patches along time, G groups of channels, N tokens of all
 modalities (the sum of P * G), D width, H heads, E experts.
@@ -21,13 +21,13 @@ _NEVER = -3e4  # far below any other bias, and within the range of float16
 
 
 class CrossModalContext(nn.Module):
-    """What the other modalities tell about each token of a modality (eq. 1 and 2 of [1]_).
+    """Context of each token of a modality from the other modalities (eq. 1 and 2 of [1]_).
 
     ``x_c = sum_{m', e} pi(m', e) f_e(a(m'))`` over the auxiliaries m' that the sample has and E
     experts: ``a(m')`` is auxiliary m' read at the time and channels of the token, ``f_e`` a linear
     expert, ``pi`` the softmax of ``<w_e, r(m')>`` with ``r(m')`` the mean over what is observed of
-    m'. With one expert this is eq. 1 and 2. Reading is attention whose heads look near the time of
-    the token at first, each in another width, and learn how near.
+    m'. With one expert this is eq. 1 and 2. An auxiliary is read by attention with a learnt penalty
+    on the distance in time, which starts at another value for each head.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class CrossModalContext(nn.Module):
     n_experts : int, default=5
         Experts E.
     gating : {"moe", "fixed"}, default="moe"
-        ``"fixed"`` weighs all auxiliaries that the sample has, and all experts, alike.
+        ``"fixed"`` gives equal weights to all auxiliaries that the sample has, and to all experts.
 
     Raises
     ------
@@ -92,10 +92,10 @@ class CrossModalContext(nn.Module):
         self.key = nn.Linear(d_model, d_model)
         self.value = nn.Linear(d_model, d_model)
         # NOTE[DIFF] The paper has one gate vector w and sums the auxiliaries as they are, which
-        # asks for equal lengths; what its N = 5 experts are, it does not say. Here an auxiliary is
+        # needs equal lengths; what its N = 5 experts are is not described. Here an auxiliary is
         # read at the times of the target by attention, and each expert has a gate vector and a map.
-        # Sensors that move together do so at the same time: where the attention has to find that
-        # out, a wholly absent sensor is long not told from its mean.
+        # Sensors that move together do so at the same time. Where the attention has to learn that,
+        # a wholly absent sensor is filled with its mean for most of the training.
         self.nearness = nn.Parameter(torch.linspace(0.0, -5.0, n_heads))
         self.gate = nn.Linear(d_model, n_experts, bias=False) if gating == "moe" else None
         self.expert = nn.Parameter(torch.empty(n_experts, d_model, d_model))

@@ -1,4 +1,4 @@
-"""The straight line between what was observed before and after each entry, and how far that is.
+"""Linear interpolation between the observed entries before and after, and their distance.
 
 Sizes: B batch, L timepoints, C channels.
 """

@@ -1,4 +1,4 @@
-"""What is hidden from a network that learns to fill gaps, so that it has something to fill.
+"""Which observed entries are hidden from a network that learns to fill gaps.
 
 Sizes: B batch, M modalities, L timepoints, C channels.
 """
@@ -28,7 +28,7 @@ class HideObserved(nn.Module):
         an absent sensor can be generated; ``"historical"``: what another sample of the batch lacks;
         ``"mix"``: one of these four, drawn for each sample; entries and blocks for every other
         sample in one modality only, drawn by the number of its observations, so that the others
-        stand beside it whole.
+        are complete.
     fraction : float or None, default=None
         Share hidden by ``"random"`` and ``"block"``. None draws it for each sample from U(0, 1).
 
@@ -39,9 +39,9 @@ class HideObserved(nn.Module):
 
     Notes
     -----
-    Input and output: a list of ``observed (B, L, C)``, one a modality; true in the output is what
-    is hidden, a part of what was observed. Where a pattern would hide nothing of a sample, or
-    ``"modality"`` all that it has (it has but one), ``"random"`` takes its place. Numbers are drawn
+    Input and output: a list of ``observed (B, L, C)``, one a modality; the output is true where an
+    observed entry is hidden. Where a pattern would hide nothing of a sample, or ``"modality"`` the
+    only one that it has, ``"random"`` is used. Numbers are drawn
     from the attribute ``generator`` (None: the default one of torch).
 
     References

@@ -1,4 +1,4 @@
-"""Irregular series read off at reference times, by attention over time.
+"""Irregular series interpolated at reference times, by attention over time.
 
 Sizes: B batch, L timepoints, C channels, H heads, Q reference times, T width of the time embedding.
 """
@@ -58,8 +58,8 @@ class MTANDTimeEmbedding(nn.Module):
         if d_time < 2:
             raise ValueError(f"d_time is at least 2, got {d_time}.")
         # NOTE[DIFF] The released code starts all frequencies in [-1, 1] radians per span, so that
-        # every time looks nearly alike and locality must be learnt. We start them spread from half
-        # a turn per span to the fastest that the reference times resolve.
+        # all times have nearly the same embedding and locality must be learnt. We start them spread
+        # from half a turn per span to the fastest that the reference times resolve.
         fastest = max(n_reference - 1, 2) * math.pi
         frequencies = torch.logspace(math.log10(math.pi), math.log10(fastest), d_time - 1)
         self.frequency = nn.Parameter(torch.cat([torch.ones(1), frequencies]))
@@ -134,7 +134,7 @@ class MultiTimeAttention(nn.Module):
         self.query = nn.Linear(d_time, d_time)
         # No bias: it would shift all scores of a query alike.
         self.key = nn.Linear(d_time, d_time, bias=False)
-        # NOTE[DIFF] Default initialisation makes each kernel nearly flat: all reference times see
+        # NOTE[DIFF] Default initialisation makes each kernel nearly flat: all reference times get
         # the same mean. Both projections start equal and orthogonal, so that a kernel is largest
         # where the times agree, and from the first head to the last 16 times sharper.
         nn.init.orthogonal_(self.query.weight)

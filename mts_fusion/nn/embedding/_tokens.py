@@ -101,7 +101,7 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
 class PatchEmbedding(nn.Module):
     """Tokens from the numbers of modalities of one shape: a linear map of each patch.
 
-    What is mapped are the values, 0 where unobserved, and beside them whether each was observed.
+    What is mapped are the values, 0 where unobserved, and indicators of which were observed.
 
     Parameters
     ----------

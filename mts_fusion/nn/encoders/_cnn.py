@@ -19,7 +19,7 @@ from ._packing import TimepointEmbedding, observed_first, pool_to_tokens
 
 __all__ = ["CNNEncoder"]
 
-# Each layer doubles the dilation: after three of kernel size 7 a timepoint sees 43.
+# Each layer doubles the dilation: after three of kernel size 7 the receptive field is 43.
 _N_LAYERS = 3
 
 

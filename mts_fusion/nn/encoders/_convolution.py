@@ -38,8 +38,8 @@ class ConvolutionEncoder(Encoder):
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
     token_type_dropout : float, default=0.8
-        Rate at which a sample goes without one kind of features in training: without convolutions
-        mostly, without statistics sometimes. Thousands of convolutions would otherwise memorise
+        Rate at which one kind of features is hidden from a sample in training: mostly the
+        convolutions, sometimes the statistics. Thousands of convolutions would otherwise memorise
         the training samples.
 
     Raises
@@ -61,7 +61,7 @@ class ConvolutionEncoder(Encoder):
     torch.Size([2, 3, 16])
     """
 
-    # Of the samples that go without a kind of features, how many go without convolutions.
+    # Of the samples from which a kind of features is hidden, the fraction without convolutions.
     _SHARE_OF_CONVOLUTIONS: ClassVar[float] = 0.9
 
     def __init__(

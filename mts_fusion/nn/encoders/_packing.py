@@ -1,4 +1,4 @@
-"""The timepoints of one modality that were observed, brought together into steps.
+"""The observed timepoints of one modality packed to the front, and joined into steps.
 
 Sizes: B batch, L timepoints, C channels, D width, S steps, P timepoints of a step, T tokens.
 """
@@ -18,7 +18,7 @@ __all__ = ["PackedEmbedding", "TimepointEmbedding", "observed_first", "pool_to_t
 # Steps of a modality; a longer one has several timepoints a step.
 _MAX_STEPS = 128
 
-# Tokens that a sequence leaves to a strategy that attends to tokens.
+# Tokens of a sequence for a strategy that attends to tokens.
 _N_TOKENS = 8
 
 
@@ -47,7 +47,7 @@ def observed_first(observed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TimepointEmbedding(nn.Module):
-    """Each timepoint alone: a linear map of what was observed, and of that it was.
+    """Embedding of each timepoint: a linear map of its values and of which were observed.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ class TimepointEmbedding(nn.Module):
 
 
 class PackedEmbedding(nn.Module):
-    """Timepoints with an observation, brought together at the front and joined into steps.
+    """Observed timepoints packed to the front of the sequence, and joined into steps.
 
-    With the values goes where in the sample they stand: sines of their place between the first and
-    the last observation, the distance to the one before, in mean distances, and the logarithm of
-    how many there are. None of it depends on the unit of time or on padding.
+    The embedding of a timepoint includes its position: sines of its time between the first and the
+    last observation, the distance to the one before, in mean distances, and the logarithm of their
+    number. None of it depends on the unit of time or on padding.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class PackedEmbedding(nn.Module):
     def forward(
         self, values: Tensor, observed: Tensor, times: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Bring together."""
+        """Embed and pack."""
         order, n_observed = observed_first(observed.any(-1))
         x = self.embed(values, observed)
         x = x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
@@ -156,13 +156,13 @@ class PackedEmbedding(nn.Module):
         count = n_observed.clamp(min=1).log().view(-1, 1, 1).expand(-1, clock.shape[1], 1)
         gap = gap.clamp(min=0).log1p().unsqueeze(-1)
         positions = torch.cat([phase.sin(), phase.cos(), gap, count.to(phase.dtype)], -1)
-        # What stands behind the last observation is padding: nothing of it may grow large.
+        # After the last observation there is padding, which must not become large.
         valid = torch.arange(clock.shape[1], device=clock.device) < n_observed.unsqueeze(1)
         return positions * valid.unsqueeze(-1)
 
 
 def pool_to_tokens(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The first steps of a sequence as at most 8 tokens: means of equal parts of them.
+    """At most 8 tokens from a sequence: means of equal parts of its valid steps.
 
     Parameters
     ----------

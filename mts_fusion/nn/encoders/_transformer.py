@@ -41,8 +41,8 @@ class TransformerEncoder(Encoder):
 
     Notes
     -----
-    The embedding is the mean of the steps. A modality of more than 128 timepoints has several in a
-    step.
+    The embedding is the mean of the steps. Of a modality of more than 128 timepoints, several are
+    joined into a step.
 
     References
     ----------

@@ -24,7 +24,7 @@ _BLOCK = 256
 
 
 class Routing(NamedTuple):
-    """Where each token went.
+    """Routing of each token.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Routing(NamedTuple):
     gate : Tensor of shape (..., E)
         Share of each expert before the choice; sums to 1.
     balance : Tensor of shape ()
-        Load-balancing loss: 1 where all experts are used alike, E where one does everything.
+        Load-balancing loss: 1 where all experts are used alike, E where one is used for all.
     """
 
     expert: Tensor

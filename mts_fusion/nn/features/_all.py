@@ -31,7 +31,7 @@ FEATURE_KINDS = tuple(_BLOCKS)
 
 
 class SchemaFeatures(nn.Module):
-    """Fixed features of each modality of a schema, one kind beside the other.
+    """Fixed features of each modality of a schema, of one kind or several.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class SchemaFeatures(nn.Module):
     Notes
     -----
     Used as a :class:`FeatureBlock` is, with a list of Tensors in the order of the schema in place
-    of each. ``forward`` gives features of comparable scale, NaN where nothing is known.
+    of each. ``forward`` gives features of comparable scale, NaN where nothing was observed.
 
     Examples
     --------
@@ -229,7 +229,7 @@ class SchemaFeatures(nn.Module):
         observed: Sequence[Tensor],
         times: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor]:
-        """Features of comparable scale, NaN where nothing is known: `compute`, `standardize`."""
+        """Features of comparable scale, NaN where nothing was observed."""
         return self.standardize(self.compute(values, observed, times))
 
     def feature_names(self, m: int) -> list[str]:

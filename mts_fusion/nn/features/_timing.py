@@ -54,8 +54,8 @@ class TimingFeatures(RankedFeatures):
     Notes
     -----
     They depend on the observations and their times alone, so two panels of one patient on other
-    grids have the same. The end is that of the modality, not of the sample: what is known of a
-    sensor does not depend on which others work. A silent channel has a count of 0 and NaN
+    grids have the same. The end is that of the modality, not of the sample: features of a sensor do
+    not depend on which others work. A silent channel has a count of 0 and NaN
     otherwise, a silent modality NaN throughout.
 
     Examples
@@ -103,7 +103,7 @@ class TimingFeatures(RankedFeatures):
         Returns
         -------
         Tensor of shape (B, F)
-            NaN for what a channel that was not observed does not tell.
+            NaN for a channel that was not observed, but for its count.
         """
         x = torch.where(observed, values.float(), 0.0)
         if times is None:

@@ -1,4 +1,4 @@
-"""Sensors that are silent, and sensors that are silenced in training.
+"""Which modalities are available, and hiding some of them in training.
 
 Sizes: B batch, M modalities, L timepoints, C channels.
 """
@@ -14,7 +14,7 @@ __all__ = ["ModalityDropout", "available_modalities", "curriculum_rate"]
 
 
 def available_modalities(observed: Sequence[Tensor]) -> Tensor:
-    """Which modalities each sample has: anything of them observed.
+    """Which modalities each sample has: those of which anything was observed.
 
     Parameters
     ----------

@@ -25,8 +25,8 @@ __all__ = ["FusionNet", "encoder_names"]
 class FusionNet(nn.Module):
     """Prediction from modalities of which any may be missing, fused in one of many ways.
 
-    An encoder of its own makes an embedding of each modality; a strategy fuses those that are
-    there. A modality of which nothing was observed is absent: no mean, gate or attention sees it.
+    Each modality has an encoder, which gives an embedding; a strategy fuses the embeddings of those
+    that are available. A modality of which nothing was observed enters no mean, gate or attention.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class FusionNet(nn.Module):
     feature_dropout : float, default=0.5
         Dropout on fixed features.
     token_type_dropout : float, default=0.8
-        Rate at which a sample goes without the convolutions, or without the statistics, of a
-        modality in training, where its features are fixed.
+        Rate at which the convolutions or the statistics of a modality are hidden from a sample in
+        training, where its features are fixed.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
@@ -72,7 +72,7 @@ class FusionNet(nn.Module):
     -----
     Input: lists in schema order, ``values[m] (B, L, C)`` float32, or int64 symbols where a
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None. Values
-    behind ``observed=False`` are not read.
+    where ``observed`` is false are not read.
 
     ``"multirocket"`` and ``"hydra"`` read ``features[m] (B, F)`` in place of the values: fixed
     features of the widths declared, which are computed once and not in every epoch.
@@ -154,9 +154,9 @@ class FusionNet(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F) or None, default=None
-            Fixed features of the widths declared, NaN where nothing is known.
+            Fixed features of the widths declared, NaN where nothing was observed.
         record : bool, default=False
-            Whether to return what the network saw.
+            Whether to return the record.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What a way to fuse modalities takes and gives, and the shares that all of them need.
+"""Interface of the fusion strategies, and what several of them use.
 
 Sizes: B batch, M modalities, T tokens, D width.
 """
@@ -18,14 +18,14 @@ __all__ = ["Fusion", "FusionOutput", "Tokens", "missing_rescale", "make_head", "
 
 
 class Tokens(NamedTuple):
-    """The sequence behind each embedding.
+    """Sequence of tokens of each modality, from which its embedding was made.
 
     Parameters
     ----------
     values : Tensor of shape (B, M, T, D)
         Tokens of each modality, in the order of time.
     observed : Tensor of shape (B, M, T)
-        Bool: which of them there are.
+        Bool: which of them are available.
     """
 
     values: Tensor
@@ -33,16 +33,16 @@ class Tokens(NamedTuple):
 
 
 class FusionOutput(NamedTuple):
-    """What the modalities say together.
+    """Output of a fusion strategy.
 
     Parameters
     ----------
     logits : Tensor of shape (B, n_outputs)
         Logits or raw values.
     record : dict of str to Tensor
-        What happened on the way, first axis the batch: ``weight (B, M)``, shares of the modalities
-        that sum to 1 over those available; ``modality_logits (B, M, n_outputs)``;
-        ``attention (B, M, M)``, rows that sum to 1 or are 0. A strategy has those that it uses.
+        Diagnostics, first axis the batch: ``weight (B, M)``, which sums to 1 over the modalities
+        available; ``modality_logits (B, M, n_outputs)``; ``attention (B, M, M)``, rows that sum to
+        1 or are 0. A strategy has those that it uses.
     """
 
     logits: Tensor
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
     Attributes
     ----------
     needs_tokens : bool
-        Whether ``forward`` wants the tokens behind the embeddings too. False by default.
+        Whether ``forward`` takes the tokens of the modalities too. False by default.
     params_without_softmax : dict of str to Any
         Parameters for outputs that are not logits of classes that exclude each other. None by
         default.
@@ -82,7 +82,7 @@ class Fusion(nn.Module):
         available : Tensor of shape (B, M)
             Bool.
         tokens : Tokens or None, default=None
-            The tokens behind them, where ``needs_tokens``.
+            Tokens of the modalities, where ``needs_tokens``.
 
         Returns
         -------

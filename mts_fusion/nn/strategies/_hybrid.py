@@ -1,4 +1,4 @@
-"""Hybrid fusion: logits of each modality, and what shows only between modalities on top.
+"""Hybrid fusion: logits of each modality, plus logits from attention between modalities.
 
 Sizes: B batch, M modalities, D width, H heads.
 """
@@ -27,7 +27,7 @@ class HybridFusion(Fusion):
 
     Each modality attends to the others that are available; learned gates, renormalised over what is
     available, weigh the results. The linear logits are summed over what is available and scaled by
-    ``sqrt(M / available)``, so that the fusion is never worse founded than that sum.
+    ``sqrt(M / available)``.
 
     Parameters
     ----------

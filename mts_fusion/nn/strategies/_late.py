@@ -1,4 +1,4 @@
-"""Late fusion: each modality says its own logits, and the logits are averaged."""
+"""Late fusion: each modality has logits of its own, and the logits are averaged."""
 
 from __future__ import annotations
 

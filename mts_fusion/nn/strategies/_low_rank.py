@@ -75,8 +75,8 @@ class LowRankFusion(Fusion):
         embeddings = embeddings.masked_fill(~available.unsqueeze(-1), 0.0)
         x = self.dropout(self.norm(embeddings)).transpose(0, 1)
         # NOTE[DIFF]: in the paper the factors start near 0, and so does the product of many. Ours
-        # start near 1, which is also what a modality that says nothing has to be; their changes
-        # are divided by sqrt(M), so that a product of many stays of the size of one.
+        # start near 1, which is also the factor of a modality that is not available; the rest is
+        # divided by sqrt(M), so that a product of many has the size of one.
         change = self.factor(x) / available.shape[-1] ** 0.5
         factors = 1 + change.masked_fill(~available.T.unsqueeze(-1), 0.0)  # (M, B, R D)
         product = factors.prod(0).unflatten(-1, (self.rank, -1))

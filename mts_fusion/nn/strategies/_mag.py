@@ -1,4 +1,4 @@
-"""Multimodal adaptation gate: a main modality, shifted by what the others say.
+"""Multimodal adaptation gate: a main modality, shifted by the others.
 
 Sizes: B batch, M modalities, D width.
 """
@@ -22,7 +22,7 @@ __all__ = ["MAGFusion"]
 
 
 class MAGFusion(Fusion):
-    """Logits from a main embedding that gated displacements of the other modalities shift.
+    """Logits from a main embedding shifted by gated displacements of the other modalities.
 
     Section 3 of [1]_: ``z' = z + alpha h``, ``h = sum_m g_m * W_m a_m``, ``g_m = relu(W_gm [z,
     a_m])``, ``alpha = min(beta |z| / |h|, 1)``.
@@ -83,9 +83,9 @@ class MAGFusion(Fusion):
         """Fuse."""
         embeddings = embeddings.masked_fill(~available.unsqueeze(-1), 0.0)
         x = self.embed(embeddings.transpose(0, 1))  # (M, B, D)
-        # NOTE[DIFF]: in the paper the main modality is the text. Here no modality is sure to be
-        # there: a gate over those available says how much each is the main one, and each shifts
-        # the main embedding by as much as it is not part of it.
+        # NOTE[DIFF]: in the paper the main modality is the text. Here any may be missing: a softmax
+        # over those available weighs them as the main one, and each shifts the main embedding with
+        # the rest of its weight.
         weight = masked_softmax(self.main(x).squeeze(-1).T, available)
         share = weight.T.unsqueeze(-1)  # (M, B, 1)
         z = (share * x).sum(0)

@@ -20,8 +20,8 @@ __all__ = ["MulTFusion"]
 class MulTFusion(Fusion):
     """Logits from directed attention between the tokens of every ordered pair of modalities.
 
-    Section 3 of [1]_: each modality is reinforced by each other one through crossmodal attention,
-    then attends to itself, and the modalities are read out together.
+    Section 3 of [1]_: each modality attends to each other one, then to itself; a weighted mean of
+    the modalities goes to the head.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class MulTFusion(Fusion):
     Notes
     -----
     Input ``embeddings (B, M, D)``, ``available (B, M)``, ``tokens``; without tokens the embeddings
-    are the only ones. Output :class:`FusionOutput`. Record: ``weight (B, M)``, the shares of the
-    readout.
+    are the only ones. Output :class:`FusionOutput`. Record: ``weight (B, M)``, the weights of
+    that mean.
 
     References
     ----------
@@ -110,8 +110,8 @@ class MulTFusion(Fusion):
         x = x + self.dropout(self.self_out(self._within(self.self_norm(x), token_available)))
         x = x + self.self_feed_forward(x)
 
-        # NOTE[DIFF]: the paper reads the last token, but with gaps no token is sure to be there. We
-        # read their mean, and the embedding that the encoder itself made of the sequence.
+        # NOTE[DIFF]: the paper reads the last token, but with gaps any token may be missing. We
+        # read their mean, and the embedding of the encoder.
         pooled = masked_mean(x, token_available.unsqueeze(-1), 2)  # (M, B, T, D) -> (M, B, D)
         pooled = pooled + embeddings.transpose(0, 1).masked_fill(~available.T.unsqueeze(-1), 0.0)
         weight = masked_softmax(self.score(pooled).squeeze(-1).T, available)

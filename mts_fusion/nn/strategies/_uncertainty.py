@@ -1,4 +1,4 @@
-"""Uncertainty-aware fusion: a late fusion in which a modality counts for as much as it is sure."""
+"""Uncertainty-aware fusion: a late fusion that weighs modalities by the inverse uncertainty."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_
 
 __all__ = ["UncertaintyFusion"]
 
-# Smallest uncertainty: a sure modality counts at most 1 / 0.05 times as much as one that guesses.
+# Smallest uncertainty: a modality weighs at most 1 / 0.05 times as much as a uniform one.
 _MIN_UNCERTAINTY = 0.05
 
 
 class UncertaintyFusion(Fusion):
     """Mean of the logits of each modality, weighted by the inverse of its uncertainty.
 
-    The uncertainty of a modality in a sample is the entropy of the probabilities that it would give
-    alone, as a share of the entropy of a guess.
+    The uncertainty of a modality in a sample is the entropy of the probabilities from its logits
+    alone, divided by that of a uniform distribution.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class UncertaintyFusion(Fusion):
     1.0
     """
 
-    # The entropy of a softmax says nothing of numbers, or of labels that do not exclude each other.
+    # The entropy of a softmax has no meaning for numbers, or for labels that may occur together.
     params_without_softmax: ClassVar[Mapping[str, Any]] = {"learnt": True}
 
     def __init__(
