@@ -52,8 +52,8 @@ of which most are not measured in most hours, and descriptors of the patient. Ta
 sepsis (Sepsis-3) begins at any time of the record (8.8 % of A). The publisher's label is 1 from six
 hours before the onset, and the record of a patient with sepsis has at most ten rows from the
 first label of 1; so the hours given here may hold the onset or end before it, and the length of a
-record depends on the target. To predict ahead, take fewer hours and leave out by `onset`. Each sample
-is another patient.
+record depends on the target. To predict ahead, take fewer hours and leave out by `onset`. Each
+sample is another patient.
 Reyna, Josef, Jeter, Shashikumar, Westover, Nemati, Clifford, Sharma: Early prediction of sepsis
 from clinical data: the PhysioNet/Computing in Cardiology Challenge 2019. Critical Care Medicine 48
 (2020). https://doi.org/10.13026/v64v-d857
