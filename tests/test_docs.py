@@ -52,8 +52,9 @@ def test_the_user_guide_runs_from_top_to_bottom() -> None:
 
 
 def test_the_page_of_maestro_runs_and_its_differences_are_noted_in_the_code() -> None:
-    (block,) = _code("maestro.md")
-    exec(compile(block, "docs/maestro.md", "exec"), {})
+    names: dict[str, object] = {}
+    for block in _code("maestro.md"):
+        exec(compile(block, "docs/maestro.md", "exec"), names)
     table = (DOCS / "maestro.md").read_text().split("## What differs from the paper")[1]
     files = set(re.findall(r"`(\w+/(?:\w+/)?_\w+\.py)`", table))
     assert len(files) > 8

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..inspection._costs import macs_of
 from ._cells import run_cells, run_information
-from ._costs import _macs_of, peak_memory
+from ._costs import peak_memory
 from ._tables import Settings, Table, failures, markdown
 
 __all__ = ["TABLE"]
@@ -152,7 +153,7 @@ def _step_cell(cell: Cell) -> list[Row]:
     size = (_CHANNELS, _N_TOKENS, _BATCH)
     net = _network(_CHANNELS, _N_TOKENS, _OURS)
     with torch.no_grad():
-        macs = 3.0 * _macs_of(lambda: net.eval()(*_batch(*size)))
+        macs = 3.0 * macs_of(lambda: net.eval()(*_batch(*size)))
     steps = {_OURS: _stepper(net, *size)}
     steps[_LOOP] = _stepper(_network(_CHANNELS, _N_TOKENS, _LOOP), *size)
     rates = _matmul_rates()

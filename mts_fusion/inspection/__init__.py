@@ -1,5 +1,6 @@
 """Diagnostics of fitted estimators: robustness, importances, records of networks, displays."""
 
+from mts_fusion.inspection._costs import model_costs
 from mts_fusion.inspection._display_degradation import DegradationDisplay
 from mts_fusion.inspection._display_maps import AttentionMapDisplay, ExpertRoutingDisplay
 from mts_fusion.inspection._display_modalities import BudgetDisplay, ModalityImportanceDisplay
@@ -26,6 +27,7 @@ __all__ = [
     "attention_maps",
     "expert_routing",
     "missingness_curve",
+    "model_costs",
     "modality_importance",
     "modality_subsets",
     "noise_robustness",

@@ -20,7 +20,7 @@ __all__ = ["DualHead", "PrimalHead"]
 
 # Coordinates of all modalities together in the primal form, the same with more than N_SEARCHED
 # modalities, and the smallest and largest number of one modality.
-_ALL_COORDINATES, _ALL_OF_MANY, _FEWEST, _MOST = 1024, 768, 32, 512
+_ALL_COORDINATES, _ALL_OF_MANY, _FEWEST, _MOST = 1024, 704, 32, 512
 
 # Landmarks of a kernel map in the primal form.
 _N_LANDMARKS = 768

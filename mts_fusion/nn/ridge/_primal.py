@@ -172,24 +172,28 @@ class PrimalSystem:
         rows = self.rows
         gram, products = self._blocks(members)
         total, total_products = gram.sum(0), products.sum(0)
+        without = torch.sub(total, gram, out=gram)
         z = self.design([rows.coordinates[m] for m in members])
         has_any = rows.available[:, list(members)].any(1)
         folds = [((rows.fold == b) & has_any).nonzero().squeeze(1) for b in range(len(gram))]
         parts = [z[index] for index in folds]
         solutions = []
         for penalty in penalties:
-            coef = _solve(total.clone(), penalty, total_products)
-            fold_coef = torch.empty(len(gram), *coef.shape, dtype=coef.dtype)
+            coef = _solve(total, penalty, total_products)
+            fold_coef = torch.empty(len(without), *coef.shape, dtype=coef.dtype)
             held_out = torch.full_like(rows.targets, torch.nan)
             for b, (index, part) in enumerate(zip(folds, parts, strict=True)):
                 torch.sub(total_products, products[b], out=fold_coef[b])
-                fold_coef[b] = _solve(total - gram[b], penalty, fold_coef[b])
+                fold_coef[b] = _solve(without[b], penalty, fold_coef[b])
                 held_out[index] = part @ fold_coef[b]
             solutions.append(RidgeSolution(penalty, coef, fold_coef, held_out))
         return solutions
 
     def _blocks(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Sums for some modalities and the constant: ``(B, P, P)`` and ``(B, P, C)``."""
+        """Sums for some modalities and the constant: ``(B, P, P)`` and ``(B, P, C)``.
+
+        Of the first only the lower triangle, which is all that a Cholesky factorisation reads.
+        """
         spans = [slice(self.offsets[m], self.offsets[m + 1]) for m in members]
         ends = torch.tensor([0, *(self.widths[m] for m in members)]).cumsum(0).tolist()
         blocks = [slice(start, end) for start, end in pairwise(ends)]
@@ -199,16 +203,15 @@ class PrimalSystem:
         for pattern, table in self.presence.items():
             if any(pattern[m] for m in members):
                 counts += table
-        gram = torch.empty(n_folds, n + 1, n + 1, dtype=torch.float64)
+        gram = torch.zeros(n_folds, n + 1, n + 1, dtype=torch.float64)
         products = torch.empty(n_folds, n + 1, self.products.shape[2], dtype=torch.float64)
-        for span, block in zip(spans, blocks, strict=True):  # slices: faster than an index
-            for other_span, other_block in zip(spans, blocks, strict=True):
-                gram[:, block, other_block] = self.gram[:, span, other_span]
-            gram[:, n, block] = self.sums[:, span] * (INTERCEPT / scale)
+        for i, (span, block) in enumerate(zip(spans, blocks, strict=True)):
+            for j in range(i + 1):  # slices: faster than an index
+                part = gram[:, block, blocks[j]]
+                torch.mul(self.gram[:, span, spans[j]], scale**2, out=part)
+            gram[:, n, block] = self.sums[:, span] * (INTERCEPT * scale)
             products[:, block] = self.products[:, span] * scale
-        gram[:, n, n] = counts[:, 0] * (INTERCEPT / scale) ** 2
-        gram *= scale**2
-        gram[:, :n, n] = gram[:, n, :n]
+        gram[:, n, n] = counts[:, 0] * INTERCEPT**2
         products[:, n] = counts[:, 1:] * INTERCEPT
         return gram, products
 
@@ -251,6 +254,10 @@ class PrimalSystem:
 
 
 def _solve(system: Tensor, penalty: float, right: Tensor) -> Tensor:
-    """Solution of ``(system + penalty I) x = right``; the system is overwritten."""
-    system.diagonal().add_(penalty)
-    return torch.cholesky_solve(right, factorise(system, penalty))
+    """Solution of ``(system + penalty I) x = right``."""
+    diagonal = system.diagonal()
+    before = diagonal.clone()
+    diagonal.add_(penalty)
+    factor = factorise(system, penalty)
+    diagonal.copy_(before)
+    return torch.cholesky_solve(right, factor)
