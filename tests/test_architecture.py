@@ -55,8 +55,14 @@ LONG_FUNCTIONS = {}
 # `self.x = x` and `x=self.x,`, of which scikit-learn's constructors consist.
 N_EQUAL = 6
 REPEATED = {
-    ("benchmarks/_dsads.py", "benchmarks/_fusion.py"): "the end of two tables; being mended",
-    ("benchmarks/_physionet2012_imputation.py", "benchmarks/_trace_synthetic.py"): "being mended",
+    (
+        "benchmarks/_dsads.py",
+        "benchmarks/_fusion.py",
+    ): "the ends of two tables, with columns of their own",
+    (
+        "benchmarks/_physionet2012_imputation.py",
+        "benchmarks/_trace_synthetic.py",
+    ): "settings of two tables, with data of their own",
 }
 # Parameters of constructors in nn that the package never gives another value than the default.
 ONLY_DEFAULT = {

@@ -94,8 +94,8 @@ class BudgetGate(nn.Module):
         present = available.to(self.fixed.dtype)
         # NOTE[DIFF] The paper rounds ``u`` down; here it stays real, and has a gradient. The
         # released code has one budget for a batch, from a gate of M hidden units.
-        # NOTE[DIFF] The paper leaves a budget to an absent modality. Here it has none unless tokens
-        # stand in its place.
+        # NOTE[DIFF] In the paper an absent modality has a budget. Here it has none, unless it has
+        # learnt tokens.
         spends = torch.ones_like(present) if self.spends_if_absent else present
         if self.gate is None:
             return self.fixed * spends

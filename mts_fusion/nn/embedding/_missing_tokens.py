@@ -88,7 +88,7 @@ class MissingTokens(nn.Module):
         gaps = [max(0, n - x.shape[1]) for n, x in zip(lengths, values, strict=True)]
         return (
             [F.pad(x, (0, 0, 0, gap)) for x, gap in zip(values, gaps, strict=True)],
-            [F.pad(seen, (0, 0, 0, gap)) for seen, gap in zip(observed, gaps, strict=True)],
+            [F.pad(o, (0, 0, 0, gap)) for o, gap in zip(observed, gaps, strict=True)],
             [t if t is None else F.pad(t, (0, gap)) for t, gap in zip(times, gaps, strict=True)],
         )
 

@@ -345,12 +345,12 @@ class Maestro(nn.Module):
             tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         by_type = [] if self.features is None else self.features(features)
         for x, indices in by_type:
-            x, known = self.feature_token_dropout(x), present[:, indices]
+            x, valid = self.feature_token_dropout(x), present[:, indices]
             if self.missing is not None:
-                x = torch.where(known.unsqueeze(-1), x, self.missing.vector[indices])
-                known = torch.ones_like(known)
+                x = torch.where(valid.unsqueeze(-1), x, self.missing.vector[indices])
+                valid = torch.ones_like(valid)
             tokens.append(x + self.modality[indices])
-            available.append(known)
+            available.append(valid)
             modality = [*modality, *indices]
         if len(tokens) > 1:
             shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])

@@ -145,11 +145,11 @@ def test_longer_padding_changes_nothing(missing, longer, with_times):
     if with_times:
         times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     padded = [F.pad(x, (0, 0, 0, longer)) for x in values]
-    unseen = [F.pad(o, (0, 0, 0, longer)) for o in observed]
+    unobserved = [F.pad(o, (0, 0, 0, longer)) for o in observed]
     later = None if times is None else [F.pad(t, (0, longer)) for t in times]
     torch.testing.assert_close(
         net(values, observed, times).prediction,
-        net(padded, unseen, later).prediction,
+        net(padded, unobserved, later).prediction,
         rtol=1e-4,
         atol=1e-5,
     )
@@ -452,11 +452,11 @@ def test_a_shorter_batch_misses_its_end():
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     for clock in (None, times):
         short = [x if m != 1 else x[:, :20] for m, x in enumerate(values)]
-        seen = [x if m != 1 else x[:, :20] for m, x in enumerate(observed)]
+        cut_observed = [x if m != 1 else x[:, :20] for m, x in enumerate(observed)]
         cut = None if clock is None else [t if m != 1 else t[:, :20] for m, t in enumerate(clock)]
         torch.testing.assert_close(
             net.network(values, observed, clock, features=net.features(values, observed)),
-            net.network(short, seen, cut, features=net.features(values, observed)),
+            net.network(short, cut_observed, cut, features=net.features(values, observed)),
         )
 
 
