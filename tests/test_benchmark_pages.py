@@ -39,6 +39,7 @@ def test_the_tables_of_a_page_are_those_of_its_csv_file(page: Path, tables: Modu
     assert markers
     assert all(written == tables.table(options) for options, written in markers)
     assert text.count("<!-- table:") == len(markers)
+    assert tables.render(text) == text
 
 
 def test_a_table_shows_each_figure_under_its_method_and_share() -> None:
@@ -82,30 +83,57 @@ def test_the_figures_of_the_readme_are_those_of_the_csv_files(tables: ModuleType
     text = (FOLDER.parents[1] / "README.md").read_text()
     rows = re.findall(r"^\| \[.*?\]\(docs/benchmarks/(\w+)\.md\)(.*)$", text, re.M)
     shares = ["0", "0.2", "0.4", "0.6"]
+    columns = ["PatternRidge", "Maestro|Fusion|Trace", "HistGradientBoosting", "ExtraTrees"]
     assert len(rows) == 7
     for page, row in rows:
-        known = {
-            tuple(round(float(figures[share]), 1 if page == "engines" else 3) for share in shares)
-            for figures in _curves(tables.read(f"{page}.csv"))
-            if set(shares) <= figures.keys()
-        }
-        for cell in _cells(row)[1:]:
-            figures = [float(number) for number in re.findall(r"\d*\.\d+", cell)]
-            assert tuple(figures) in known or cell == "not run", (page, cell)
+        cells = _cells(row)[1:]
+        assert len(cells) == len(columns)
+        for method, cell in zip(columns, cells, strict=True):
+            known = {
+                tuple(round(float(figures[s]), 1 if page == "engines" else 3) for s in shares)
+                for name, figures in _curves(tables.read(f"{page}.csv"))
+                if re.match(method, name) and set(shares) <= figures.keys()
+            }
+            figures = tuple(float(number) for number in re.findall(r"\d*\.\d+", cell))
+            assert figures in known or cell == "not run", (page, cell)
 
 
-def _curves(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """For each dataset, method and metric the mean at each share."""
+def test_the_figures_of_the_guide_are_those_of_the_csv_files(tables: ModuleType) -> None:
+    text = (FOLDER.parent / "user_guide.md").read_text()
+    rows = re.findall(r"^\| \[.*?\]\(benchmarks/(\w+)\.md\)(.*)$", text, re.M)
+    columns = ["PatternRidge", "Maestro", "Fusion", "Trace|Maestro", "(?!Pattern|Fusion|Trace)"]
+    compared = 0
+    for page, row in rows:
+        digits = 1 if page == "engines" else 3
+        for method, cell in zip(columns, _cells(row), strict=True):
+            known = {
+                (round(float(figures["0"]), digits), round(float(figures["0.4"]), digits))
+                for name, figures in _curves(tables.read(f"{page}.csv"))
+                if re.match(method, name) and {"0", "0.4"} <= figures.keys()
+            }
+            for pair in re.findall(r"(\d*\.\d+)\**, \**(\d*\.\d+)", cell):
+                assert tuple(map(float, pair)) in known, (page, cell)
+                compared += 1
+    assert len(rows) == 10
+    assert compared > 35
+
+
+def _curves(rows: list[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    """For each dataset, method and metric the method and the mean at each share."""
     curves: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows:
         key = (row["dataset"], row["method"], row["metric"])
         curves.setdefault(key, {})[row["share_missing"]] = row["mean"]
-    return list(curves.values())
+    return [(key[1], means) for key, means in curves.items()]
 
 
 def test_the_figure_is_drawn_from_the_csv_files(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
     figure = tmp_path / "figure.png"
     command = [sys.executable, FOLDER / "figure.py", "--figure", figure]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg"})
-    assert figure.read_bytes().startswith(b"\x89PNG")
+    drawn, stored = (image.open(path) for path in (figure, FOLDER / "score_by_missing.png"))
+    assert "Hydraulic valve, 17 sensors, PatternRidge: [(0.0, 0.999)" in drawn.info["Description"]
+    assert stored.info["Description"] == drawn.info["Description"]
+    assert stored.size == drawn.size

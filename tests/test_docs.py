@@ -121,6 +121,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in _anchors(there), target
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
+)
+def test_a_table_ends_before_the_text_that_follows(page: Path) -> None:
+    """Without an empty line between them Markdown reads the text as rows of the table."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    assert re.findall(r"^\|.*\n(?!\||\n|<!--).+", text, re.M) == []
+
+
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 
 

@@ -1,6 +1,7 @@
 """Draw the figure of the README from the CSV files beside this file.
 
-Run ``python docs/benchmarks/figure.py``; the same files give the same figure.
+Run ``python docs/benchmarks/figure.py``; the same files give the same figure. The file has the
+figures that it shows in its description, which a test compares with the CSV files.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ DATA = (
     ("hydraulic.csv", "hydraulic_valve", "Hydraulic valve, 17 sensors"),
     ("small_sets.csv", "dsads_gestures", "Arm gestures, 180 rows to train on"),
     ("dsads.csv", "dsads", "Daily activities, 5 body positions"),
-    ("stress_predict.csv", "stress_predict", "Stress from a wristband, 4 signals"),
+    ("stress_predict.csv", "stress_predict", "Stress from a wristband, 5 streams"),
 )
 SHARES = ("0", "0.2", "0.4", "0.6")
 # Label, names in the CSV files (the first that is there), colour (Okabe and Ito), marker, line.
@@ -64,12 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, default=HERE / "score_by_missing.png")
     options = parser.parse_args()
+    shown = []
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     for axis, (name, dataset, title) in zip(axes.flat, DATA, strict=True):
-        for _, methods, colour, marker, line in METHODS:
+        for label, methods, colour, marker, line in METHODS:
             points = curve(name, dataset, methods)
             if points:
+                shown.append(f"{title}, {label}: {points}")
                 shares, scores = zip(*points, strict=True)
                 axis.plot(shares, scores, line, color=colour, marker=marker, linewidth=1.8)
         axis.set_title(title, fontsize=11)
@@ -85,7 +88,8 @@ def main() -> None:
         for label, _, colour, marker, line in METHODS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(options.figure, dpi=110, metadata={"Software": None})
+    metadata = {"Software": None, "Description": "; ".join(shown)}
+    figure.savefig(options.figure, dpi=110, metadata=metadata)
 
 
 if __name__ == "__main__":

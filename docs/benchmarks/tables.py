@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MARKER = re.compile(r"^<!-- table: (.*?) -->\n\n?((?:\|.*\n)*)", re.M)
+MARKER = re.compile(r"^<!-- table: (.*?) -->\n+((?:\|.*\n)*)\n*", re.M)
 COLUMNS = ["dataset", "method", "share_missing", "metric", "mean", "sd", "folds", "commit"]
 LABELS = {
     "accuracy": "accuracy",
@@ -93,8 +93,9 @@ def _short(number: str) -> str:
 
 
 def render(page: str) -> str:
-    """The text of a page with each of its tables made anew."""
-    return MARKER.sub(lambda m: f"<!-- table: {m[1]} -->\n\n{table(m[1])}", page)
+    """The text of a page with each of its tables made anew, and an empty line after each."""
+    text = MARKER.sub(lambda m: f"<!-- table: {m[1]} -->\n\n{table(m[1])}\n", page)
+    return text.rstrip("\n") + "\n"
 
 
 def main() -> None:

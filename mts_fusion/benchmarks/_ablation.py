@@ -70,7 +70,7 @@ def _run(settings: Settings) -> str:
 
 
 TABLE = Table(
-    summary="what each part of MaestroClassifier() gives, at 0-60 %% silent sensors",
+    summary="what each part of MaestroClassifier() gives, at 0-60 %% missing sensors",
     run=_run,
     arguments=_arguments,
 )

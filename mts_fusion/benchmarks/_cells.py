@@ -51,7 +51,7 @@ def run_cells(
     -------
     list of dict
         Each row with the entries of its cell. A cell that failed has one row with ``error``; it is
-        told on standard error, not kept in ``<table>.jsonl``, and tried again next time.
+        reported on standard error, not kept in ``<table>.jsonl``, and tried again next time.
     """
     kept = out / f"{table}.jsonl" if out is not None else None
     done = _read(kept)
@@ -122,7 +122,7 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
     process.start()
     sender.close()
     try:
-        answer = receiver.recv()
+        output = receiver.recv()
     except EOFError:
         process.join()
         raise RuntimeError(f"its process ended with code {process.exitcode}") from None
@@ -130,9 +130,9 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
         process.terminate()
         raise
     process.join()
-    if isinstance(answer, str):
-        raise RuntimeError(answer)
-    return answer
+    if isinstance(output, str):
+        raise RuntimeError(output)
+    return output
 
 
 def _answer(work: Callable[[Cell], list[Row]], cell: Cell, sender: Connection) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ._cells import run_cells
-from ._protocol import Data, Fold, Method, evaluate_classifier, thin
+from ._folds import Data, Fold, subsample
+from ._protocol import Method, evaluate_classifier
 from ._tables import Settings, failures, markdown, mean_and_spread, summarise
 
 __all__ = [
@@ -70,7 +71,7 @@ def classify(
     """
     if settings.quick:
         step = max(1, min(_THIN, len(folds[0].test) // _LEAST_TEST))
-        folds = [thin(folds[0], data, step)]
+        folds = [subsample(folds[0], data, step)]
     by_name = {fold.name: fold for fold in folds}
     cells = [
         {
@@ -100,7 +101,7 @@ def classify(
 
 
 def notices(rows: Sequence[dict[str, Any]], settings: Settings) -> list[str]:
-    """What has to stand above the numbers: shortened, incomplete.
+    """Notices above the numbers: shortened, incomplete.
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ from ..datasets import (
 )
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
-from ._protocol import Data, Fold, hold_every_nth_group_out, leave_groups_out, thin
-from ._shapes import as_actions, as_gestures, as_phone
+from ._dsads_variants import as_actions, as_gestures, as_phone
+from ._folds import Data, Fold, hold_every_nth_group_out, leave_groups_out, subsample
 
 __all__ = ["DATA", "load_data"]
 
@@ -61,7 +61,7 @@ def _dsads_small(data_home: str | None) -> tuple[Data, list[Fold]]:
     data, folds = _dsads(data_home)
     data = Data("dsads_small", data.panel, data.y, data.groups)
     step = len(folds[0].train) // _N_SMALL
-    return data, [Fold(f.name, thin(f, data, max(1, step)).train, f.test) for f in folds]
+    return data, [Fold(f.name, subsample(f, data, max(1, step)).train, f.test) for f in folds]
 
 
 def _stress_predict(data_home: str | None) -> tuple[Data, list[Fold]]:

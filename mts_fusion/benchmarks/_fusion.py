@@ -22,7 +22,7 @@ _STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "
 _ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
 _BASELINE = "ExtraTrees on summaries"
 _MARGIN = 0.01
-_MUST_ECE = {0.0: 0.03, 0.4: 0.05}
+_REQUIRED_ECE = {0.0: 0.03, 0.4: 0.05}
 
 
 def _make(strategy: str, encoder: str, *, seed: int, quick: bool, epochs: int | None = None) -> Any:
@@ -110,13 +110,13 @@ def _verdicts(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
     behind = max(scores[_BASELINE, p]["mean"] - scores[best, p]["mean"] for p in _FRACTIONS)
     word = "reached" if behind <= _MARGIN else "NOT reached"
     verdicts = [
-        f"Must: the best strategy ({best}) within {_MARGIN:g} of the trees at every p; {word}, "
+        f"Required: the best strategy ({best}) within {_MARGIN:g} of the trees at every p; {word}, "
         f"at most {behind:+.3f} behind."
     ]
-    for p, must in _MUST_ECE.items():
+    for p, required in _REQUIRED_ECE.items():
         ece = errors[best, p]["mean"]
-        word = "reached" if ece <= must else "NOT reached"
-        verdicts.append(f"Must at p = {p:g}: ECE {must:g}; {word} with {ece:.3f}.")
+        word = "reached" if ece <= required else "NOT reached"
+        verdicts.append(f"Required at p = {p:g}: ECE {required:g}; {word} with {ece:.3f}.")
     return verdicts
 
 

@@ -245,7 +245,7 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 
 
 def budget_notice(options: Mapping[str, Any], *, quick: bool) -> Sequence[str]:
-    """What has to stand above the numbers of a shortened run.
+    """Notice above the numbers of a shortened run.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ __all__ = ["TABLE"]
 
 _FRACTION, _N_DRAWS, _REPEATS = 0.5, 20, 3
 _ROUND = 16  # stays that a fast row fills at a time: ours come in batches of that many
-_PEER, _OWN_CSDI, _OURS = "CSDI of PyPOTS", "CSDI", "Diffusion by steps"
+_BASELINE, _OWN_CSDI, _OURS = "CSDI of PyPOTS", "CSDI", "Diffusion by steps"
 _DEFAULT = "5 steps"  # of our imputer
-_MUST, _AIM, _LOSS = 8.0, 40.0, 0.01
+_REQUIRED, _AIM, _LOSS = 8.0, 40.0, 0.01
 
 Impute = Callable[[Panel], NDArray[Any]]
 """Draws ``(S, n, C, L)`` of the gaps of the modality "stay"."""
@@ -50,9 +50,9 @@ class _PyPOTS:
             from pypots.imputation import CSDI
         except ImportError:
             raise ImportError(
-                f"The row {_PEER!r} requires pypots: pip install 'mts-fusion[benchmarks]'. Where "
-                "its requirements do not fit beside ours, compute the row in an environment of its "
-                "own with the same --out, then the table in this one."
+                f"The row {_BASELINE!r} requires pypots: pip install 'mts-fusion[benchmarks]'. "
+                "Where its requirements do not fit beside ours, compute the row in another "
+                "environment with the same --out, then the table in this one."
             ) from None
         import torch
 
@@ -94,11 +94,11 @@ def _trained(method: str, train: Panel, seed: int, budget: float) -> tuple[Any, 
     """A network that took about ``budget`` seconds to train, those seconds, and its samples."""
 
     def make(n_epochs: int) -> Any:
-        if method == _PEER:
+        if method == _BASELINE:
             return _PyPOTS(seed, n_epochs)
         return IMPUTERS[method].make(seed=seed, max_epochs=n_epochs)
 
-    few = train[: 32 if method in (_PEER, _OWN_CSDI) else 512]
+    few = train[: 32 if method in (_BASELINE, _OWN_CSDI) else 512]
     a_sample = _seconds(lambda: make(1).fit(few)) / len(few)
     n_passes = budget / (a_sample * len(train))
     if n_passes < 1:
@@ -127,13 +127,13 @@ def _measure(
 
     torch.set_num_threads(1)
     model, fit_seconds, n_train = _trained(method, train, seed, budget)
-    slow = method in (_PEER, _OWN_CSDI)
+    slow = method in (_BASELINE, _OWN_CSDI)
     settings: dict[str, dict[str, Any]] = {"50 steps": {}}
-    if method != _PEER:
+    if method != _BASELINE:
         settings = dict(IMPUTERS[method].settings)
     rows = []
     for setting, parameters in settings.items():
-        if method == _PEER:
+        if method == _BASELINE:
             impute: Impute = model.draws
         else:
             model.set_params(n_samples=_N_DRAWS, **parameters)
@@ -156,7 +156,7 @@ def _measure(
             whole = _errors(test, impute(test.data))
             row |= {f"{key}_all": value for key, value in whole.items()}
         rows.append(row)
-    networks = [model.model.model] if method == _PEER else []
+    networks = [model.model.model] if method == _BASELINE else []
     parameters = sum(p.numel() for net in networks for p in net.parameters())
     costs = {
         "fit_seconds": fit_seconds,
@@ -172,7 +172,7 @@ def _run(settings: Settings) -> str:
     n_slow = 3 if settings.quick else options.get("n_slow", 8)
     n_test = 6 if settings.quick else options.get("n_test")
     methods: dict[str, str] = choose(
-        {name: name for name in (_PEER, _OWN_CSDI, _OURS)}, settings.methods, [_PEER, _OURS]
+        {name: name for name in (_BASELINE, _OWN_CSDI, _OURS)}, settings.methods, [_BASELINE, _OURS]
     )
     panel, folds = load_stays(settings.data_home)
     train, test = (panel[rows] for rows in folds[0])
@@ -235,7 +235,7 @@ def _text(rows: Sequence[dict[str, Any]]) -> list[str]:
         return statistics.fmean(found) if found else float("nan")
 
     ms = {key: [x for row in of for x in row["ms"]] for key, of in entries.items()}
-    slowest = (_PEER, "50 steps")
+    slowest = (_BASELINE, "50 steps")
     lines = []
     for key in entries:
         middle = statistics.median(ms[key])
@@ -263,9 +263,9 @@ def _text(rows: Sequence[dict[str, Any]]) -> list[str]:
             continue
         times = statistics.median(ms[slowest]) / statistics.median(ms[key])
         more = [mean(key, c) / mean(full, c) - 1 for c in ("mae_all", "crps_all")]
-        good = times >= _MUST and max(more) <= _LOSS
+        good = times >= _REQUIRED and max(more) <= _LOSS
         texts.append(
-            f"Must, {setting}: {_MUST:g} times faster than {_PEER}, with errors no more than "
+            f"Required, {setting}: {_REQUIRED:g} times faster than {_BASELINE}, errors at most "
             f"{_LOSS:.0%} above those of its own 50 steps; {'reached' if good else 'NOT reached'}: "
             f"{times:.0f} times (aim {_AIM:g}), MAE {more[0]:+.2%}, CRPS {more[1]:+.2%}."
         )

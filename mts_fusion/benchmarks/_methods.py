@@ -15,7 +15,7 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
-from ._peers import gru_d, inception_time, multirocket_hydra, multirocket_hydra_regressor
+from ._baselines import gru_d, inception_time, multirocket_hydra, multirocket_hydra_regressor
 from ._protocol import Method
 
 __all__ = ["CLASSIFIERS", "REGRESSORS", "choose"]
@@ -111,15 +111,15 @@ CLASSIFIERS: dict[str, Method] = {
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
-    "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_peer=True),
-    "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_peer=True),
-    "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_peer=True),
-    "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_peer=True),
-    "GRU-D": Method(gru_d, copies=True, is_peer=True),
-    "Transformer with modality dropout": Method(_plain_transformer, is_peer=True),
-    "InceptionTime, filled": Method(inception_time, copies=True, is_peer=True),
+    "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_baseline=True),
+    "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_baseline=True),
+    "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_baseline=True),
+    "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_baseline=True),
+    "GRU-D": Method(gru_d, copies=True, is_baseline=True),
+    "Transformer with modality dropout": Method(_plain_transformer, is_baseline=True),
+    "InceptionTime, filled": Method(inception_time, copies=True, is_baseline=True),
     "InceptionTime, filled, 100 epochs": Method(
-        partial(inception_time, n_epochs=100), copies=True, is_peer=True
+        partial(inception_time, n_epochs=100), copies=True, is_baseline=True
     ),
 }
 
@@ -152,9 +152,9 @@ REGRESSORS: dict[str, Method] = {
     "PatternRidge": Method(_pattern_ridge_regressor, groups=True),
     "Maestro": Method(partial(_network_regressor, "MaestroRegressor")),
     "Fusion": Method(partial(_network_regressor, "FusionRegressor")),
-    "ExtraTrees on summaries": Method(_extra_trees_regressor, copies=True, is_peer=True),
-    "HistGradientBoosting on summaries": Method(_boosting_regressor, copies=True, is_peer=True),
-    "MultiRocketHydra, filled": Method(multirocket_hydra_regressor, copies=True, is_peer=True),
+    "ExtraTrees on summaries": Method(_extra_trees_regressor, copies=True, is_baseline=True),
+    "HistGradientBoosting on summaries": Method(_boosting_regressor, copies=True, is_baseline=True),
+    "MultiRocketHydra, filled": Method(multirocket_hydra_regressor, copies=True, is_baseline=True),
 }
 
 

@@ -16,9 +16,9 @@ _SPLITS = {
     "pamap2_random": (
         "Windows split at random, as published. They overlap by half: nearly every test window "
         "shares its seconds with windows that were trained on, so the figures tell how well a "
-        "method remembers, not what it is worth on a person it has not seen."
+        "method remembers, not how well it does on a new person."
     ),
-    "pamap2": "Subjects held out, two at a time: what it is worth on a person it has not seen.",
+    "pamap2": "Subjects held out, two at a time: how well it does on a new person.",
 }
 _PUBLISHED = {
     "early fusion, published": (".955", "-", "-"),

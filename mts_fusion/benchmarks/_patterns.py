@@ -1,4 +1,4 @@
-"""Table ``patterns``: PatternRidge, our networks and the peers on every data set."""
+"""Table ``patterns``: PatternRidge, our networks and the baselines on every data set."""
 
 from __future__ import annotations
 
@@ -101,25 +101,25 @@ def _one(name: str, settings: Settings) -> str:
             parts.append(score_table(with_column, having, column, _FRACTIONS))
     if any("reliability" in row for row in rows):
         parts.append(pooled_error_table(rows, names, _FRACTIONS))
-    peers = [n for n in names if methods[n].is_peer]
+    baselines = [n for n in names if methods[n].is_baseline]
     main = columns[0]
-    if peers and len(names) > len(peers):
+    if baselines and len(names) > len(baselines):
         means = summarise(rows, ["method"], main)
-        peers = [n for n in peers if (n,) in means]
+        baselines = [n for n in baselines if (n,) in means]
         order = min if is_regression else max
-        best = order(peers, key=lambda n: means[(n,)]["mean"])
-        parts.append(f"Paired differences to the best peer ({best}, mean over p):")
+        best = order(baselines, key=lambda n: means[(n,)]["mean"])
+        parts.append(f"Paired differences to the best baseline ({best}, mean over p):")
         parts.append(difference_table(rows, names, main, _FRACTIONS, best))
     parts.append(cost_table(rows, names))
     if settings.out is not None:
         path = settings.out / f"patterns-{name}.png"
-        _figure(rows, names, {n for n in names if methods[n].is_peer}, main, path)
+        _figure(rows, names, {n for n in names if methods[n].is_baseline}, main, path)
         parts.append(f"Figure: {path}")
     return "\n\n".join(parts)
 
 
 def _figure(
-    rows: list[dict[str, Any]], names: list[str], peers: set[str], column: str, path: Path
+    rows: list[dict[str, Any]], names: list[str], baselines: set[str], column: str, path: Path
 ) -> None:
     """Score against the share of sensors that are missing."""
     try:
@@ -134,7 +134,7 @@ def _figure(
     for i, name in enumerate(names):
         line = [(f, scores[name, f]["mean"]) for f in _FRACTIONS if (name, f) in scores]
         if line:
-            style = "--" if name in peers else "-"
+            style = "--" if name in baselines else "-"
             width = 2.5 if name.startswith("PatternRidge") else 1.5
             axes.plot(
                 *zip(*line, strict=True), style, marker="o", lw=width, color=f"C{i}", label=name
@@ -147,7 +147,7 @@ def _figure(
 
 
 TABLE = Table(
-    summary="PatternRidge, our networks and the peers on every data set, at 0-60 %% silent sensors",
+    summary="PatternRidge, our networks and baselines on every data set, 0-60 %% missing sensors",
     run=_run,
     seeds=(0,),
     arguments=_arguments,

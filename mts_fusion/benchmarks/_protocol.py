@@ -1,4 +1,4 @@
-"""What every method of a table is asked: same folds, same hidden sensors, same scores."""
+"""How every method of a table is evaluated: same folds, same hidden sensors, same scores."""
 
 from __future__ import annotations
 
@@ -26,17 +26,13 @@ from ..metrics import (
 from ..panel import Panel
 from ..transforms import mask_panel
 from ._costs import count_macs, count_parameters, peak_memory
+from ._folds import Data, Fold
 
 __all__ = [
-    "Data",
-    "Fold",
     "Method",
     "evaluate_classifier",
     "fit_method",
     "hide",
-    "hold_every_nth_group_out",
-    "leave_groups_out",
-    "thin",
 ]
 
 # Test masks and training masks are drawn from different seeds.
@@ -45,40 +41,6 @@ _TEST_MASK_SEED = 1_000
 _N_COUNTED = 4
 # Draws of the calibration error of right probabilities.
 _N_DRAWS = 50
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set of a table: panel, target, and the subject of each sample.
-
-    Parameters
-    ----------
-    name : str
-        Under which tables name it.
-    panel : Panel
-        All n samples.
-    y : ndarray of shape (n,)
-        Classes 0 .. K-1, int; or, of a regression, numbers, float.
-    groups : ndarray of shape (n,)
-        The subject (engine, block of neighbours) of each sample.
-    """
-
-    name: str
-    panel: Panel
-    y: NDArray[Any]
-    groups: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.panel)
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Rows to train on and rows to test on."""
-
-    name: str
-    train: NDArray[np.intp]
-    test: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -91,8 +53,8 @@ class Method:
         ``make(seed=..., quick=...)`` gives an unfitted estimator that takes a Panel.
     copies : bool, default=False
         Whether it trains on two copies of the data: complete, and with each modality hidden with
-        probability .3. For peers that have no modality dropout of their own.
-    is_peer : bool, default=False
+        probability .3. For baselines that have no modality dropout of their own.
+    is_baseline : bool, default=False
         Whether it is what a user would pick instead of ours.
     groups : bool, default=False
         Whether ``fit`` takes ``groups``, the subjects of the training samples.
@@ -100,125 +62,8 @@ class Method:
 
     make: Callable[..., Any]
     copies: bool = False
-    is_peer: bool = False
+    is_baseline: bool = False
     groups: bool = False
-
-
-def leave_groups_out(groups: NDArray[Any], n_out: int = 2) -> list[Fold]:
-    """Folds that hold out ``n_out`` whole groups, each group once, in their order.
-
-    Parameters
-    ----------
-    groups : ndarray of shape (n,)
-        The group of each sample.
-    n_out : int, default=2
-        Groups in a test part. The last fold has fewer where the number does not divide.
-
-    Returns
-    -------
-    list of Fold
-        Named after the groups held out, ``"1+2"``.
-
-    Raises
-    ------
-    ValueError
-        If nobody would be left to train on.
-
-    Examples
-    --------
-    >>> [fold.name for fold in leave_groups_out(np.array([1, 1, 2, 3, 4, 4]))]
-    ['1+2', '3+4']
-    """
-    names = np.unique(groups)
-    if len(names) <= n_out:
-        raise ValueError(
-            f"There are {len(names)} groups ({names.tolist()}); more than {n_out} are needed to "
-            f"hold {n_out} out."
-        )
-    folds = []
-    for first in range(0, len(names), n_out):
-        held_out = names[first : first + n_out]
-        is_test = np.isin(groups, held_out)
-        folds.append(
-            Fold("+".join(map(str, held_out)), np.flatnonzero(~is_test), np.flatnonzero(is_test))
-        )
-    return folds
-
-
-def hold_every_nth_group_out(groups: NDArray[Any], n_folds: int) -> list[Fold]:
-    """Folds of which fold k holds out the groups k, k + ``n_folds``, ... in their order.
-
-    Where what is to be predicted changes slowly from group to group, each fold has some of all.
-
-    Parameters
-    ----------
-    groups : ndarray of shape (n,)
-        The group of each sample.
-    n_folds : int
-        Folds, at least 2 and at most as many as there are groups.
-
-    Returns
-    -------
-    list of Fold
-        Named ``"0"``, ``"1"``, ...; each group is tested once.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer groups than folds, or fewer than 2 folds.
-
-    Examples
-    --------
-    >>> [fold.test.tolist() for fold in hold_every_nth_group_out(np.array([7, 7, 8, 9, 9]), 2)]
-    [[0, 1, 3, 4], [2]]
-    """
-    names, place = np.unique(groups, return_inverse=True)
-    if not 2 <= n_folds <= len(names):
-        raise ValueError(f"n_folds is from 2 to the number of groups, {len(names)}, got {n_folds}.")
-    return [
-        Fold(str(k), np.flatnonzero(place % n_folds != k), np.flatnonzero(place % n_folds == k))
-        for k in range(n_folds)
-    ]
-
-
-def thin(fold: Fold, data: Data, step: int) -> Fold:
-    """The fold with every ``step``-th sample of each class and group, for a shortened run.
-
-    Where each sample is a group of its own, groups do not count; where y holds numbers, not
-    classes, y does not.
-
-    Parameters
-    ----------
-    fold : Fold
-        Rows of ``data``.
-    data : Data
-        Its classes and groups.
-    step : int
-        1 keeps everything.
-
-    Returns
-    -------
-    Fold
-        Of the same name.
-    """
-
-    groups = data.groups if len(np.unique(data.groups)) < len(data) else np.zeros(len(data))
-    classes = np.zeros(len(data), int) if np.issubdtype(data.y.dtype, np.floating) else data.y
-
-    def every(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        _, stratum = np.unique(
-            np.stack([classes[rows].astype(str), groups[rows].astype(str)]),
-            axis=1,
-            return_inverse=True,
-        )
-        stratum = stratum.ravel()
-        order = np.argsort(stratum, kind="stable")
-        ranked = stratum[order]
-        first = np.flatnonzero(np.diff(ranked, prepend=-1))  # where each stratum begins
-        rank = np.arange(len(rows)) - first[np.cumsum(np.diff(ranked, prepend=-1) != 0) - 1]
-        return np.sort(rows[order[rank % step == 0]])
-
-    return Fold(fold.name, every(fold.train), every(fold.test))
 
 
 def evaluate_classifier(
@@ -230,7 +75,7 @@ def evaluate_classifier(
     fractions: Sequence[float],
     quick: bool = False,
 ) -> list[dict[str, Any]]:
-    """Scores of one method on one fold, with more and more sensors silent, and what it costs.
+    """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
     Parameters
     ----------
@@ -264,16 +109,18 @@ def evaluate_classifier(
     with peak_memory() as memory:
         estimator, fit_seconds = fit_method(method, data, fold, seed=seed, quick=quick)
         rows = []
-        _ask(estimator, test[:2])  # what is compiled or started once is not the time of a sample
+        _predict(
+            estimator, test[:2]
+        )  # what is compiled or started once is not the time of a sample
         for fraction in fractions:
             hidden = hide(test, fraction, seed)
             start = time.perf_counter()
-            answer = _ask(estimator, hidden)
+            output = _predict(estimator, hidden)
             seconds = time.perf_counter() - start
             rows.append(
                 {
                     "fraction": float(fraction),
-                    **_scores(y_test, answer, estimator.classes_, _temperature(estimator, hidden)),
+                    **_scores(y_test, output, estimator.classes_, _temperature(estimator, hidden)),
                     **_decided(y_test, estimator, hidden),
                     **_sets(y_test, estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
@@ -370,8 +217,8 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
     }
 
 
-def _ask(estimator: Any, panel: Panel) -> NDArray[Any]:
-    """Probabilities; of a peer that has none, classes."""
+def _predict(estimator: Any, panel: Panel) -> NDArray[Any]:
+    """Probabilities; of a baseline that has none, classes."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(panel))
     return np.asarray(estimator.predict(panel))
@@ -389,32 +236,32 @@ def _temperature(estimator: Any, panel: Panel) -> NDArray[Any] | None:
 
 def _scores(
     y: NDArray[Any],
-    answer: NDArray[Any],
+    output: NDArray[Any],
     classes: NDArray[Any],
     temperature: NDArray[Any] | None,
 ) -> dict[str, Any]:
     """Scores of probabilities (n, K), or of classes (n,)."""
-    predicted = answer if answer.ndim == 1 else classes[answer.argmax(axis=1)]
+    predicted = output if output.ndim == 1 else classes[output.argmax(axis=1)]
     scores: dict[str, Any] = {
         # Over the classes that occur in the test part: one that no test subject did has no recall.
         "macro_f1": float(f1_score(y, predicted, labels=np.unique(y), average="macro")),
         "accuracy": float(accuracy_score(y, predicted)),
     }
-    if answer.ndim == 2 and np.isin(y, classes).all():
-        scores["ece"] = float(expected_calibration_error(y, answer, labels=classes))
-        scores["reliability"] = _sums(reliability_curve(y, answer, labels=classes))
-        chance = chance_calibration_error(answer, n_draws=_N_DRAWS, random_state=0)
+    if output.ndim == 2 and np.isin(y, classes).all():
+        scores["ece"] = float(expected_calibration_error(y, output, labels=classes))
+        scores["reliability"] = _sums(reliability_curve(y, output, labels=classes))
+        chance = chance_calibration_error(output, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())
         if temperature is not None:
-            plain = answer.astype(np.float64) ** temperature[:, None]
+            plain = output.astype(np.float64) ** temperature[:, None]
             plain = plain / plain.sum(axis=1, keepdims=True)
             error = expected_calibration_error(y, plain, labels=classes)
             scores |= {"ece_plain": float(error), "temperature": float(temperature.mean())}
-        scores["nll"] = float(negative_log_likelihood(y, answer, labels=classes))
+        scores["nll"] = float(negative_log_likelihood(y, output, labels=classes))
         if len(classes) == 2 and len(np.unique(y)) == 2:
             is_second = y == classes[1]
-            scores["auroc"] = float(roc_auc_score(is_second, answer[:, 1]))
-            scores["auprc"] = float(average_precision_score(is_second, answer[:, 1]))
+            scores["auroc"] = float(roc_auc_score(is_second, output[:, 1]))
+            scores["auprc"] = float(average_precision_score(is_second, output[:, 1]))
             scores["f1"] = float(f1_score(is_second, predicted == classes[1]))
     return scores
 

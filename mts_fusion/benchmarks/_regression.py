@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..panel import Panel
 from ._costs import peak_memory
-from ._protocol import Data, Fold, Method, fit_method, hide
+from ._folds import Data, Fold
+from ._protocol import Method, fit_method, hide
 
 __all__ = ["evaluate_regressor"]
 
@@ -25,7 +26,7 @@ def evaluate_regressor(
     fractions: Sequence[float],
     quick: bool = False,
 ) -> list[dict[str, Any]]:
-    """Errors of one method on one fold, with more and more sensors silent, and what it costs.
+    """Errors of one method on one fold, with more and more sensors missing, and what it costs.
 
     Parameters
     ----------

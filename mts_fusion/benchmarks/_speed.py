@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 _CHANNELS = (3, 1, 1, 1, 1, 3, 1, 1, 1, 1)  # MAESTRO's WESAD: 10 modalities, 14 channels
 _N_TOKENS, _BATCH, _BUDGET = 128, 64, 5.0
-_MUST_TIME, _MUST_MEMORY, _MUST_FLOOR = 0.35, 0.4, 2.5
+_REQUIRED_TIME, _REQUIRED_MEMORY, _REQUIRED_PRODUCTS = 0.35, 0.4, 2.5
 _LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _MODALITIES = (2, 4, 8, 16, 32, 64)
 _OURS, _LOOP = "ours", "loop"
@@ -34,7 +34,7 @@ def _network(channels: tuple[int, ...], n_tokens: int, name: str) -> Any:
 
     from ..nn import Maestro
     from ..panel import Modality, Schema
-    from ._loop import LoopMaestro
+    from ._reference_maestro import LoopMaestro
 
     modalities = (Modality(f"m{i}", c, n_tokens, rate=1.0) for i, c in enumerate(channels))
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def _same_outputs() -> float:
     ours = _network(_CHANNELS, _N_TOKENS, _OURS).double().eval()
     loop = _network(_CHANNELS, _N_TOKENS, _LOOP).double().eval()
     values, observed = _batch(_CHANNELS, _N_TOKENS, 4)
-    observed[3][1], observed[0][2:] = False, False  # silent sensors too
+    observed[3][1], observed[0][2:] = False, False  # missing sensors too
     values = [x.double() for x in values]
     found = [ours(values, observed).prediction, loop(values, observed)]
     for prediction in found:
@@ -234,8 +234,8 @@ def _spread(numbers: list[float], digits: int = 2) -> str:
     return f"{statistics.median(numbers):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def _word(found: float, must: float) -> str:
-    return f"must be at most {must:g}: {'reached' if found <= must else 'NOT reached'}"
+def _word(found: float, required: float) -> str:
+    return f"required at most {required:g}: {'reached' if found <= required else 'NOT reached'}"
 
 
 def _step_text(rows: list[Row]) -> list[str]:
@@ -252,20 +252,20 @@ def _step_text(rows: list[Row]) -> list[str]:
         ]
         for name in (_OURS, _LOOP)
     ]
-    header = ["step", "processor, s", "clock, s", "times the floor", "floor at 1024 cubed"]
+    header = ["step", "processor, s", "clock, s", "times its products", "the same at 1024 cubed"]
     rate = statistics.median(row["rate"] for row in rows) / 1e9
     large = statistics.median(row["large_rate"] for row in rows) / 1e9
     ratio = statistics.median(ratios)
-    floor = statistics.median(row["ours_cpu_s"] * row["rate"] / row["macs"] for row in rows)
+    times = statistics.median(row["ours_cpu_s"] * row["rate"] / row["macs"] for row in rows)
     return [
-        f"{len(rows)} rounds, ours, loop and matrix products in turn: median (least-most). Floor: "
-        f"{rows[0]['macs'] / 1e9:.1f} GMAC a step (three times those of a forward pass) at "
+        f"{len(rows)} rounds, ours, loop and matrix products in turn: median (least-most). "
+        f"Products: {rows[0]['macs'] / 1e9:.1f} GMAC a step (three times a forward pass) at "
         f"{rate:.0f} GMAC/s, measured on the network's own products, and at {large:.0f} GMAC/s, on "
         "a square of 1024. Outputs and gradients of the two are equal up to "
         f"{rows[0]['difference']:.0e} in float64.",
         markdown(header, lines),
-        f"Time, ours / loop, paired: {_spread(ratios, 3)}; {_word(ratio, _MUST_TIME)}.",
-        f"Time, ours / floor: {floor:.2f}; {_word(floor, _MUST_FLOOR)}.",
+        f"Time, ours / loop, paired: {_spread(ratios, 3)}; {_word(ratio, _REQUIRED_TIME)}.",
+        f"Time, ours / products: {times:.2f}; {_word(times, _REQUIRED_PRODUCTS)}.",
     ]
 
 
@@ -279,7 +279,7 @@ def _memory_text(rows: list[Row]) -> list[str]:
     return [
         f"Peak memory above that of the process before the step, MB: ours "
         f"{_spread(peaks[_OURS], 0)}, loop {_spread(peaks[_LOOP], 0)}, {len(peaks[_OURS])} "
-        f"processes each. Ours / loop {ratio:.3f}; {_word(ratio, _MUST_MEMORY)}."
+        f"processes each. Ours / loop {ratio:.3f}; {_word(ratio, _REQUIRED_MEMORY)}."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which tables there are, what each is asked, and how rows become the text of a table."""
+"""Which tables there are, their settings, and how rows become the text of a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLES: dict[str, str] = {
     "dsads": "_dsads",
     "patterns": "_patterns",
     "pattern-speed": "_pattern_speed",
-    "field": "_field",
+    "comparison": "_comparison",
     "ablation": "_ablation",
     "fusion": "_fusion",
     "pamap2": "_pamap2",
@@ -128,7 +128,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
     n_failed = sum("error" in row for row in rows)
     if not n_failed:
         return []
-    return [f"INCOMPLETE: {n_failed} cells failed; what happened stands on standard error."]
+    return [f"INCOMPLETE: {n_failed} cells failed; see standard error."]
 
 
 def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple[Any, ...], Row]:
@@ -139,7 +139,7 @@ def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple
     rows : sequence of dict
         Rows with ``fold`` and ``seed``.
     by : sequence of str
-        Columns that tell the entries of the table apart.
+        Columns that identify the entries of the table.
     column : str
         Numbers; rows that lack it or have None are left out.
 

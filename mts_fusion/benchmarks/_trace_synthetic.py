@@ -1,4 +1,4 @@
-"""Table ``trace-synthetic``: blocks of a series found again, with and without other modalities."""
+"""Table ``trace-synthetic``: blocks of a series imputed, with and without other modalities."""
 
 from __future__ import annotations
 
@@ -142,14 +142,14 @@ def _verdicts(rows: list[dict[str, Any]], settings: Settings) -> list[str]:
             share = improved["TRACE", fraction]["mean"]
             word = "reached" if share > 0.99 else "NOT reached"
             verdicts.append(
-                f"Must at {fraction:g}: TRACE below nearest filling on more than 99 % of the "
+                f"Required at {fraction:g}: TRACE below nearest filling on more than 99 % of the "
                 f"samples; {word} with {100 * share:.1f} %."
             )
         if ("Diffusion, target only", fraction) in mae and ("TRACE", fraction) in mae:
             cross, target = mae["TRACE", fraction], mae["Diffusion, target only", fraction]
             word = "reached" if cross["mean"] < target["mean"] else "NOT reached"
             verdicts.append(
-                f"Must at {fraction:g}: cross-modal conditioning below target only; {word}, "
+                f"Required at {fraction:g}: cross-modal conditioning below target only; {word}, "
                 f"{cross['mean']:.4f} against {target['mean']:.4f}."
             )
     return verdicts

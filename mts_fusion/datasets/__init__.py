@@ -1,4 +1,4 @@
-"""Data: synthetic panels, loaders of public sets, and the way from recordings to windows."""
+"""Synthetic panels, loaders of public data sets, and recordings cut into windows."""
 
 from ._cache import get_data_home
 from ._cmapss import fetch_cmapss

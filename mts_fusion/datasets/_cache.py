@@ -1,4 +1,4 @@
-"""Files of public data sets: where they lie, how they are read, and the one way to the network."""
+"""Files of public data sets: where they are stored, how they are read, and their download."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def find_file(
     *,
     download: bool = True,
 ) -> Path:
-    """Path of a publisher's file in ``data_home``, downloaded if it is not there.
+    """Path of a publisher's file in ``data_home``, downloaded if it is missing.
 
     A file (or an unpacked folder) found under the publisher's name or another accepted one is
     taken as it is; only downloads are checked, as a copy may hold a part of the subjects.
@@ -94,7 +94,7 @@ def find_file(
     Parameters
     ----------
     loader : str
-        Name of the function that asks, for the messages.
+        Name of the calling function, for the messages.
     file : RemoteFile
         What is wanted.
     data_home : path or None
@@ -110,11 +110,11 @@ def find_file(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded; the message says what to put where.
+        If the file is missing and cannot be downloaded; the message says where to put which file.
     ImportError
         If it has to be downloaded and pooch is not installed.
     ValueError
-        If several copies are there, or ``data_home`` is not given.
+        If there are several copies, or ``data_home`` is not given.
     """
     home = get_data_home(data_home)
     if home.is_file():
@@ -123,14 +123,14 @@ def find_file(
     for path in (home / file.name, unpacked):
         if path.exists():
             return path
-    found = sorted({path for pattern in file.patterns for path in home.glob(pattern)})
-    if len(found) > 1:
+    paths = sorted({path for pattern in file.patterns for path in home.glob(pattern)})
+    if len(paths) > 1:
         raise ValueError(
             f"{loader} found several copies of {file.name!r} in {home}: "
-            f"{[path.name for path in found]}. Pass data_home=PATH of the one to read."
+            f"{[path.name for path in paths]}. Pass data_home=PATH of the one to read."
         )
-    if found:
-        return found[0]
+    if paths:
+        return paths[0]
     by_hand = (
         f"Download {file.url} and put it into {home} as {file.name!r}"
         + (f" (or as {' or '.join(map(repr, file.patterns))})" if file.patterns else "")
@@ -150,10 +150,10 @@ def _download(loader: str, file: RemoteFile, home: Path, by_hand: str) -> Path:
             f"{loader} found no {file.name!r} in {home} and requires pooch to download it: "
             f"pip install 'mts-fusion[datasets]'. Or do it by hand: {by_hand}"
         ) from None
-    known_hash = f"sha256:{file.sha256}" if file.sha256 else None
+    checksum = f"sha256:{file.sha256}" if file.sha256 else None
     try:
         home.mkdir(parents=True, exist_ok=True)
-        path = Path(pooch.retrieve(file.url, known_hash, fname=file.name, path=home))
+        path = Path(pooch.retrieve(file.url, checksum, fname=file.name, path=home))
     except (OSError, ValueError) as error:  # no network, refused, or a wrong checksum
         raise FileNotFoundError(
             f"{loader} found no {file.name!r} in {home} and could not download it "
@@ -214,8 +214,8 @@ class Archive:
             Groups of the pattern to name, in the order of the groups.
         """
         regex = re.compile(rf"(?:^|.*/){pattern}$")
-        found = {m.groups(): name for name in self._read if (m := regex.match(name))}
-        return dict(sorted(found.items()))
+        names = {m.groups(): name for name in self._read if (m := regex.match(name))}
+        return dict(sorted(names.items()))
 
     def read(self, name: str) -> bytes:
         """Content of one file.

@@ -20,7 +20,7 @@ _FILE = RemoteFile(
     url="https://data.nasa.gov/docs/legacy/CMAPSSData.zip",
     patterns=("cmapss*.zip", "*Turbofan*.zip"),
 )
-# The columns of a file behind unit and cycle, in their order.
+# The columns of a file after unit and cycle, in their order.
 _COLUMNS = (
     *("altitude", "mach", "TRA"),
     *("T2", "T24", "T30", "T50", "P2", "P15", "P30", "Nf", "Nc", "epr", "Ps30", "phi", "NRf"),
@@ -86,7 +86,7 @@ def fetch_cmapss(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If an option is out of range, or the file is damaged; the message names file and line.
 

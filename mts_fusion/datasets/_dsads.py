@@ -92,7 +92,7 @@ def fetch_dsads(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If ``modalities`` is neither, the file lacks a subject, or a segment is damaged.
 
@@ -145,12 +145,12 @@ def _parse(archive: Archive, subjects: list[int] | None) -> dict[str, NDArray[An
         (int(a), int(p), int(s)): name
         for (a, p, s), name in archive.match(r"a(\d+)/p(\d+)/s(\d+)\.txt").items()
     }
-    there = sorted({p for _, p, _ in files})
-    lacking = [p for p in (subjects or there) if p not in there]
+    available = sorted({p for _, p, _ in files})
+    lacking = [p for p in (subjects or available) if p not in available]
     if lacking or not files:
         raise ValueError(
-            f"{archive.path} holds the subjects {there}; {lacking or 'at least one'} is wanted. "
-            "Files are looked for as data/a01/p1/s01.txt."
+            f"{archive.path} holds the subjects {available}; {lacking or 'at least one'} is "
+            "wanted. Files are looked for as data/a01/p1/s01.txt."
         )
     keys = sorted(key for key in files if subjects is None or key[1] in subjects)
     values = np.empty((len(keys), _N_COLUMNS, _N_TIMEPOINTS), dtype=np.float32)

@@ -76,7 +76,7 @@ def fetch_hydraulic(
         with a part of the cycles, or averaged to a lower rate), or the file. None means the
         environment variable ``MTS_FUSION_DATA``.
     target : {"cooler", "valve", "pump", "accumulator", "stable", "all"} or None, default="cooler"
-        What ``target`` tells. ``"all"`` or None gives the five as columns.
+        Which of the five targets to return. ``"all"`` or None returns all, as columns.
     modalities : collection of str or None, default=None
         Sensors to read, such as ``["PS1", "TS1"]``; None means all 17.
     block_size : int, default=147
@@ -100,9 +100,9 @@ def fetch_hydraulic(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
-        If an option is unknown, a sensor is not there, or a file is damaged; the message names file
+        If an option is unknown, a sensor is missing, or a file is damaged; the message names file
         and line.
 
     Notes
@@ -187,11 +187,11 @@ def _parse(archive: Archive, names: list[str]) -> dict[str, NDArray[Any]]:
 def _parse_profile(archive: Archive, file: str) -> NDArray[Any]:
     """Published values of the five targets, (n, 5) int."""
     table = numbers(archive.read(file), len(_TARGETS), file, first_line=1)
-    for column, (name, known) in enumerate(_TARGETS.items()):
-        bad = np.flatnonzero(~np.isin(table[:, column], list(known)))
+    for column, (name, grades) in enumerate(_TARGETS.items()):
+        bad = np.flatnonzero(~np.isin(table[:, column], list(grades)))
         if len(bad):
             raise ValueError(
-                f"{file}, line {bad[0] + 1}: the {name} is one of {list(known)}, got "
+                f"{file}, line {bad[0] + 1}: the {name} is one of {list(grades)}, got "
                 f"{table[bad[0], column]:g}. The file may be damaged."
             )
     return table.astype(np.int64)

@@ -50,9 +50,9 @@ def label_windows(
 ) -> tuple[NDArray[Any], NDArray[np.bool_], int]:
     """Labels of the windows that have one, which these are, and in how many no entry lies."""
     if callable(label):
-        found = [label(recording, float(start), float(start + window)) for start in starts]
-        kept = np.array([not is_missing(entry) for entry in found], dtype=bool)
-        return _array([e for e, keep in zip(found, kept, strict=True) if keep]), kept, 0
+        given = [label(recording, float(start), float(start + window)) for start in starts]
+        kept = np.array([not is_missing(entry) for entry in given], dtype=bool)
+        return _array([entry for entry, keep in zip(given, kept, strict=True) if keep]), kept, 0
     timed = read_label(label)
     if timed is None:
         if isinstance(label, np.ma.MaskedArray) and np.ma.is_masked(label):
@@ -95,8 +95,8 @@ def _entries_of(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Entries in each window, of each class ``(n, n_classes)`` and in all ``(n,)``."""
     one_hot = np.zeros((len(codes) + 1, n), dtype=np.int64)
-    known = codes >= 0
-    one_hot[1:][np.flatnonzero(known), codes[known]] = 1
+    labelled = codes >= 0
+    one_hot[1:][np.flatnonzero(labelled), codes[labelled]] = 1
     until = one_hot.cumsum(axis=0)  # (T + 1, classes)
     first = np.searchsorted(times, starts, side="left")
     last = np.searchsorted(times, starts + window, side="left")

@@ -20,8 +20,8 @@ __all__ = ["LiveSegmenter"]
 class LiveSegmenter:
     """Windows of live streams as Panels, the same ones that ``segment`` cuts from a recording.
 
-    Samples are pushed as they come. A window is given out once every sensor has told all of it,
-    or is taken as silent. Nothing runs in the background: what is due comes back from ``push``.
+    Samples are pushed as they come. A window is returned once every sensor has delivered all of it,
+    or counts as silent. Nothing runs in the background: complete windows are returned by ``push``.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class LiveSegmenter:
         if stamps.kind != self._kind:
             raise ValueError(
                 f"Modality {name!r} came with {stamps.kind}, the samples before with {self._kind}. "
-                "Give all clocks alike."
+                "Give all clocks in one form."
             )
         seconds = in_seconds(stamps)
         self._check_near(name, seconds)
@@ -166,7 +166,7 @@ class LiveSegmenter:
                 f"times; ({len(seconds)}, {m.n_channels}) is wanted."
             )
         self._keep(name, seconds, array)
-        return self._due(self._told())
+        return self._due(self._complete_until())
 
     def flush(self) -> Panel | None:
         """The windows that are left when the streams have ended.
@@ -210,16 +210,16 @@ class LiveSegmenter:
         if len(seconds):
             self._newest[name] = max(self._newest[name], float(seconds.max()))
 
-    def _told(self) -> float:
-        """Until when all sensors have told what they measured, or are silent."""
+    def _complete_until(self) -> float:
+        """Time up to which all sensors have delivered their samples, or are silent."""
         newest = max(self._newest.values())
         begin = self._first()
-        told = np.inf
+        complete = np.inf
         for name, last in self._newest.items():
             last = max(last, begin)
             if newest - last <= self.silent_after_seconds:
-                told = min(told, last - self._ahead[name] - self.delay_seconds)
-        return float(told)
+                complete = min(complete, last - self._ahead[name] - self.delay_seconds)
+        return float(complete)
 
     def _first(self) -> float:
         if self._begin is not None:

@@ -105,7 +105,7 @@ def fetch_pamap2(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If ``heart_rate`` is neither, the file lacks a subject, or is damaged.
 
@@ -135,10 +135,10 @@ def fetch_pamap2(
         name=f"pamap2 {wanted or 'all'}",
         cache=cache,
     )
-    there = arrays["subjects"].tolist()
+    available = arrays["subjects"].tolist()
     channels = list(_CHANNELS if orientation else _CHANNELS[:-4])
     recordings, labels = {}, {}
-    for subject in there:
+    for subject in available:
         times, values = arrays[f"{subject} times"], arrays[f"{subject} values"]
         activity = arrays[f"{subject} activity"]
         # Columns of `values`: heart rate, then the units.
@@ -148,8 +148,8 @@ def fetch_pamap2(
         }
         recordings[subject]["heart_rate"] = (times, values[:, 0])
         code = np.searchsorted(list(_ACTIVITIES), activity).clip(max=len(_ACTIVITIES) - 1)
-        known = np.isin(activity, list(_ACTIVITIES))
-        labels[subject] = (times, np.where(known, code, np.nan))
+        labelled = np.isin(activity, list(_ACTIVITIES))
+        labels[subject] = (times, np.where(labelled, code, np.nan))
     names = {**dict.fromkeys(_UNITS, channels), "heart_rate": ["heart_rate"]}
     panel, y, groups = segment(
         recordings,

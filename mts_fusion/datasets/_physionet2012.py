@@ -20,7 +20,7 @@ _URL = "https://physionet.org/files/challenge-2012/1.0.0/"
 _HOURS = 48
 _DESCRIPTORS = ("Age", "Gender", "Height", "ICUType")
 _ICU_TYPES = ("coronary", "cardiac_surgery", "medical", "surgical")
-# The 37 variables of the challenge by what they tell about; pH is a blood gas, drawn with them.
+# The 37 variables of the challenge by organ or system; pH is a blood gas, drawn with them.
 _ORGANS: dict[str, tuple[str, ...]] = {
     "cardiovascular": (
         "HR",
@@ -45,7 +45,7 @@ _VARIABLES = tuple(name for names in _ORGANS.values() for name in names)
 # What CSDI and its successors impute: all but a constant flag and the weight.
 _CSDI_VARIABLES = tuple(v for v in _VARIABLES if v not in ("MechVent", "Weight"))
 _OUTCOMES = ("SAPS-I", "SOFA", "Length_of_stay", "Survival", "In-hospital_death")
-# Added to the number that stands for a parameter, so that no number in a file is taken for one.
+# Added to the number of a parameter, so that no number in a file is taken for one.
 _CODE = 1_000_000
 _DESCRIPTION = """\
 PhysioNet/Computing in Cardiology Challenge 2012 (ODC-BY 1.0): the first 48 hours of stays of
@@ -105,7 +105,7 @@ def fetch_physionet2012(
     Raises
     ------
     FileNotFoundError
-        If a file is not there and cannot be downloaded.
+        If a file is missing and cannot be downloaded.
     ValueError
         If an option is unknown, a stay has no outcome, or a file is damaged or holds a parameter
         that is no variable of the challenge; the message names file and line.
@@ -179,10 +179,10 @@ def _files(subset: str) -> tuple[RemoteFile, RemoteFile]:
 def _modalities(grouping: str, variables: str | Collection[str]) -> dict[str, tuple[str, ...]]:
     """Variables of each modality."""
     if isinstance(variables, str):
-        known = {"all": _VARIABLES, "csdi": _CSDI_VARIABLES}
-        if variables not in known:
+        sets = {"all": _VARIABLES, "csdi": _CSDI_VARIABLES}
+        if variables not in sets:
             raise ValueError(f"variables is 'all', 'csdi' or a list of names, got {variables!r}.")
-        kept: tuple[str, ...] = known[variables]
+        kept: tuple[str, ...] = sets[variables]
     else:
         unknown = [name for name in variables if name not in _VARIABLES]
         if unknown or not len(variables):
@@ -203,7 +203,7 @@ def _modalities(grouping: str, variables: str | Collection[str]) -> dict[str, tu
 
 
 def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
-    """Rows of all stays as columns: stay, minute, variable, value; and what is known per stay.
+    """Rows of all stays as columns: stay, minute, variable, value; and their descriptors.
 
     The names of the variables become numbers before the text is parsed, so that all of the some
     million rows are parsed in one step.
@@ -219,7 +219,7 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
         text = archive.read(name).strip()
         if not text.startswith(header):
             raise ValueError(f"{name} does not start with {header.decode()!r}; it may be damaged.")
-        # A row of ours marks where a stay begins; the one the file has says the same once more.
+        # A row of ours marks where a stay begins; that of the file is a repetition.
         texts.append(b"00:00,RecordID,%d\n" % stay + text[len(header) :].strip())
     joined = b"\n" + b"\n".join(texts).replace(b"\r", b"") + b"\n"
     codes = {name: i for i, name in enumerate((*_VARIABLES, *_DESCRIPTORS))}
@@ -260,7 +260,7 @@ def _parse(archive: Archive, outcomes: bytes) -> dict[str, NDArray[Any]]:
     }
 
 
-def _name_the_damaged(archive: Archive, files: list[str], known: list[str]) -> None:
+def _name_the_damaged(archive: Archive, files: list[str], parameters: list[str]) -> None:
     row_of = re.compile(rb"\d+:\d+,([^,]*),([^,]*)")
     for file in files:
         for line, row in enumerate(archive.read(file).splitlines(), start=1):
@@ -274,10 +274,10 @@ def _name_the_damaged(archive: Archive, files: list[str], known: list[str]) -> N
                     f"{file}, line {line}: a row such as 00:07,HR,73 is wanted, got "
                     f"{row.decode('utf-8', 'replace')!r}. The file may be damaged."
                 ) from None
-            if match and (name := match[1].decode("utf-8", "replace")) not in known:
+            if match and (name := match[1].decode("utf-8", "replace")) not in parameters:
                 raise ValueError(
                     f"{file}, line {line}: {name!r} is no parameter of the challenge. The file may "
-                    f"be damaged; the parameters are {[n for n in known if n]}."
+                    f"be damaged; the parameters are {[n for n in parameters if n]}."
                 )
     raise ValueError(f"{archive.path} may be damaged: not every row could be read.")
 
@@ -288,18 +288,18 @@ def _parse_outcomes(text: bytes, stays: NDArray[Any]) -> NDArray[Any]:
     if header.decode().split(",") != ["RecordID", *_OUTCOMES]:
         raise ValueError(f"The outcomes start with {header[:80]!r}; RecordID,... is wanted.")
     what = "The file of outcomes"
-    found = numbers(rows, 1 + len(_OUTCOMES), what, first_line=2)
-    bad = np.argwhere(~np.isfinite(found))
+    table = numbers(rows, 1 + len(_OUTCOMES), what, first_line=2)
+    bad = np.argwhere(~np.isfinite(table))
     if len(bad):
         row, column = bad[0]
         raise ValueError(
             f"{what}, line {row + 2}: {('RecordID', *_OUTCOMES)[column]} is a number, got "
-            f"{found[row, column]:g}. The file may be damaged."
+            f"{table[row, column]:g}. The file may be damaged."
         )
-    table = found.astype(np.int64)
+    table = table.astype(np.int64)
     order = np.argsort(table[:, 0])
-    place = np.searchsorted(table[order, 0], stays).clip(max=len(table) - 1)
-    table = table[order][place]
+    index = np.searchsorted(table[order, 0], stays).clip(max=len(table) - 1)
+    table = table[order][index]
     lacking = stays[table[:, 0] != stays]
     if len(lacking):
         raise ValueError(f"{len(lacking)} stays have no outcome, the first is {lacking[0]}.")
@@ -337,7 +337,7 @@ def _irregular(
     position = timepoint - first[stay]  # within the stay
     length = int(position.max(initial=0)) + 1
     values = np.full((n, n_channels, length), np.nan, dtype=np.float32)
-    values[stay, channel, position] = value  # of equal places the last one wins
+    values[stay, channel, position] = value  # of equal positions the last one wins
     times = np.full((n, length), np.nan)
     times[stay, position] = 60.0 * minute
     return values, times

@@ -52,8 +52,8 @@ of which most are not measured in most hours, and descriptors of the patient. Ta
 sepsis (Sepsis-3) begins at any time of the record (8.8 % of A). The publisher's label is 1 from six
 hours before the onset, and the record of a patient with sepsis has at most ten rows from the
 first label of 1; so the hours given here may hold the onset or end before it, and the length of a
-record tells of the target. To predict ahead, take fewer hours and leave out by `onset`. Each sample
-is another patient.
+record depends on the target. To predict ahead, take fewer hours and leave out by `onset`. Each
+sample is another patient.
 Reyna, Josef, Jeter, Shashikumar, Westover, Nemati, Clifford, Sharma: Early prediction of sepsis
 from clinical data: the PhysioNet/Computing in Cardiology Challenge 2019. Critical Care Medicine 48
 (2020). https://doi.org/10.13026/v64v-d857
@@ -104,7 +104,7 @@ def fetch_physionet2019(
     Raises
     ------
     FileNotFoundError
-        If a file is not there and cannot be downloaded.
+        If a file is missing and cannot be downloaded.
     ValueError
         If an option is unknown, or a file is damaged; the message names file and line.
 
@@ -178,23 +178,23 @@ def _find(home: Path, hospitals: Collection[str] | None, download: bool) -> list
     }
     loader = "fetch_physionet2019"
     if hospitals is not None:
-        found = [find_file(loader, files[h], home, download=download) for h in sorted(hospitals)]
+        paths = [find_file(loader, files[h], home, download=download) for h in sorted(hospitals)]
     else:
-        found = []
+        paths = []
         for file in files.values():
             try:
-                found.append(find_file(loader, file, home, download=False))
+                paths.append(find_file(loader, file, home, download=False))
             except FileNotFoundError:
                 continue
-        if not found:
-            found = [find_file(loader, file, home, download=download) for file in files.values()]
-    return list(dict.fromkeys(found))  # data_home may itself be the one file of both
+        if not paths:
+            paths = [find_file(loader, file, home, download=download) for file in files.values()]
+    return list(dict.fromkeys(paths))  # data_home may itself be the one file of both
 
 
 def _parse(
     sources: list[Path], hospitals: Collection[str] | None, n_hours: int | None
 ) -> dict[str, NDArray[Any]]:
-    """Rows of all patients, one after the other, and what is known of each patient."""
+    """Rows of all patients, one after the other, and the descriptors of each patient."""
     wanted = {"A", "B"} if hospitals is None else set(hospitals)
     files: dict[int, tuple[Archive, str]] = {}
     for path in sources:

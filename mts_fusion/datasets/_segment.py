@@ -188,7 +188,7 @@ def _label(
 
 
 def _rates(given: Any, recordings: list[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Rates by modality; one number stands for a single modality."""
+    """Rates by modality; a number is that of a single modality."""
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
     names = list(dict.fromkeys(name for recording in recordings for name in recording))

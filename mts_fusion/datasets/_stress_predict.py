@@ -88,7 +88,7 @@ def fetch_stress_predict(
     Raises
     ------
     FileNotFoundError
-        If the file is not there and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If a modality is unknown, the file lacks a subject or its labels, or is damaged, as by a
         label other than 0 and 1.
@@ -123,17 +123,17 @@ def fetch_stress_predict(
         name=f"stress_predict {names} {wanted or 'all'}",
         cache=cache,
     )
-    there = arrays["subjects"].tolist()
+    available = arrays["subjects"].tolist()
     recordings = {
         subject: {
             name: (arrays[f"{subject} {name} times"], arrays[f"{subject} {name} values"])
             for name in names
         }
-        for subject in there
+        for subject in available
     }
     labels = {
         subject: (arrays[f"{subject} label times"], arrays[f"{subject} label values"])
-        for subject in there
+        for subject in available
     }
     n_unlabelled = sum(int(np.isnan(entries).sum()) for _, entries in labels.values())
     panel, y, groups = segment(
@@ -164,14 +164,14 @@ def _parse(
     """Times and values of each subject and signal, and of the labels."""
     labels = _parse_labels(archive)
     folders = {int(key) for (key, _) in archive.match(r"S(\d+)/(BVP|ACC|EDA|TEMP|HR|IBI)\.csv")}
-    there = sorted(folders & set(labels))
-    lacking = [subject for subject in (subjects or there) if subject not in there]
-    if lacking or not there:
+    available = sorted(folders & set(labels))
+    lacking = [subject for subject in (subjects or available) if subject not in available]
+    if lacking or not available:
         raise ValueError(
-            f"{archive.path} holds the labelled subjects {there}; {lacking or 'at least one'} is "
-            "wanted. Files are looked for as Raw_data/S02/BVP.csv."
+            f"{archive.path} holds the labelled subjects {available}; {lacking or 'at least one'} "
+            "is wanted. Files are looked for as Raw_data/S02/BVP.csv."
         )
-    chosen = there if subjects is None else subjects
+    chosen = available if subjects is None else subjects
     arrays: dict[str, NDArray[Any]] = {"subjects": np.array(chosen)}
     for subject in chosen:
         times, values = labels[subject]

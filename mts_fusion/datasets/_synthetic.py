@@ -1,4 +1,4 @@
-"""Panels made on the spot, for classification and for regression."""
+"""Synthetic panels, for classification and for regression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..panel import Panel
 
 __all__ = ["make_panel_classification", "make_panel_regression"]
 
-# What modality 0, 1, 2, ... looks like where the caller only says how many there are.
+# Channels and rates of modality 0, 1, 2, ... where only their number is given.
 _CHANNELS = (3, 1, 2)
 _RATES = (16.0, 4.0, 8.0)
 
@@ -52,8 +52,8 @@ def make_panel_classification(
     n_classes : int, default=3
         Number of classes, as equally filled as ``n_samples`` allows.
     informative : collection of str, default=None
-        Names of the modalities that know the class; None means all of them, an empty collection
-        makes the class unknowable.
+        Names of the modalities that depend on the class; None means all of them. With an empty
+        collection nothing depends on it.
     class_sep : float, default=1.0
         Size of the differences between classes; with 0 there are none.
     noise : float, default=0.5
@@ -157,7 +157,7 @@ def make_panel_regression(
     n_targets : int, default=1
         Number of targets; with 1, ``y`` has one dimension.
     informative : collection of str, default=None
-        Names of the modalities that know the targets; None means all of them.
+        Names of the modalities that depend on the targets; None means all of them.
     noise : float, default=0.5
         Standard deviation of the white noise.
     missing_fraction : float, default=0.0
@@ -264,7 +264,7 @@ def _assemble(
     irregular: Collection[str],
     rng: np.random.Generator,
 ) -> Panel:
-    """Signals from the level (n, C) and the swing (n, C) of each channel, with holes in them."""
+    """Signals from the level (n, C) and the swing (n, C) of each channel, with missing values."""
     for name, fraction in (
         ("missing_fraction", missing_fraction),
         ("missing_modality_fraction", missing_modality_fraction),

@@ -57,9 +57,9 @@ def make_trace_benchmark(
     Bunch
         ``train``, ``validation`` and ``test``, each a Bunch of
 
-        - ``data``, Panel: modalities ``"series"`` (30 channels, with holes), ``"low"`` and
+        - ``data``, Panel: modalities ``"series"`` (30 channels, with missing blocks), ``"low"`` and
           ``"high"`` (16 channels, one timepoint, never missing);
-        - ``complete``, Panel: the same without holes;
+        - ``complete``, Panel: the same without missing blocks;
         - ``masked``, bool ndarray (n, 30, L): what was hidden of the series, the entries over
           which MAE@Missing (Eq. 21) is taken;
         - ``target``, float32 ndarray (n, 30 * horizon) or None: what follows the series.
@@ -113,9 +113,9 @@ def make_trace_benchmark(
         series = np.ascontiguousarray(series[:, :, :n_timepoints])
         masked = _block_mask(n, n_features, n_timepoints, missing_fraction, n_blocks, mask_rng)
         rates = {"series": float(n_timepoints)}
-        holes = np.where(masked, np.float32(np.nan), series)
+        gappy = np.where(masked, np.float32(np.nan), series)
         parts[part] = Bunch(
-            data=Panel({"series": holes, "low": low, "high": high}, rates=rates),
+            data=Panel({"series": gappy, "low": low, "high": high}, rates=rates),
             complete=Panel({"series": series, "low": low, "high": high}, rates=rates),
             masked=masked,
             # NOTE[DIFF] the paper speaks of a forecasting task but does not define it: here the
@@ -155,7 +155,7 @@ def _trace_samples(
     x_high = a_high * np.sin(2 * np.pi * f_high * t + p_high)
     x_high += 0.3 * a_high * np.cos(2 * np.pi * 1.7 * f_high * t + p_high / 2)
     # Eq. 12-13. One burst a sample, shared by its high-frequency dimensions: mu, sigma and A carry
-    # no index d in the paper, and its condition vector tells one place, width and amplitude.
+    # no index d in the paper, and its condition vector has one position, width and amplitude.
     present = rng.random((n, 1, 1)) < 0.7
     mu, sigma, amplitude = (
         present * uniform(*bounds, 1) for bounds in ((0.15, 0.85), (0.05, 0.1), (0.8, 2.2))
@@ -200,7 +200,7 @@ def _summary(
     """The vector u (n, 28): means, deviations, covariances, single numbers, then nuisance.
 
     The paper names these kinds of summary and the total of 28, not the list: ours is complete in
-    the kinds, and what is left of the 28 is the nuisance (normal, sd 0.1) it asks for.
+    the kinds, and the rest of the 28 is the nuisance (normal, sd 0.1) of the paper.
     """
     columns = [p.mean(axis=1) for p in parameters] + [p.std(axis=1) for p in parameters]
     columns += [
@@ -208,9 +208,9 @@ def _summary(
         for a, b in pairs
     ]
     columns += [x[:, 0] for x in scalars]
-    known = np.concatenate(columns, axis=1)
-    nuisance = 0.1 * rng.normal(size=(len(known), 28 - known.shape[1]))
-    return np.concatenate([known, nuisance], axis=1)
+    summaries = np.concatenate(columns, axis=1)
+    nuisance = 0.1 * rng.normal(size=(len(summaries), 28 - summaries.shape[1]))
+    return np.concatenate([summaries, nuisance], axis=1)
 
 
 def _block_mask(

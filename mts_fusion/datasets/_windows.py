@@ -1,4 +1,4 @@
-"""Windows cut from streams: what offline recordings and live streams do alike."""
+"""Windows cut from streams, as offline recordings and live streams share it."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _cut_irregular(
     parts = []
     for given, of_windows in zip(streams, starts, strict=True):
         stream = given or Stream(np.empty(0), np.empty((0, n_channels), np.float32))
-        known = ~np.isnan(stream.values).all(axis=1)  # an entry without a value is no entry
-        stream = Stream(stream.times[known], stream.values[known])
+        valid = ~np.isnan(stream.values).all(axis=1)  # an entry without a value is no entry
+        stream = Stream(stream.times[valid], stream.values[valid])
         first = np.searchsorted(stream.times, of_windows, side="left")
         count = np.searchsorted(stream.times, of_windows + window, side="left") - first
         parts.append((stream, of_windows, first, count))

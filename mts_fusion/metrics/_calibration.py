@@ -1,4 +1,4 @@
-"""How far stated probabilities are from what happens: calibration errors and proper scores."""
+"""Calibration errors, reliability curves and proper scores of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def expected_calibration_error(
         error of each class's probability [2]_.
     labels : array-like of shape (n_classes,) or None, default=None
         The class of each column, as ``estimator.classes_``; None: the sorted classes of
-        ``y_true``, which must then all be there.
+        ``y_true``, in which each has then to occur.
     nan_policy : {"raise", "omit"}, default="raise"
         Refuse samples with NaN, or leave them out.
 
@@ -194,7 +194,7 @@ def maximum_calibration_error(
         Judge the probability of the predicted class, or every class's (the largest of all).
     labels : array-like of shape (n_classes,) or None, default=None
         The class of each column, as ``estimator.classes_``; None: the sorted classes of
-        ``y_true``, which must then all be there.
+        ``y_true``, in which each has then to occur.
     nan_policy : {"raise", "omit"}, default="raise"
         Refuse samples with NaN, or leave them out.
 

@@ -1,4 +1,4 @@
-"""What chance alone does to a calibration error."""
+"""Calibration errors that are due to chance."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def chance_calibration_error(
     """Calibration errors (ECE) that right probabilities would show on as many samples.
 
     Classes are drawn from the probabilities, which are then right by construction, and judged as
-    true classes are (consistency resampling [1]_). An error among these says nothing against the
-    probabilities: more samples are needed, not another calibration.
+    true classes are (consistency resampling [1]_). An error in their range is no evidence against
+    the probabilities: more samples are needed, not another calibration.
 
     Parameters
     ----------

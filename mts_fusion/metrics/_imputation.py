@@ -1,4 +1,4 @@
-"""How well missing values were estimated: point error, representations, distributions."""
+"""Scores of imputed values: point errors, representations, distributions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def mae_at_missing(
         What the values were, such as ``panel.values[name]`` before hiding. Read at the missing
         entries only: NaN elsewhere does not matter.
     imputed : array-like of shape (n, ...)
-        What was put there.
+        The imputed values.
     missing : array-like of bool of shape (n, ...)
         The entries to score.
     average : {"samples", "entries"} or None, default="samples"
         "samples" is the mean of Eq. 21 of [1]_ over the samples that miss something; "entries"
-        weighs every missing entry alike, as CSDI does; None returns one number a sample.
+        gives each missing entry the same weight, as CSDI does; None returns one number a sample.
 
     Returns
     -------
@@ -296,9 +296,9 @@ def _check_shape(name: str, array: NDArray, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_finite(name: str, array: NDArray[np.float64], way_out: str) -> None:
+def _check_finite(name: str, array: NDArray[np.float64], advice: str) -> None:
     n_broken = int((~np.isfinite(array)).sum())
     if n_broken:
         raise ValueError(
-            f"{name} has NaN or infinity at {n_broken} of {array.size} scored entries. {way_out}"
+            f"{name} has NaN or infinity at {n_broken} of {array.size} scored entries. {advice}"
         )

@@ -1,4 +1,4 @@
-"""The one check that labels and class probabilities pass before they are scored."""
+"""Checks of labels and class probabilities, which all metrics of probabilities share."""
 
 from __future__ import annotations
 

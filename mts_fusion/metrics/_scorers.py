@@ -53,7 +53,7 @@ def make_probability_scorer(
 ) -> Callable[[Any, Any, ArrayLike], float]:
     """Scorer that returns minus a metric of probabilities, so that greater is better.
 
-    Unlike ``sklearn.metrics.make_scorer`` it tells the metric the classes of the estimator: a
+    Unlike ``sklearn.metrics.make_scorer`` it hands the classes of the estimator to the metric: a
     fold in which a class is absent is scored too.
 
     Parameters

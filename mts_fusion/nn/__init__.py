@@ -1,6 +1,6 @@
 """Networks and the layers of which they are built: torch only."""
 
-from mts_fusion.nn.encoders import ENCODERS, Encoded, Encoder, register_encoder
+from mts_fusion.nn.encoders import ENCODERS, Encoder, EncoderOutput, register_encoder
 from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks import (
     ConditionalDiffusion,
@@ -18,7 +18,7 @@ __all__ = [
     "STRATEGIES",
     "ConditionalDiffusion",
     "DiffusionSampler",
-    "Encoded",
+    "EncoderOutput",
     "Encoder",
     "Fusion",
     "FusionNet",

@@ -14,7 +14,9 @@ from ._features import FixedFeatures
 from ._folds import GroupFolds, run_folds
 from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
-from ._patterns import Head, PatternModel, PatternModels, TrainingRows
+from ._pattern_model import PatternModel
+from ._pattern_rows import Head, TrainingRows
+from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
 from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task

@@ -1,4 +1,4 @@
-"""Prediction sets and intervals from held-out answers: cross-validation+ (CV+).
+"""Prediction sets and intervals from held-out predictions: cross-validation+ (CV+).
 
 Sizes: n test samples, C classes or targets, B folds.
 """
@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._patterns import PatternModel, PatternModels
+from ._pattern_model import PatternModel
+from ._patterns import PatternModels
 
 __all__ = ["conformal_intervals", "conformal_sets"]
 
 _N_BISECTIONS = 50
 
-# Share of the weight by which a sum may be wrong in its last bits.
+# Relative rounding error of a sum of weights.
 _ROUNDING = 1e-9
 
 
@@ -25,18 +26,18 @@ def conformal_sets(
     available: np.ndarray,
     coverage: float,
 ) -> np.ndarray:
-    """Sets of classes by CV+ ([1]_, section 5; [2]_, theorem 4).
+    """Prediction sets of classes by CV+ ([1]_, section 5; [2]_, theorem 4).
 
     Parameters
     ----------
     models : PatternModels
-        Of a :class:`SoftmaxLink`.
+        Models with a :class:`SoftmaxLink`.
     features : list of M arrays of shape (n, F)
-        NaN where nothing is known.
-    available : array of shape (n, M)
-        Bool.
+        NaN where the modality is missing.
+    available : bool array of shape (n, M)
+        Modalities that each sample has.
     coverage : float
-        Share of the samples whose set shall hold their class.
+        Fraction of the samples whose set is to contain their class.
 
     Returns
     -------
@@ -52,16 +53,16 @@ def conformal_sets(
     """
     n_classes = models.kept.targets.shape[1]
     sets = np.ones((len(available), n_classes), dtype=bool)
-    for rows, model, answers in _fold_answers(models, features, available):
+    for rows, model, predictions in _fold_predictions(models, features, available):
         valid, weight, wanted = _calibration(models, model, coverage)
         if not valid.any():
             continue
         truth = models.kept.targets[valid] > 0
-        errors = 1 - models.link.answers(model.held_out[valid])[truth]
+        errors = 1 - models.link.predictions(model.held_out[valid])[truth]
         below = np.zeros((len(rows), n_classes))
-        for b, answer in answers:
+        for b, predicted in predictions:
             of_fold = models.kept.fold[valid] == b
-            below += _weight_below(errors[of_fold], weight[of_fold], 1 - answer)
+            below += _weight_below(errors[of_fold], weight[of_fold], 1 - predicted)
         sets[rows] = below < wanted
         empty = ~sets[rows].any(1)
         sets[rows[empty], np.argmin(below[empty], axis=1)] = True
@@ -74,18 +75,18 @@ def conformal_intervals(
     available: np.ndarray,
     coverage: float,
 ) -> np.ndarray:
-    """Intervals by CV+ ([1]_, theorem 4).
+    """Prediction intervals by CV+ ([1]_, theorem 4).
 
     Parameters
     ----------
     models : PatternModels
-        Of an :class:`IdentityLink`.
+        Models with an :class:`IdentityLink`.
     features : list of M arrays of shape (n, F)
-        NaN where nothing is known.
-    available : array of shape (n, M)
-        Bool.
+        NaN where the modality is missing.
+    available : bool array of shape (n, M)
+        Modalities that each sample has.
     coverage : float
-        Share of the samples whose interval shall hold their number.
+        Fraction of the samples whose interval is to contain their number.
 
     Returns
     -------
@@ -100,44 +101,46 @@ def conformal_intervals(
     n_targets = models.kept.targets.shape[1]
     ends = np.empty((len(available), n_targets, 2))
     ends[...] = -np.inf, np.inf
-    for rows, model, answers in _fold_answers(models, features, available):
+    for rows, model, predictions in _fold_predictions(models, features, available):
         valid, weight, wanted = _calibration(models, model, coverage)
         if not valid.any():
             continue
-        truth = models.link.answers(models.kept.targets[valid])
-        residuals = np.abs(truth - models.link.answers(model.held_out[valid]))
+        truth = models.link.predictions(models.kept.targets[valid])
+        residuals = np.abs(truth - models.link.predictions(model.held_out[valid]))
         fold = models.kept.fold[valid]
-        parts = [(residuals[fold == b], weight[fold == b], answer) for b, answer in answers]
+        parts = [
+            (residuals[fold == b], weight[fold == b], predicted) for b, predicted in predictions
+        ]
         if wanted > weight.sum():
             continue
         for c in range(n_targets):
-            one = [(part[:, c], w, answer[:, c]) for part, w, answer in parts]
+            one = [(part[:, c], w, predicted[:, c]) for part, w, predicted in parts]
             ends[rows, c, 1] = _upper_quantile(one, wanted)
-            ends[rows, c, 0] = -_upper_quantile([(r, w, -a) for r, w, a in one], wanted)
+            ends[rows, c, 0] = -_upper_quantile([(r, w, -p) for r, w, p in one], wanted)
     return ends
 
 
-def _fold_answers(
+def _fold_predictions(
     models: PatternModels, features: Sequence[np.ndarray], available: np.ndarray
 ) -> list[tuple[np.ndarray, PatternModel, list[tuple[int, np.ndarray]]]]:
-    """Rows of each set of modalities, and what the model without each fold says of them."""
+    """Rows of each set of modalities, and their predictions by the model without each fold."""
     scores = models.fold_scores(features, available)
     result = []
     for rows, model in models.models_of(available):
         folds = np.unique(models.kept.fold).tolist()
-        result.append((rows, model, [(b, models.link.answers(scores[b, rows])) for b in folds]))
+        result.append((rows, model, [(b, models.link.predictions(scores[b, rows])) for b in folds]))
     return result
 
 
 def _calibration(
     models: PatternModels, model: PatternModel, coverage: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Which kept rows have a held-out answer, their weights, and how much of it has to agree.
+    """Kept rows to calibrate on, their weights, and the weight that a set has to reach.
 
-    The rows are those that have all of the sensors, where there are enough of them.
+    They are the rows that have all of the sensors, or any of them if those are too few.
     """
     valid = np.isfinite(model.held_out).all(1)
-    # Exchangeable with the sample asked about; rows that lack some of the sensors are harder.
+    # Exchangeable with the sample to predict; rows that lack some of the sensors are harder.
     complete = valid & models.kept.available[:, list(model.members)].all(1)
     weight, wanted = _weights(models, complete, coverage)
     if complete.any() and wanted <= weight.sum():
@@ -148,8 +151,8 @@ def _calibration(
 def _weights(models: PatternModels, valid: np.ndarray, coverage: float) -> tuple[np.ndarray, float]:
     """Weights of some kept rows, and ``coverage`` times their sum and that of a new sample.
 
-    Where groups are enough for the coverage, each group is as heavy as any other [1]_: then the
-    coverage is that of a sample of a new group.
+    With enough groups for the coverage, all groups have the same weight [1]_: the coverage is then
+    that of a sample of a new group.
 
     References
     ----------
@@ -161,13 +164,13 @@ def _weights(models: PatternModels, valid: np.ndarray, coverage: float) -> tuple
     if (group >= 0).all() and len(groups) >= coverage * (len(groups) + 1) - _ROUNDING:
         weight = weight / np.bincount(inverse, weights=weight)[inverse]
         return weight, (coverage - _ROUNDING) * float(weight.sum() + 1)
-    # The sample itself counts as one more, as heavy as the heaviest.
+    # The sample to predict counts as one more row, with the largest weight.
     total = float(weight.sum() + weight.max(initial=0.0))
     return weight, (coverage - _ROUNDING) * total
 
 
 def _weight_below(errors: np.ndarray, weight: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Weight of the errors below each bound, of the shape of the bounds."""
+    """Total weight of the errors below each bound, in the shape of the bounds."""
     order = np.argsort(errors)
     sums = np.concatenate([[0.0], weight[order].cumsum()])
     return sums[np.searchsorted(errors[order], bounds)]
@@ -176,20 +179,20 @@ def _weight_below(errors: np.ndarray, weight: np.ndarray, bounds: np.ndarray) ->
 def _upper_quantile(
     parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], wanted: float
 ) -> np.ndarray:
-    """The least t with ``weight{answer + residual <= t} >= wanted``, by bisection, ``(n,)``."""
+    """The smallest t with ``weight{prediction + residual <= t} >= wanted``, ``(n,)``."""
     ordered = []
-    for residual, weight, answer in parts:
+    for residual, weight, predicted in parts:
         order = np.argsort(residual)
         sums = np.concatenate([[0.0], weight[order].cumsum()])
-        ordered.append((residual[order], sums, answer))
+        ordered.append((residual[order], sums, predicted))
     largest = max(float(residual[-1]) for residual, _, _ in ordered if len(residual))
-    answers = np.stack([answer for _, _, answer in ordered])
-    low, high = answers.min(0) - 1e-12, answers.max(0) + largest
+    predictions = np.stack([predicted for _, _, predicted in ordered])
+    low, high = predictions.min(0) - 1e-12, predictions.max(0) + largest
     for _ in range(_N_BISECTIONS):
         middle = (low + high) / 2
         below = sum(
-            sums[np.searchsorted(residual, middle - answer, side="right")]
-            for residual, sums, answer in ordered
+            sums[np.searchsorted(residual, middle - predicted, side="right")]
+            for residual, sums, predicted in ordered
         )
         enough = below >= wanted
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)

@@ -8,14 +8,14 @@ import numpy as np
 
 __all__ = ["GroupFolds", "run_folds"]
 
-# So few rows are left out one by one; up to so many, each run for itself.
+# Up to so many rows each row is a fold; up to so many, each run is.
 _FEW_ROWS, _SOME_ROWS = 100, 400
 
-# Runs into which more rows are cut, and folds that they are dealt to.
+# Number of runs into which more rows are cut, and of folds to which the runs are assigned.
 _N_RUNS, _N_FOLDS = 50, 5
 
-# Groups beyond these numbers share folds: of few modalities, and of many, whose sets of working
-# sensors are so many that each has to be cheap.
+# Largest number of folds of groups, with few modalities and with many: those have many sets of
+# working sensors, so that each set has to be cheap.
 _MOST_FOLDS, _FEW_FOLDS = 10, 4
 
 
@@ -25,13 +25,13 @@ def run_folds(n: int) -> np.ndarray:
     Parameters
     ----------
     n : int
-        Rows, in the order in which they came.
+        Number of rows, in the order of the samples.
 
     Returns
     -------
     int array of shape (n,)
-        Up to 100 rows are folds of their own; up to 400, each of 50 runs is one; more rows are cut
-        into 50 runs that are dealt to five folds.
+        Up to 100 rows are folds of their own; up to 400, each of 50 runs is a fold; more rows are
+        cut into 50 runs, which are assigned to five folds in turn.
 
     Examples
     --------
@@ -50,17 +50,17 @@ class GroupFolds:
     Parameters
     ----------
     groups : array of shape (n,)
-        Labels of the rows seen first. Up to ten groups are folds of their own; more are dealt to
-        ten folds, the heaviest first, each to the lightest fold.
+        Labels of the rows of the first fit. Up to ten groups are folds of their own; more are
+        assigned to ten folds, in order of decreasing weight, each to the fold of the least weight.
     weight : array of shape (n,) or None, default=None
-        Weights of the rows; None for all alike.
+        Weights of the rows; None for equal weights.
     few : bool, default=False
         Whether there are at most four folds.
 
     Attributes
     ----------
     labels : list
-        The groups known, by number.
+        Labels of the groups, by number.
     n_folds : int
         Number of folds.
 
@@ -77,22 +77,22 @@ class GroupFolds:
         self.labels: list[object] = []
         self.fold_of: dict[object, int] = {}
         labels, inverse = np.unique(groups, return_inverse=True)
-        # Rounded, so that two rows and one of weight 2 make the same order.
+        # Rounded, so that two rows and one of weight 2 give the same order.
         counts = np.round(np.bincount(inverse.ravel(), weights=weight), 6)
         self.n_folds = min(len(labels), _FEW_FOLDS if few else _MOST_FOLDS)
         sizes = np.zeros(self.n_folds)
-        # Of equal size in the order of their labels: the order of the rows does not matter.
+        # Groups of equal weight in the order of their labels, not in that of the rows.
         for i in np.argsort(-counts, kind="stable"):
             fold = int(sizes.argmin())
             sizes[fold] += counts[i]
-            self._note(labels.tolist()[i], fold)
+            self._assign(labels.tolist()[i], fold)
 
-    def _note(self, label: object, fold: int) -> None:
+    def _assign(self, label: object, fold: int) -> None:
         self.fold_of[label] = fold
         self.labels.append(label)
 
     def __call__(self, groups: np.ndarray) -> np.ndarray:
-        """The fold of each row; groups never seen are dealt by their label.
+        """The fold of each row; a new group is assigned by a hash of its label.
 
         Parameters
         ----------
@@ -107,11 +107,11 @@ class GroupFolds:
         labels, inverse = np.unique(groups, return_inverse=True)
         for label in labels.tolist():
             if label not in self.fold_of:
-                self._note(label, zlib.crc32(repr(label).encode()) % self.n_folds)
+                self._assign(label, zlib.crc32(repr(label).encode()) % self.n_folds)
         return np.array([self.fold_of[label] for label in labels.tolist()])[inverse.ravel()]
 
     def numbers(self, groups: np.ndarray) -> np.ndarray:
-        """The number of each row's group, -1 for one never seen.
+        """The number of the group of each row, -1 for an unknown group.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class GroupFolds:
         Returns
         -------
         int array of shape (k,)
-            Positions in ``labels``.
+            Indices into ``labels``.
         """
-        place = {label: i for i, label in enumerate(self.labels)}
-        return np.array([place.get(label, -1) for label in np.asarray(groups).tolist()], dtype=int)
+        number = {label: i for i, label in enumerate(self.labels)}
+        return np.array([number.get(label, -1) for label in np.asarray(groups).tolist()], dtype=int)

@@ -1,4 +1,4 @@
-"""How scores of a ridge regression become answers, and what its held-out scores teach.
+"""Links between y and the scores of ridge regressions, fitted to their held-out scores.
 
 Sizes: n samples, K heads, C targets.
 """
@@ -13,28 +13,28 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize, nnls
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-# Of scaled scores (n, C): the loss of each sample (n,), and its slope in the scores (n, C).
+# Maps scaled scores (n, C) to the loss of each sample (n,) and its gradient (n, C).
 Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 __all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
 
-# Nats a sample, times the squared logarithms by which the weights of the heads differ: a weight
-# far from that of the others has to be worth it on the held-out samples.
+# Penalty on the squared deviations of the log weights of the heads from their mean, in nats a
+# sample: weights differ only as far as the held-out samples support it.
 _SPREAD_COST = 0.01
 
 # Penalty on the coupling of classes: half of this times the squares of its entries, beside the log
 # loss summed over all samples. Scores are level from 30 to 120 (decision 23).
 _COUPLING_COST = 50.0
 
-# Of scipy's L-BFGS-B; the gradient of the mean loss falls below gtol.
+# Options of scipy's L-BFGS-B; gtol bounds the gradient of the mean loss.
 _COUPLING_OPTIONS = {"maxiter": 500, "gtol": 1e-6, "ftol": 1e-13}
 
-# Bounds of the logarithm of what the scores are multiplied by.
+# Bounds of the logarithm of the factors of the scores.
 _LOG_BOUNDS = (-5.0, 6.0)
 
 
 class ScoreLink(Protocol):
-    """Targets of the regression, weights of its heads, answers from its scores.
+    """Targets of the regressions, weights of the heads, and predictions from their scores.
 
     Attributes
     ----------
@@ -45,25 +45,25 @@ class ScoreLink(Protocol):
     is_numeric: bool
 
     def targets(self, y: np.ndarray) -> np.ndarray:
-        """What the regression is fitted to, float64 ``(n, C)``."""
+        """Targets that the regressions are fitted to, float64 ``(n, C)``."""
 
     def weights(
         self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Factors ``(K,)`` of the scores ``(n, C)`` of each head, from held-out ones."""
+        """Factors ``(K,)`` of the heads, from the held-out scores ``(n, C)`` of each."""
 
     def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Matrix ``(C, C)`` that the sum of the scaled held-out scores is multiplied by."""
+        """Matrix ``(C, C)`` that the weighted sum of the scores is multiplied by."""
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Mean loss of scores that factors and coupling have been applied to."""
+        """Mean loss of scores to which factors and coupling are applied."""
 
-    def answers(self, scores: np.ndarray) -> np.ndarray:
+    def predictions(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities, or numbers, ``(n, C)``."""
 
 
 class SoftmaxLink:
-    """One class of several; the factors are inverse temperatures.
+    """One class of several; the weights of the heads are inverse temperatures.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class SoftmaxLink:
     def weights(
         self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Those of the lowest log loss."""
+        """Factors of the lowest log loss."""
         truth = targets > 0
 
         def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,19 +98,19 @@ class SoftmaxLink:
         return _minimise(loss, scores, weight)
 
     def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Of the lowest log loss: the score of a class may draw on those of the others.
+        """Matrix of the lowest log loss: the score of a class may use those of the others.
 
         Each column of a ridge regression is fitted to its own class only. With a matrix ``I + E``
         the scores ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on
-        ``E`` keeps it near the identity. Two classes have one score, and nothing to add; a class
-        without a held-out sample keeps its own.
+        ``E`` keeps it near the identity. It is the identity for two classes, which have one score,
+        and for a class without a held-out sample.
         """
         truth = targets > 0
-        seen = np.flatnonzero(truth.any(0))
+        observed = np.flatnonzero(truth.any(0))
         coupling = np.eye(scores.shape[1])
-        if len(seen) > 2:
-            coupling[np.ix_(seen, seen)] += _minimise_coupling(
-                scores[:, seen], truth[:, seen], weight
+        if len(observed) > 2:
+            coupling[np.ix_(observed, observed)] += _minimise_coupling(
+                scores[:, observed], truth[:, observed], weight
             )
         return coupling
 
@@ -119,13 +119,13 @@ class SoftmaxLink:
         each = -log_softmax(scores, axis=1)[targets > 0]
         return float(np.average(each, weights=weight))
 
-    def answers(self, scores: np.ndarray) -> np.ndarray:
+    def predictions(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities; rows sum to 1."""
         return softmax(scores, axis=1)
 
 
 class SigmoidLink:
-    """Any number of labels a sample, each for itself.
+    """Any number of labels for each sample, independently.
 
     Examples
     --------
@@ -136,13 +136,13 @@ class SigmoidLink:
     is_numeric = False
 
     def targets(self, y: np.ndarray) -> np.ndarray:
-        """1 for a label, -1 for none."""
+        """1 for a label that is set, -1 otherwise."""
         return 2.0 * np.asarray(y, dtype=np.float64) - 1.0
 
     def weights(
         self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Those of the lowest cross-entropy, mean over the labels."""
+        """Factors of the lowest cross-entropy, averaged over the labels."""
 
         def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             n_labels = targets.shape[1]
@@ -152,29 +152,29 @@ class SigmoidLink:
         return _minimise(loss, scores, weight)
 
     def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """The identity: each column by its own score."""
+        """The identity: each column has its own score only."""
         return np.eye(scores.shape[1])
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Cross-entropy, in nats a label."""
         return float(np.average(-log_expit(targets * scores).mean(1), weights=weight))
 
-    def answers(self, scores: np.ndarray) -> np.ndarray:
+    def predictions(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities of the labels."""
         return expit(scores)
 
 
 class IdentityLink:
-    """Numbers; the regression is fitted to targets of mean 0 and deviation 1.
+    """Numbers; the regressions are fitted to targets of mean 0 and standard deviation 1.
 
     Parameters
     ----------
     mean, scale : array of shape (C,)
-        Of the targets in training.
+        Mean and standard deviation of the targets in training.
 
     Examples
     --------
-    >>> IdentityLink(np.array([2.0]), np.array([3.0])).answers(np.array([[1.0]]))
+    >>> IdentityLink(np.array([2.0]), np.array([3.0])).predictions(np.array([[1.0]]))
     array([[5.]])
     """
 
@@ -192,23 +192,23 @@ class IdentityLink:
     def weights(
         self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Those of the least squared error; one head has weight 1."""
+        """Factors of the lowest squared error, at least 0; one head has weight 1."""
         if len(scores) == 1:
             return np.ones(1)
         root = np.sqrt(np.repeat(weight, targets.shape[1]))
         columns = np.stack([score.ravel() for score in scores], axis=1)
-        found = nnls(columns * root[:, None], targets.ravel() * root)[0]
-        return found if found.sum() > 0 else np.full(len(scores), 1 / len(scores))
+        factors = nnls(columns * root[:, None], targets.ravel() * root)[0]
+        return factors if factors.sum() > 0 else np.full(len(scores), 1 / len(scores))
 
     def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """The identity: each column by its own score."""
+        """The identity: each column has its own score only."""
         return np.eye(scores.shape[1])
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
-        """Mean squared error, in units of the variance."""
+        """Mean squared error, in units of the variance of y."""
         return _squared_error(scores, targets, weight)
 
-    def answers(self, scores: np.ndarray) -> np.ndarray:
+    def predictions(self, scores: np.ndarray) -> np.ndarray:
         """In the unit of y."""
         return scores * self.scale + self.mean
 
@@ -220,27 +220,27 @@ def _squared_error(scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) 
 def _minimise(loss: Loss, scores: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:
     """Factors of several scores that minimise a loss of their sum.
 
-    First one factor for each head alone, then all together, starting from equal parts.
+    First the best factor of each head alone, then all together, starting from equal weights.
     """
-    share = weight / weight.sum()
-    alone = [_factors(loss, [score], share, 0.0)[0] for score in scores]
+    fraction = weight / weight.sum()
+    alone = [_factors(loss, [score], fraction, 0.0)[0] for score in scores]
     if len(scores) == 1:
         return np.array(alone)
     scaled = [factor * score for factor, score in zip(alone, scores, strict=True)]
-    return np.array(alone) * _factors(loss, scaled, share, _SPREAD_COST)
+    return np.array(alone) * _factors(loss, scaled, fraction, _SPREAD_COST)
 
 
 def _factors(
-    loss: Loss, scores: Sequence[np.ndarray], share: np.ndarray, cost: float
+    loss: Loss, scores: Sequence[np.ndarray], fraction: np.ndarray, cost: float
 ) -> np.ndarray:
     stacked = np.stack(scores)  # (K, n, C)
 
     def objective(logs: np.ndarray) -> tuple[float, np.ndarray]:
         factors = np.exp(logs)
         each, slope = loss(np.tensordot(factors, stacked, 1))
-        gradient = np.einsum("knc,nc,n->k", stacked, slope, share) * factors
-        apart = logs - logs.mean()
-        return share @ each + cost * (apart**2).sum(), gradient + 2 * cost * apart
+        gradient = np.einsum("knc,nc,n->k", stacked, slope, fraction) * factors
+        spread = logs - logs.mean()
+        return fraction @ each + cost * (spread**2).sum(), gradient + 2 * cost * spread
 
     start = np.full(len(scores), -np.log(len(scores)))
     result = minimize(
@@ -250,30 +250,30 @@ def _factors(
 
 
 def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """E of least mean log loss of ``s + s E``, plus the penalty on its squares.
+    """E of the lowest mean log loss of ``s + s E``, plus the penalty on its squares.
 
     Solved in the coordinates in which a bound of the curvature, ``S^T W S / 2 + p I`` (Boehning,
-    "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed then.
+    "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed.
     """
     n_classes = scores.shape[1]
-    share, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()
-    bound = (scores * share[:, None]).T @ scores / 2 + penalty * np.eye(n_classes)
+    fraction, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()
+    bound = (scores * fraction[:, None]).T @ scores / 2 + penalty * np.eye(n_classes)
     root = np.linalg.cholesky(bound)
     design = solve_triangular(root, scores.T, lower=True).T
     inverse = solve_triangular(root, np.eye(n_classes), lower=True)
     shrink = penalty * inverse @ inverse.T
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found = flat.reshape(n_classes, n_classes)
-        shifted = scores + design @ found
+        matrix = flat.reshape(n_classes, n_classes)
+        shifted = scores + design @ matrix
         shifted -= shifted.max(1, keepdims=True)
         slope = np.exp(shifted)
         total = slope.sum(1)
-        loss = share @ (np.log(total) - shifted[truth])
-        slope *= (share / total)[:, None]
-        slope[truth] -= share
-        drawn = shrink @ found
-        return loss + (found * drawn).sum() / 2, (design.T @ slope + drawn).ravel()
+        loss = fraction @ (np.log(total) - shifted[truth])
+        slope *= (fraction / total)[:, None]
+        slope[truth] -= fraction
+        shrunk = shrink @ matrix
+        return loss + (matrix * shrunk).sum() / 2, (design.T @ slope + shrunk).ravel()
 
     start = np.zeros(n_classes**2)
     result = minimize(objective, start, jac=True, method="L-BFGS-B", options=_COUPLING_OPTIONS)

@@ -1,4 +1,4 @@
-"""Panel in, panel or table out: scikit-learn transformers that know what is missing."""
+"""scikit-learn transformers of panels, which treat missing values as missing."""
 
 from ._group import ModalityGrouper
 from ._imputer import PanelImputer

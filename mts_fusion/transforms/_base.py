@@ -1,4 +1,4 @@
-"""PanelTransformer: what every transformer of panels does with its X before it starts."""
+"""PanelTransformer: the checks of X that all transformers of panels share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PanelTransformer", "by_modality", "filled_masks"]
 
 
 class PanelTransformer(TransformerMixin, BaseEstimator):
-    """Abstract: remembers the schema in fit, holds X against it afterwards.
+    """Abstract: stores the schema in ``fit``, and compares X with it afterwards.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         assert tags.transformer_tags is not None
-        tags.transformer_tags.preserves_dtype = []  # the door makes float32 of all numbers
+        tags.transformer_tags.preserves_dtype = []  # as_panel converts all numbers to float32
         return tags
 
     def _check_fit(self, X: Any) -> Panel:
@@ -52,12 +52,12 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
     def _check_transform(self, X: Any) -> Panel:
         """X as a panel of the schema seen in fit; the number of timepoints may differ.
 
-        What X lacks is silent, what stands in another order is put in that of fit.
+        Modalities that X lacks become missing, and those in another order are put in that of fit.
         """
         check_is_fitted(self)
         columns, wanted = _count_columns(X), getattr(self, "n_features_in_", None)
         if columns is not None and wanted is not None and columns != wanted:
-            # The words of scikit-learn, which tests for them.
+            # The message of scikit-learn, which its tests expect.
             raise ValueError(
                 f"X has {columns} features, but {type(self).__name__} is expecting {wanted} "
                 "features as input."
@@ -98,14 +98,14 @@ def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:
     absent = [name for name in schema.names if name not in given]
     if absent:
         raise ValueError(
-            f"{parameter} says nothing of {absent}. Name every modality of {list(schema.names)}, "
+            f"{parameter} has no value for {absent}. Name every modality of {list(schema.names)}, "
             "or give one value for all."
         )
     return {name: given[name] for name in schema.names}
 
 
 def filled_masks(panel: Panel) -> dict[str, np.ndarray]:
-    """What was observed, of those modalities only whose values do not tell it by themselves.
+    """What was observed, of those modalities only whose values alone do not show it.
 
     Parameters
     ----------
@@ -121,14 +121,14 @@ def filled_masks(panel: Panel) -> dict[str, np.ndarray]:
     for modality in panel.schema:
         values, observed = panel.values[modality.name], panel.observed[modality.name]
         if modality.vocabulary is None:
-            told = ~np.isnan(values)
+            not_missing = ~np.isnan(values)
         else:
-            told = values != modality.vocabulary.missing
-        if not np.array_equal(told, observed):
+            not_missing = values != modality.vocabulary.missing
+        if not np.array_equal(not_missing, observed):
             masks[modality.name] = observed
     return masks
 
 
 def _count_columns(X: Any) -> int | None:
-    """Columns of a 2-D array, which are features to scikit-learn; None for all else."""
+    """Columns of a 2-D array, which are features in scikit-learn; None for other input."""
     return int(X.shape[1]) if isinstance(X, np.ndarray) and X.ndim == 2 else None

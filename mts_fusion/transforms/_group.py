@@ -109,14 +109,14 @@ class ModalityGrouper(PanelTransformer):
         channels = self.groups[name]
         if isinstance(channels, str) or not np.ndim(channels):
             return np.asarray(channels)
-        known = modality.channel_names
-        unknown = [c for c in channels if isinstance(c, str) and c not in known]
+        names = modality.channel_names
+        unknown = [c for c in channels if isinstance(c, str) and c not in names]
         if unknown:
             raise ValueError(
                 f"Modality {name!r} asks for channel {unknown[0]!r}, but X has the channels "
-                f"{list(known)}."
+                f"{list(names)}."
             )
-        return np.asarray([known.index(c) if isinstance(c, str) else c for c in channels])
+        return np.asarray([names.index(c) if isinstance(c, str) else c for c in channels])
 
     def _check_groups(self, modality: Modality) -> None:
         n_channels = modality.n_channels
@@ -157,7 +157,7 @@ class ModalityGrouper(PanelTransformer):
         Parameters
         ----------
         X : array of shape (n, C, L) or anything as_panel takes
-            Samples with the channels seen in ``fit``.
+            Samples with the channels of ``fit``.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""PanelImputer: gaps filled by simple rules, the baselines of every imputation."""
+"""PanelImputer: gaps filled by simple rules, as baselines of imputation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STRATEGIES = ("nearest", "linear", "mean", "zero")
 
 
 class PanelImputer(PanelTransformer):
-    """Panels whose gaps are filled; ``observed`` still tells what was measured.
+    """Panels whose gaps are filled; ``observed`` still marks what was measured.
 
     Each channel of each sample is filled from its own observed values; other channels and samples
     do not matter, but for the mean of the training samples.
@@ -31,7 +31,7 @@ class PanelImputer(PanelTransformer):
         samples. ``"zero"``: 0, which is the mean after :class:`PanelScaler`.
     fill_absent : bool, default=True
         What happens where a channel of a sample has no observed value at all. True: the training
-        mean stands for it (0 with ``"zero"``). False: it stays NaN, so that a sensor that is wholly
+        mean is filled in (0 with ``"zero"``). False: it stays NaN, so that a sensor that is wholly
         silent is still absent to a network that reads imputed values.
 
     Attributes
@@ -53,9 +53,10 @@ class PanelImputer(PanelTransformer):
 
     Notes
     -----
-    Values that are there are never changed. What stays NaN: padding of irregular series, where no
-    time is given; channels never observed in ``fit`` where the mean is wanted; tokens of a channel
-    without any. The end of a regular series padded with NaN looks like a gap, and is filled.
+    Values that are not missing are never changed. What stays NaN: padding of irregular series,
+    where no time is given; channels never observed in ``fit`` where the mean is wanted; tokens of a
+    channel without any. The end of a regular series padded with NaN looks like a gap, and is
+    filled.
 
     Examples
     --------
@@ -149,9 +150,9 @@ class PanelImputer(PanelTransformer):
             times = np.broadcast_to(np.arange(values.shape[2], dtype=float), values[:, 0].shape)
         else:
             gaps = gaps & ~np.isnan(times)[:, None]
-        seen = observed.any(2, keepdims=True)
+        available = observed.any(2, keepdims=True)
         if self.strategy in ("mean", "zero"):
-            filled = np.where(seen | self.fill_absent, constant, np.nan)
+            filled = np.where(available | self.fill_absent, constant, np.nan)
         else:
             filled = np.empty_like(values)
             for rows in sample_chunks(values.shape):
@@ -159,16 +160,16 @@ class PanelImputer(PanelTransformer):
                     values[rows], observed[rows], times[rows], linear=self.strategy == "linear"
                 )
             if self.fill_absent or modality.vocabulary is not None:
-                filled = np.where(seen, filled, constant)
+                filled = np.where(available, filled, constant)
             else:
-                filled = np.where(seen, filled, np.nan)
+                filled = np.where(available, filled, np.nan)
         return np.where(gaps, filled, values).astype(values.dtype)
 
 
 def _from_neighbours(
     values: np.ndarray, observed: np.ndarray, times: np.ndarray, *, linear: bool
 ) -> np.ndarray:
-    """Each entry from the observed ones before and after it; anything where there is neither."""
+    """Each entry from the observed ones before and after it; undefined where there is neither."""
     last = values.shape[2] - 1
     index = np.arange(last + 1)
     before = np.maximum.accumulate(np.where(observed, index, -1), axis=2)

@@ -1,4 +1,4 @@
-"""MissingnessMasker and mask_panel: hide what was observed, on purpose and reproducibly."""
+"""MissingnessMasker and mask_panel: hide observed values, reproducibly."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _REDRAWS = 64
 class MissingnessMasker(PanelTransformer):
     """Panels in which some of what was observed is hidden, as failing sensors would hide it.
 
-    In a Pipeline it hides both in ``fit`` and in ``predict``: put it there to train with failures,
-    use :func:`mask_panel` to test with them.
+    In a Pipeline it hides values both in ``fit`` and in ``predict``. To train on complete data and
+    test with failures, use :func:`mask_panel`.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ class MissingnessMasker(PanelTransformer):
         that had one before, where these are fewer. 0 allows a sample that is wholly silent.
     correlation : float, default=0.0
         How much the modalities of a sample fail together, for ``"modality"`` and ``"block"``: the
-        correlation of the normal variables (a Gaussian copula) behind failures, or behind where
-        the block lies. Each modality keeps its own probability. 0: independent; 1 with one
+        correlation of the normal variables (a Gaussian copula) that decide which fail, or where the
+        block lies. Each modality keeps its own probability. 0: independent; 1 with one
         ``fraction`` for all: all at once, or none.
     groups : sequence of sequence of str or None, default=None
         Modalities that share a cable, for ``"modality"`` and ``"block"``: those of a group fail
-        together, or at the same place. Modalities in no group fail by themselves.
+        together, or over the same stretch of time. Modalities in no group fail by themselves.
     place : {"random", "start", "end"}, default="random"
         Where the stretch of ``"block"`` and ``"span"`` lies.
     random_state : int, RandomState or None, default=None
@@ -70,8 +70,8 @@ class MissingnessMasker(PanelTransformer):
     Notes
     -----
     What is hidden in a sample follows from the seed and from the sample's observed values alone:
-    not from its place in the panel, from the other samples, or from padding at its end. Two samples
-    of equal content lose the same. Where all modalities of a sample would fail, the draw is
+    not from its position in the panel, from the other samples, or from padding at its end. Two
+    samples of equal content lose the same. Where all modalities of a sample would fail, the draw is
     repeated; so the share of hidden modalities is a little below ``fraction``.
 
     Examples
@@ -148,7 +148,7 @@ class MissingnessMasker(PanelTransformer):
         -------
         Panel
             The same panel with NaN, or the missing token, where it was hidden, and ``observed``
-            cleared there.
+            false.
 
         Raises
         ------
@@ -195,7 +195,7 @@ def mask_panel(
     Returns
     -------
     Panel
-        A new panel. ``panel.observed`` and the result's ``observed`` tell what was hidden.
+        A new panel. What was hidden is observed in ``panel``, and not in the new one.
 
     Raises
     ------
@@ -299,9 +299,9 @@ def _hide_stretches(
 
 def _durations(observed: np.ndarray) -> np.ndarray:
     """Timepoints of each sample up to its last observed one, ``(n,)``."""
-    seen = np.asarray(observed.any(1))
-    last = seen.shape[1] - seen[:, ::-1].argmax(1)
-    return np.where(seen.any(1), last, 0)
+    any_observed = np.asarray(observed.any(1))
+    last = any_observed.shape[1] - any_observed[:, ::-1].argmax(1)
+    return np.where(any_observed.any(1), last, 0)
 
 
 def _joint_ranks(

@@ -29,8 +29,8 @@ _LARGEST_ALPHABET = 2**15 - 1  # tokens are int16
 class SAXTokenizer(PanelTransformer):
     """Segments of each channel as symbols: 0 for missing, 1 to ``alphabet_size`` by height.
 
-    Symbolic aggregate approximation [1]_ with a symbol for silence, as section 3.1 of [2]_ uses
-    it: each channel is normalised, averaged over segments of ``segment_length`` timepoints, and
+    Symbolic aggregate approximation [1]_ with a symbol for missing segments, as in section 3.1 of
+    [2]_: each channel is normalised, averaged over segments of ``segment_length`` timepoints, and
     each average is named by the interval between two breakpoints in which it lies.
 
     Parameters
@@ -51,7 +51,7 @@ class SAXTokenizer(PanelTransformer):
         segments of a modality, all channels together.
     min_observed : float, default=0.5
         Smallest share of a segment's ``segment_length`` timepoints that has to be observed for a
-        symbol; below it, the segment is missing. 1 asks for all; near 0, one timepoint is enough.
+        symbol; below it, the segment is missing. 1 requires all; near 0, one timepoint is enough.
 
     Attributes
     ----------
@@ -157,9 +157,9 @@ class SAXTokenizer(PanelTransformer):
             vocabulary = gaussian_vocabulary(sizes[name])
             if self.breakpoints == "quantile":
                 means = [means for _, means in self._segment_means(panel, name)]
-                seen = np.concatenate([m[~np.isnan(m)] for m in means])
-                if seen.size:
-                    vocabulary = quantile_vocabulary(sizes[name], seen)
+                available = np.concatenate([m[~np.isnan(m)] for m in means])
+                if available.size:
+                    vocabulary = quantile_vocabulary(sizes[name], available)
             self.vocabularies_[name] = vocabulary
         self.tokens_schema_ = self.transform(panel[:1]).schema
         return self
@@ -268,9 +268,9 @@ class SAXTokenizer(PanelTransformer):
         Notes
         -----
         The bound holds over the segments of which every timepoint was observed in both. A segment
-        observed in part gets the symbol of what was seen (see ``min_observed``), and counts with
-        all its timepoints: then the distance is an estimate. ``min_observed=1`` gives no symbol to
-        such segments, and the bound holds always.
+        observed in part gets the symbol of what was observed (see ``min_observed``), and counts
+        with all its timepoints: then the distance is an estimate. ``min_observed=1`` gives no
+        symbol to such segments, and the bound holds always.
 
         By corollary 3.2 of the MAESTRO paper, where the bounds of two modalities are at most
         ``e_1`` and ``e_2`` below their distances, the difference between the two bounds is at most
@@ -323,7 +323,7 @@ class SAXTokenizer(PanelTransformer):
         weights = np.full(n_segments, float(length))
         if n_segments == self.tokens_schema_[name].n_timepoints:
             weights[-1] = min(length, self.schema_[name].n_timepoints - (n_segments - 1) * length)
-        else:  # how long the last segment was is not told by tokens: the least it can be
+        else:  # tokens do not say how long the last segment was: the least it can be
             weights[-1] = least_observed(length, self.min_observed)
         return weights
 

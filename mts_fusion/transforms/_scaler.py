@@ -33,7 +33,7 @@ class PanelScaler(PanelTransformer):
     clip_quantiles : tuple of two float or None, default=None
         Bounds of each channel, as quantiles of the training values, such as ``(0.001, 0.999)``.
         What lies outside is set to the bound, before center and scale are learnt. None leaves
-        outliers alone; ``(0, 1)`` clips to the range seen in training.
+        outliers alone; ``(0, 1)`` clips to the range in training.
 
     Attributes
     ----------
@@ -192,9 +192,9 @@ def _quantiles(
     values: np.ndarray, observed: np.ndarray, probabilities: tuple[float, ...]
 ) -> np.ndarray:
     """Quantiles of the observed values of each channel, ``(len(probabilities), C)``."""
-    found = np.full((len(probabilities), values.shape[1]), np.nan)
+    quantiles = np.full((len(probabilities), values.shape[1]), np.nan)
     for channel in range(values.shape[1]):  # each channel has its own number of observed values
-        seen = values[:, channel][observed[:, channel]]
-        if seen.size:
-            found[:, channel] = np.quantile(seen.astype(np.float64), probabilities)
-    return found
+        available = values[:, channel][observed[:, channel]]
+        if available.size:
+            quantiles[:, channel] = np.quantile(available.astype(np.float64), probabilities)
+    return quantiles

@@ -61,8 +61,8 @@ class PanelSummarizer(PanelTransformer):
     ----------
     statistics : sequence of str or None, default=None
         Names of the columns a channel gets. None takes the fourteen of the first three lines, and
-        for a modality with irregular times also the nine of the others, which say when something
-        was observed:
+        for a modality with irregular times also the nine of the others, which describe when
+        something was observed:
 
         - ``"mean"``, ``"sd"``, ``"min"``, ``"max"``; ``"q05"``, ``"q25"``, ``"q50"``, ``"q75"``,
           ``"q95"`` or any other two-digit quantile;
@@ -88,7 +88,7 @@ class PanelSummarizer(PanelTransformer):
     Raises
     ------
     ValueError
-        If a statistic is unknown or stands twice, or a modality holds tokens without centers.
+        If a statistic is unknown or named twice, or a modality holds tokens without centers.
 
     Notes
     -----
@@ -101,8 +101,8 @@ class PanelSummarizer(PanelTransformer):
     With irregular times, ``"observed_fraction"`` is of the timepoints at which any channel of the
     modality was observed. So padding, and timepoints at which nothing was observed, change none of
     the statistics but ``"mean_abs_diff"`` and the bands, which go by neighbours on the grid.
-    When something was measured tells of those who decide to measure, and the end of a sample of
-    why it ended: ask whether that is known when a prediction is wanted.
+    The times of measurements depend on those who decide to measure, and the end of a sample on why
+    it ended: check that both are known at the time of a prediction.
     The bands come from a periodogram in which an unobserved value is set to the channel's mean, and
     which is divided by the number of observed values: the four add up to the variance whatever the
     gaps, though a gap spreads some of it to other bands. They count timepoints, so for a modality
@@ -155,13 +155,12 @@ class PanelSummarizer(PanelTransformer):
         Raises
         ------
         ValueError
-            If a statistic is unknown or stands twice, or a modality holds tokens without centers.
+            If a statistic is unknown or named twice, or a modality holds tokens without centers.
         """
         panel = self._check_fit(X)
         statistics = _STATISTICS if self.statistics is None else tuple(self.statistics)
         for name in statistics:
-            known = name in _STATISTICS or name in _TIMING or _QUANTILE.fullmatch(str(name))
-            if not known:
+            if not (name in _STATISTICS + _TIMING or _QUANTILE.fullmatch(str(name))):
                 raise ValueError(
                     f"Statistic {name!r} is unknown; choose from "
                     f"{', '.join(_STATISTICS + _TIMING)}, or another quantile such as 'q10'."
@@ -235,14 +234,14 @@ class PanelSummarizer(PanelTransformer):
         wanted = self.statistics_[name]
         table = np.empty((*values.shape[:2], len(wanted)))
         for rows in sample_chunks(values.shape):
-            found = _statistics(values[rows], observed[rows], wanted)
+            result = _statistics(values[rows], observed[rows], wanted)
             if "observed_fraction" in wanted:
-                found["observed_fraction"] = shares_observed(observed[rows], irregular)
+                result["observed_fraction"] = shares_observed(observed[rows], irregular)
             if not _TIMED.isdisjoint(wanted):
                 exact = values[rows].astype(np.float64)
-                found |= timing(exact, observed[rows], at[rows], end[rows])
+                result |= timing(exact, observed[rows], at[rows], end[rows])
             for column, statistic in enumerate(wanted):
-                table[rows, :, column] = found[statistic]
+                table[rows, :, column] = result[statistic]
         return table.reshape(len(panel), -1)  # (n, C, statistics) -> (n, C * statistics)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -284,26 +283,26 @@ def _statistics(
     count = observed.sum(2)
     silent = count == 0
     exact = values.astype(np.float64)
-    found: dict[str, np.ndarray] = {}
+    result: dict[str, np.ndarray] = {}
     mean, sd = row_moments(exact, observed)
-    found["mean"], found["sd"] = mean[..., 0], sd[..., 0]
+    result["mean"], result["sd"] = mean[..., 0], sd[..., 0]
     quantiles = [name for name in wanted if _QUANTILE.fullmatch(name)]
     if quantiles or "min" in wanted or "max" in wanted:
         ordered = np.sort(np.where(observed, values, np.nan), axis=2)  # NaN goes to the end
-        found["min"] = ordered[..., 0].astype(np.float64)
-        found["max"] = _take(ordered, np.maximum(count - 1, 0))
+        result["min"] = ordered[..., 0].astype(np.float64)
+        result["max"] = _take(ordered, np.maximum(count - 1, 0))
         for name in quantiles:
-            found[name] = _quantile(ordered, count, int(name[1:]) / 100)
+            result[name] = _quantile(ordered, count, int(name[1:]) / 100)
     if "mean_abs_diff" in wanted:
         both = observed[..., 1:] & observed[..., :-1]
         steps = np.where(both, np.abs(np.diff(exact, axis=2)), 0.0).sum(2)
         with np.errstate(invalid="ignore"):
-            found["mean_abs_diff"] = steps / both.sum(2)
+            result["mean_abs_diff"] = steps / both.sum(2)
     if any(name.startswith("band") for name in wanted):
         away = np.where(observed, exact - mean, 0.0)
         for number, power in enumerate(_bands(away, count), start=1):
-            found[f"band{number}"] = np.where(silent, np.nan, power)
-    return found
+            result[f"band{number}"] = np.where(silent, np.nan, power)
+    return result
 
 
 def _take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -313,17 +312,17 @@ def _take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def _quantile(ordered: np.ndarray, count: np.ndarray, probability: float) -> np.ndarray:
     """Linear interpolation between order statistics, as ``numpy.nanquantile``."""
-    place = probability * np.maximum(count - 1, 0)
-    below = np.floor(place).astype(np.intp)
-    low, high = _take(ordered, below), _take(ordered, np.ceil(place).astype(np.intp))
-    return low + (high - low) * (place - below)
+    position = probability * np.maximum(count - 1, 0)
+    below = np.floor(position).astype(np.intp)
+    low, high = _take(ordered, below), _take(ordered, np.ceil(position).astype(np.intp))
+    return low + (high - low) * (position - below)
 
 
 def _bands(away: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
     """Variance in four bands, each ``(n, C)``; ``away`` is 0 where nothing was observed."""
     n_timepoints = away.shape[2]
     power = np.abs(scipy.fft.rfft(away, axis=2)) ** 2
-    # A frequency and its negative are one; zero and half the sampling rate stand alone.
+    # A frequency and its negative are one; zero and half the sampling rate occur once.
     power[..., 1 : (n_timepoints + 1) // 2] *= 2
     share = 2 * np.arange(power.shape[2]) / n_timepoints  # of half the sampling rate
     scale = np.maximum(count, 1) * float(n_timepoints)

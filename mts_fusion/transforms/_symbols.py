@@ -44,12 +44,12 @@ def gaussian_vocabulary(size: int) -> Vocabulary:
     return Vocabulary(size, MISSING, tuple(bounds), tuple(centers.tolist()))
 
 
-def quantile_vocabulary(size: int, seen: np.ndarray) -> Vocabulary:
-    """Equally frequent symbols; centers are the means of what was seen in them."""
-    bounds = np.quantile(seen, np.arange(1, size) / size)
-    symbols = np.searchsorted(bounds, seen, side="right")
+def quantile_vocabulary(size: int, means: np.ndarray) -> Vocabulary:
+    """Equally frequent symbols; centers are the means of the numbers that have them."""
+    bounds = np.quantile(means, np.arange(1, size) / size)
+    symbols = np.searchsorted(bounds, means, side="right")
     counts = np.bincount(symbols, minlength=size)
-    sums = np.bincount(symbols, weights=seen, minlength=size)
+    sums = np.bincount(symbols, weights=means, minlength=size)
     between = (np.r_[bounds[0], bounds] + np.r_[bounds, bounds[-1]]) / 2
     centers = np.where(counts > 0, sums / np.maximum(counts, 1), between)
     return Vocabulary(size, MISSING, tuple(bounds.tolist()), tuple(centers.tolist()))

@@ -1,4 +1,4 @@
-"""When a channel was observed: times of the first and last value, how long ago, how it moved."""
+"""When a channel was observed: times of the first and last value, how long ago, how it changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clock(panel: Panel, name: str) -> np.ndarray:
 
 
 def sample_ends(panel: Panel) -> dict[str, np.ndarray]:
-    """Time of the last observation of each sample, for each modality on whose clock it is told.
+    """Time of the last observation of each sample, by modality.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def sample_ends(panel: Panel) -> dict[str, np.ndarray]:
     latest = np.full(len(panel), -np.inf)
     in_seconds = []
     for modality in panel.schema:
-        seen = panel.observed[modality.name].any(1)  # (n, L)
-        end = np.where(seen, clock(panel, modality.name), -np.inf).max(1, initial=-np.inf)
+        any_observed = panel.observed[modality.name].any(1)  # (n, L)
+        end = np.where(any_observed, clock(panel, modality.name), -np.inf).max(1, initial=-np.inf)
         ends[modality.name] = end
         if modality.irregular or modality.rate is not None:
             in_seconds.append(modality.name)
@@ -69,7 +69,7 @@ def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
         What was observed.
     irregular : bool
         Whether the modality has times of its own. Then the timepoints are those at which any of
-        its channels was observed: others are padding, or say nothing.
+        its channels was observed: others are padding, or hold no value.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
 def timing(
     values: np.ndarray, observed: np.ndarray, clock: np.ndarray, end: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Statistics of the times of observations and of the way from the first to the last.
+    """Statistics of the times of observations, and of the change from the first to the last.
 
     Parameters
     ----------
@@ -112,10 +112,10 @@ def timing(
     first = observed.argmax(2)[..., None]
     last = n_timepoints - 1 - observed[..., ::-1].argmax(2)[..., None]
 
-    def take(array: np.ndarray, place: np.ndarray) -> np.ndarray:
-        return np.where(silent, np.nan, np.take_along_axis(array, place, axis=2)[..., 0])
+    def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+        return np.where(silent, np.nan, np.take_along_axis(array, index, axis=2)[..., 0])
 
-    found = {
+    result = {
         "count": count.astype(np.float64),
         "first_time": take(at, first),
         "last_time": take(at, last),
@@ -123,10 +123,10 @@ def timing(
         "last": take(values, last),
     }
     with np.errstate(invalid="ignore"):
-        found["since_last"] = end[:, None] - found["last_time"]
-    found["last_minus_first"] = found["last"] - found["first"]
-    found["slope"] = _slope(values, observed, at, found["first_time"], found["last_time"])
-    return found
+        result["since_last"] = end[:, None] - result["last_time"]
+    result["last_minus_first"] = result["last"] - result["first"]
+    result["slope"] = _slope(values, observed, at, result["first_time"], result["last_time"])
+    return result
 
 
 def _slope(

@@ -6,17 +6,15 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
 from mts_fusion.benchmarks._classification import pooled_error_table
-from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
-from mts_fusion.benchmarks._protocol import (
+from mts_fusion.benchmarks._folds import (
     Data,
     Fold,
-    Method,
-    _scores,
-    evaluate_classifier,
     hold_every_nth_group_out,
     leave_groups_out,
-    thin,
+    subsample,
 )
+from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
+from mts_fusion.benchmarks._protocol import Method, _scores, evaluate_classifier
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import FusionClassifier
 from mts_fusion.metrics import expected_calibration_error
@@ -71,14 +69,14 @@ def test_groups_held_out_are_spread():
 
 def test_thinning_of_a_regression_keeps_the_share_of_each_group(data):
     numbers = Data(data.name, data.panel, np.arange(120.0), np.repeat([0, 1], 60))
-    thinned = thin(Fold("all", np.arange(120), np.arange(120)), numbers, 4)
-    assert np.bincount(numbers.groups[thinned.train]).tolist() == [15, 15]
+    subset = subsample(Fold("all", np.arange(120), np.arange(120)), numbers, 4)
+    assert np.bincount(numbers.groups[subset.train]).tolist() == [15, 15]
 
 
 def test_thinning_keeps_the_share_of_each_class_and_group(data):
     fold = leave_groups_out(data.groups, 2)[0]
-    thinned = thin(fold, data, 4)
-    for rows, kept in ((fold.train, thinned.train), (fold.test, thinned.test)):
+    subset = subsample(fold, data, 4)
+    for rows, kept in ((fold.train, subset.train), (fold.test, subset.test)):
         assert set(kept) <= set(rows)
         for label in range(3):
             for group in np.unique(data.groups[rows]):
@@ -89,8 +87,8 @@ def test_thinning_keeps_the_share_of_each_class_and_group(data):
 
 def test_thinning_without_groups_keeps_the_share_of_each_class(data):
     alone = Data(data.name, data.panel, data.y, np.arange(len(data)))
-    thinned = thin(Fold("all", np.arange(120), np.arange(120)), alone, 4)
-    assert np.bincount(data.y[thinned.train]).tolist() == [10, 10, 10]
+    subset = subsample(Fold("all", np.arange(120), np.arange(120)), alone, 4)
+    assert np.bincount(data.y[subset.train]).tolist() == [10, 10, 10]
 
 
 def test_every_method_sees_the_same_hidden_sensors(data):
@@ -108,7 +106,7 @@ def test_every_method_sees_the_same_hidden_sensors(data):
     assert hidden.available.any(axis=1).all()
 
 
-def test_peers_train_on_two_copies(data):
+def test_baselines_train_on_two_copies(data):
     fold = leave_groups_out(data.groups, 2)[0]
     spy = Spy()
     evaluate_classifier(Method(lambda **_: spy, copies=True), data, fold, seed=0, fractions=[0.0])
@@ -186,10 +184,10 @@ def test_the_pooled_calibration_error_is_that_of_all_samples_together():
         rows.append({"method": "ours", "fold": fold, "fraction": 0.0})
         rows[-1] |= _scores(y, proba, classes, None)
         parts.append((y, proba))
-    rows.append({"method": "peer", "fold": "a", "fraction": 0.0, "macro_f1": 0.5})
+    rows.append({"method": "baseline", "fold": "a", "fraction": 0.0, "macro_f1": 0.5})
     y, proba = (np.concatenate(part) for part in zip(*parts, strict=True))
     pooled = expected_calibration_error(y, proba)
     assert pooled < np.mean([row["ece"] for row in rows[:2]])  # it is not their mean
-    ours, peer = pooled_error_table(rows, ["ours", "peer"], [0.0]).splitlines()[2:]
+    ours, baseline = pooled_error_table(rows, ["ours", "baseline"], [0.0]).splitlines()[2:]
     assert f"{pooled:.3f}"[1:] in ours
-    assert peer.split("|")[2].strip() == "-"
+    assert baseline.split("|")[2].strip() == "-"

@@ -52,7 +52,7 @@ def test_the_dsads_table(home, tiny_methods, capsys, tmp_path):
     assert "| Maestro, SAX" in text
     assert "MAESTRO with SAX, published" in text
     assert "Paired differences" in text
-    assert "Must at p = 0.4: 0.84" in text
+    assert "Required at p = 0.4: 0.84" in text
     assert "SHORTENED" not in text
     assert (out / "dsads.csv").exists()
 
@@ -100,8 +100,8 @@ def test_the_fusion_table_says_what_was_reached(home, monkeypatch, capsys):
     assert main(["fusion", "--data-home", str(home), "--in-process"]) == 0
     text = capsys.readouterr().out
     assert "| early, hydra" in text
-    assert "Must: the best strategy" in text
-    assert "Must at p = 0.4: ECE 0.05" in text
+    assert "Required: the best strategy" in text
+    assert "Required at p = 0.4: ECE 0.05" in text
 
 
 def test_data_that_are_not_there_are_an_error_without_traceback(tmp_path, capsys, monkeypatch):
@@ -124,16 +124,24 @@ def test_summaries_tell_folds_from_seeds():
 
 def test_the_field_table_and_its_figure(capsys, tmp_path):
     pytest.importorskip("matplotlib")
-    command = ["field", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
+    command = ["comparison", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
     assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
     told = capsys.readouterr()
     assert "| ExtraTrees on summaries" in told.out
     assert "failed" not in told.err
-    assert (tmp_path / "field-basic_motions.png").exists()
+    assert (tmp_path / "comparison-basic_motions.png").exists()
 
 
 def test_the_field_table_of_some_folds_says_so(home, capsys):
-    command = ["field", "--dataset", "dsads", "--data-home", str(home), "--quick", "--in-process"]
+    command = [
+        "comparison",
+        "--dataset",
+        "dsads",
+        "--data-home",
+        str(home),
+        "--quick",
+        "--in-process",
+    ]
     assert main([*command, "--folds", "1", "--methods", "ExtraTrees on summaries"]) == 0
     assert "SHORTENED: 1 of 2 folds." in capsys.readouterr().out
 

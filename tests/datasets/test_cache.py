@@ -83,8 +83,8 @@ def test_without_pooch_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_download_is_kept_under_the_publishers_name(tmp_path, pooch):
     asked = []
 
-    def retrieve(url, known_hash, fname, path):
-        asked.append((url, known_hash))
+    def retrieve(url, checksum, fname, path):
+        asked.append((url, checksum))
         return make_zip(path / fname, {"a.txt": "1"})
 
     pooch.retrieve = retrieve
@@ -96,7 +96,7 @@ def test_a_download_is_kept_under_the_publishers_name(tmp_path, pooch):
 
 
 def test_a_page_of_text_instead_of_a_zip_is_removed(tmp_path, pooch):
-    def retrieve(url, known_hash, fname, path):
+    def retrieve(url, checksum, fname, path):
         (path / fname).write_text("<html>please log in</html>")
         return path / fname
 

@@ -17,12 +17,12 @@ def n_values(sensor, averaged):
 
 
 def write(path, averaged=True, **other):
-    """A zip as the publisher ships it, with fewer cycles; value 10 * cycle + place / 10000."""
+    """A zip as the publisher ships it, with fewer cycles; value 10 * cycle + position / 10000."""
     files = {"profile": PROFILE, "documentation": ["Not for us."]}
     for sensor in SENSORS:
-        places = range(n_values(sensor, averaged))
+        positions = range(n_values(sensor, averaged))
         files[sensor] = [
-            "\t".join(f"{10 * cycle + p / 10000:.4f}" for p in places) for cycle in range(4)
+            "\t".join(f"{10 * cycle + p / 10000:.4f}" for p in positions) for cycle in range(4)
         ]
     with zipfile.ZipFile(path, "w") as archive:
         for name, rows in (files | other).items():

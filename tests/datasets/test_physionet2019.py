@@ -15,9 +15,9 @@ HEADER = (
 
 
 def row(hour, label=0, **measured):
-    known = {"Age": "83.1", "Gender": "0", "HospAdmTime": "-0.03", "ICULOS": hour}
-    known |= {"SepsisLabel": label, **measured}
-    return "|".join(str(known.get(name, "NaN")) for name in HEADER.split("|"))
+    row = {"Age": "83.1", "Gender": "0", "HospAdmTime": "-0.03", "ICULOS": hour}
+    row |= {"SepsisLabel": label, **measured}
+    return "|".join(str(row.get(name, "NaN")) for name in HEADER.split("|"))
 
 
 PATIENTS = {

@@ -78,10 +78,10 @@ def test_a_modality_too_slow_for_the_duration_is_an_error():
 
 def test_trace_benchmark_hides_only_the_series_and_keeps_the_truth():
     part = make_trace_benchmark(30, 2, 2, missing_fraction=0.4).train
-    seen = ~part.masked
-    np.testing.assert_array_equal(part.data.observed["series"], seen)
+    observed = ~part.masked
+    np.testing.assert_array_equal(part.data.observed["series"], observed)
     np.testing.assert_array_equal(
-        part.data.values["series"][seen], part.complete.values["series"][seen]
+        part.data.values["series"][observed], part.complete.values["series"][observed]
     )
     assert part.complete.observed["series"].all()
     assert part.data.observed["low"].all()

@@ -93,10 +93,10 @@ def test_symbols_go_in_as_values_do(data):
 def test_numbers_and_labels_have_a_learnt_uncertainty():
     X, y = make_panel_regression(n_samples=40, random_state=0)
     reg = FusionRegressor(strategy="uncertainty", **SMALL).fit(X, np.c_[y, -y])
-    assert reg.nets_[0].module_.fusion.doubt is not None
+    assert reg.nets_[0].module_.fusion.uncertainty is not None
     labels = np.c_[y > np.median(y), y > y.mean() + 1].astype(int)
     clf = FusionClassifier(strategy="uncertainty", **SMALL).fit(X, labels)
-    assert clf.nets_[0].module_.fusion.doubt is not None
+    assert clf.nets_[0].module_.fusion.uncertainty is not None
     assert reg.predict(X).shape == (40, 2)
 
 

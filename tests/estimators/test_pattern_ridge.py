@@ -92,9 +92,9 @@ def test_samples_come_and_go_exactly(form: str) -> None:
         in_turn.predict_proba(X), add(first(), b).predict_proba(X), atol=1e-8
     )
 
-    here = add(first(), b)
-    there = add(here.blank(), c)
-    np.testing.assert_allclose(here.merge(there).predict_proba(X), whole, atol=1e-8)
+    one_site = add(first(), b)
+    other_site = add(one_site.blank(), c)
+    np.testing.assert_allclose(one_site.merge(other_site).predict_proba(X), whole, atol=1e-8)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -147,19 +147,19 @@ def test_tuples_are_labels_in_every_method() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_contributions_add_up_to_the_score(form: str) -> None:
     clf = _clf(form=form).fit(X, Y, groups=GROUPS)
-    seen = clf.explain(X)
+    record = clf.explain(X)
     np.testing.assert_allclose(
-        seen["contribution"].sum(1) + seen["constant"], seen["score"], atol=1e-9
+        record["contribution"].sum(1) + record["constant"], record["score"], atol=1e-9
     )
-    np.testing.assert_allclose(softmax(seen["score"], 1), clf.predict_proba(X), atol=1e-9)
-    assert (seen["contribution"][~seen["available"]] == 0).all()
-    assert np.isfinite(seen["held_out_loss"]).all()
+    np.testing.assert_allclose(softmax(record["score"], 1), clf.predict_proba(X), atol=1e-9)
+    assert (record["contribution"][~record["available"]] == 0).all()
+    assert np.isfinite(record["held_out_loss"]).all()
 
 
 def test_shapley_values_are_those_of_all_orders() -> None:
     clf = _clf().fit(X, Y, groups=GROUPS)
-    found = clf.sensor_values()
-    value = dict(zip(found.subsets["modalities"], found.subsets["value"], strict=True))
+    result = clf.sensor_values()
+    value = dict(zip(result.subsets["modalities"], result.subsets["value"], strict=True))
     names = clf.schema_.names
 
     def of(members) -> float:
@@ -169,14 +169,14 @@ def test_shapley_values_are_those_of_all_orders() -> None:
     for order in permutations(names):
         for i, name in enumerate(order):
             expected[name] += (of(order[: i + 1]) - of(order[:i])) / 6
-    shares = dict(zip(found.shapley["modality"], found.shapley["value"], strict=True))
+    shares = dict(zip(result.shapley["modality"], result.shapley["value"], strict=True))
     assert shares == pytest.approx(expected)
     assert sum(shares.values()) == pytest.approx(of(names))
 
 
 def test_values_behind_a_silent_sensor_change_no_bit() -> None:
     clf = _clf().fit(X, Y)
-    observed = {name: seen.copy() for name, seen in X.observed.items()}
+    observed = {name: mask.copy() for name, mask in X.observed.items()}
     observed["m0"][:] = False
     silent = X.replace(observed=observed)
     other = X.replace(values={"m0": X.values["m0"] * 7 + 1}, observed=observed)
@@ -252,9 +252,9 @@ def test_sets_and_intervals_grow_with_the_coverage() -> None:
 def test_the_balanced_decision_finds_rare_classes() -> None:
     rare = np.concatenate([np.flatnonzero(Y == 0)[:6], np.flatnonzero(Y != 0)])
     clf = _clf().fit(X[rare], Y[rare])
-    found = (clf.predict(X) == 0).sum()
+    n_rare = (clf.predict(X) == 0).sum()
     clf.set_params(decision="balanced")
-    assert (clf.predict(X) == 0).sum() >= found
+    assert (clf.predict(X) == 0).sum() >= n_rare
     scores = clf.decision_function(X)
     np.testing.assert_array_equal(scores.argmax(1), np.searchsorted(clf.classes_, clf.predict(X)))
 

@@ -97,10 +97,10 @@ def test_sites_that_are_merged_are_one(form: str, cut: int) -> None:
 @pytest.mark.parametrize("given", [{"random_state": 1}, {"kinds": ("hydra",)}, {"form": "primal"}])
 def test_features_and_kernels_of_other_settings_are_not_merged(given) -> None:
     small = {"n_groups": 2, "kinds": ("multirocket",), "form": "dual"}
-    here = _clf(**small).fit(X, Y)
-    there = _clf(**{**small, **given}).fit(X, Y)
+    one = _clf(**small).fit(X, Y)
+    other = _clf(**{**small, **given}).fit(X, Y)
     with pytest.raises(ValueError, match="features and kernels of another first fit"):
-        here.merge(there)
+        one.merge(other)
 
 
 def test_balanced_classes_keep_the_weights_of_the_first_call() -> None:

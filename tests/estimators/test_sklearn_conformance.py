@@ -52,7 +52,12 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "batches are drawn 
     ("estimator", "n_checks"),
     [
         (MaestroClassifier(max_epochs=5, **MAESTRO), 60),
-        (MaestroRegressor(max_epochs=15, **MAESTRO), 54),
+        pytest.param(
+            MaestroRegressor(max_epochs=15, **MAESTRO),
+            54,
+            marks=[pytest.mark.slow],
+            id="maestro-r",
+        ),
         pytest.param(
             FusionClassifier(strategy="early", max_epochs=10, **FUSION),
             60,

@@ -32,7 +32,7 @@ def random_scores(seed, n=200, n_classes=3, sharpness=2.0):
     logits = sharpness * rng.normal(size=(n, n_classes))
     proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     y = np.array([rng.choice(n_classes, p=p) for p in proba])
-    y[:n_classes] = np.arange(n_classes)  # every class is there
+    y[:n_classes] = np.arange(n_classes)  # every class occurs
     return y, proba
 
 

@@ -49,7 +49,7 @@ def _link(y: np.ndarray) -> IdentityLink:
 
 
 def _shares(models: PatternModels, index: np.ndarray, n_groups: int, coverage: float):
-    """Weights of the rows and what has to agree, from the definition."""
+    """Weights of the rows and the weight to reach, from the definition."""
     weight, group = models.kept.weight[index], models.kept.group[index]
     if (group < 0).any() or round(n_groups - coverage * (n_groups + 1), 9) < 0:
         return weight, coverage * (weight.sum() + weight.max())
@@ -61,8 +61,8 @@ def _shares(models: PatternModels, index: np.ndarray, n_groups: int, coverage: f
 
 def _calibration_rows(models: PatternModels, model, coverage: float):
     """Rows that have all of the sensors; all that have any, where those are too few."""
-    known = np.isfinite(model.held_out).all(1)
-    for use in (known & models.kept.available[:, list(model.members)].all(1), known):
+    valid = np.isfinite(model.held_out).all(1)
+    for use in (valid & models.kept.available[:, list(model.members)].all(1), valid):
         index = np.flatnonzero(use)
         if not len(index):
             continue
@@ -84,22 +84,22 @@ def test_with_enough_groups_each_counts_alike(n_groups: int, coverage: float) ->
     models = _models(features, link.targets(y), link, fold=group % 4, group=group, weight=weight)
     new, _ = _draw(15, 5)
     available = np.stack([~np.isnan(x).any(1) for x in new], axis=1)
-    found = conformal_intervals(models, new, available, coverage)[:, 0]
+    intervals = conformal_intervals(models, new, available, coverage)[:, 0]
     scores = models.fold_scores(new, available)
     for i in range(15):
         model = models.model(tuple(np.flatnonzero(available[i]).tolist()))
         index, share, wanted = _calibration_rows(models, model, coverage)
         ends = {1: [], -1: []}
         for j in index:
-            answer = link.answers(scores[models.kept.fold[j], i])[0]
-            residual = abs(y[j] - link.answers(model.held_out[j])[0])
+            predicted = link.predictions(scores[models.kept.fold[j], i])[0]
+            residual = abs(y[j] - link.predictions(model.held_out[j])[0])
             for sign in ends:
-                ends[sign].append(sign * answer + residual)
-        for sign, place in ((-1, 0), (1, 1)):
+                ends[sign].append(sign * predicted + residual)
+        for sign, end in ((-1, 0), (1, 1)):
             order = np.argsort(ends[sign])
             enough = np.flatnonzero(share[order].cumsum() >= wanted - 1e-6)
             expected = sign * ends[sign][order[enough[0]]] if len(enough) else sign * np.inf
-            assert found[i, place] == pytest.approx(expected, abs=1e-6)
+            assert intervals[i, end] == pytest.approx(expected, abs=1e-6)
 
 
 def test_nine_groups_are_enough_for_nine_tenths() -> None:
@@ -116,7 +116,7 @@ def test_nine_groups_are_enough_for_nine_tenths() -> None:
     ]
     # Wide enough for all residuals of all groups, however heavy one of them is.
     model = _models(features, link.targets(y), link, weight=heavy, **settings)
-    largest = np.abs(y - link.answers(model.model((0, 1, 2)).held_out)[:, 0]).max()
+    largest = np.abs(y - link.predictions(model.model((0, 1, 2)).held_out)[:, 0]).max()
     assert np.isfinite(ends[0]).all()
     assert (ends[1][:, 0, 1] - ends[1][:, 0, 0] >= largest).all()
 
@@ -129,7 +129,7 @@ def test_sets_with_weights_are_those_of_the_definition() -> None:
     models = _models(features, link.targets(code), link, fold=np.arange(60) % 5, weight=weight)
     new, _ = _draw(20, 5)
     available = np.stack([~np.isnan(x).any(1) for x in new], axis=1)
-    found = conformal_sets(models, new, available, 0.8)
+    sets = conformal_sets(models, new, available, 0.8)
     scores = models.fold_scores(new, available)
     for i in range(20):
         model = models.model(tuple(np.flatnonzero(available[i]).tolist()))
@@ -137,9 +137,9 @@ def test_sets_with_weights_are_those_of_the_definition() -> None:
         for c in range(3):
             below = 0.0
             for j, w in zip(index, share, strict=True):
-                own = link.answers(model.held_out[j : j + 1])[0, code[j]]
-                below += w * (own > link.answers(scores[models.kept.fold[j], i : i + 1])[0, c])
-            assert found[i, c] == (below < wanted) or found[i].sum() == 1
+                own = link.predictions(model.held_out[j : j + 1])[0, code[j]]
+                below += w * (own > link.predictions(scores[models.kept.fold[j], i : i + 1])[0, c])
+            assert sets[i, c] == (below < wanted) or sets[i].sum() == 1
 
 
 class _Kernel(RegressorMixin, BaseEstimator):
@@ -170,7 +170,7 @@ def test_intervals_of_complete_samples_are_those_of_mapie() -> None:
     new, _ = _draw(25, 5, missing=False)
     link, fold = _link(y), np.arange(60) % 5
     models = _models(features, link.targets(y), link, fold=fold)
-    found = conformal_intervals(models, new, np.ones((25, 3), dtype=bool), 0.9)[:, 0]
+    intervals = conformal_intervals(models, new, np.ones((25, 3), dtype=bool), 0.9)[:, 0]
 
     scale = tuple(float((x.astype(float) ** 2).sum(1).mean()) for x in features)
     oracle = regression.CrossConformalRegressor(
@@ -180,7 +180,7 @@ def test_intervals_of_complete_samples_are_those_of_mapie() -> None:
         cv=PredefinedSplit(fold),
     ).fit_conformalize(np.concatenate(features, 1).astype(float), y)
     _, expected = oracle.predict_interval(np.concatenate(new, 1).astype(float))
-    np.testing.assert_allclose(found, expected[:, :, 0], atol=1e-5)
+    np.testing.assert_allclose(intervals, expected[:, :, 0], atol=1e-5)
 
 
 def _coverage(missing: bool) -> float:

@@ -9,7 +9,7 @@ from mts_fusion.training._links import _COUPLING_COST, SigmoidLink, SoftmaxLink
 
 
 def drawn(n_classes=4, n=300, seed=0):
-    """Scores in which a class is told by the score of the next one."""
+    """Scores in which the score of the next class is high."""
     generator = np.random.default_rng(seed)
     y = generator.integers(n_classes, size=n)
     scores = generator.normal(size=(n, n_classes))
@@ -24,7 +24,7 @@ def objective(coupling, scores, y, weight):
     return weight @ losses + _COUPLING_COST / 2 * (extra**2).sum()
 
 
-def test_coupling_lets_a_class_be_told_by_the_score_of_another():
+def test_coupling_predicts_a_class_from_the_score_of_another():
     scores, y = drawn()
     link = SoftmaxLink(4)
     targets, weight = link.targets(y), np.ones(len(y))
@@ -81,7 +81,7 @@ def test_classes_without_a_held_out_sample_keep_their_own_score(n_classes):
     np.testing.assert_array_equal(coupling[:, 3:], np.eye(3 + n_classes)[:, 3:])
 
 
-def test_two_classes_and_labels_are_told_by_their_own_score():
+def test_two_classes_and_labels_have_no_coupling():
     scores, y = drawn(2, n=50)
     weight = np.ones(50)
     np.testing.assert_array_equal(

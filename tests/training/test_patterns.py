@@ -52,12 +52,12 @@ def test_one_factor_is_the_temperature_of_the_least_log_loss() -> None:
         each = -log_softmax(np.exp(log) * scores, axis=1)[np.arange(200), y]
         return float(np.average(each, weights=weight))
 
-    found = link.weights([scores], link.targets(y), weight)[0]
+    factor = link.weights([scores], link.targets(y), weight)[0]
     expected = np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x)
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert factor == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_head_that_knows_nothing_gets_little() -> None:
+def test_a_head_of_noise_gets_little_weight() -> None:
     generator = np.random.default_rng(0)
     y = generator.integers(2, size=400)
     good, noise = (
@@ -126,8 +126,8 @@ def test_held_out_scores_are_those_of_the_models_without_the_fold(
     assert model is not None
     assert np.array_equal(model.coupling, np.eye(n_classes)) == (n_classes == 2)
     has_all = rows.available.all(1)
-    answers = models.fold_scores([x[has_all] for x in rows.features], rows.available[has_all])
-    own = answers[rows.fold[has_all], np.arange(has_all.sum())]
+    scores = models.fold_scores([x[has_all] for x in rows.features], rows.available[has_all])
+    own = scores[rows.fold[has_all], np.arange(has_all.sum())]
     np.testing.assert_allclose(own, model.held_out[has_all], rtol=1e-6, atol=1e-8)
 
 
@@ -161,8 +161,8 @@ def test_conformal_sets_are_those_of_the_definition(form: str) -> None:
         model = models.model(members)
         assert model is not None
         one = [x[i : i + 1] for x in test.features]
-        p = models.link.answers(models.fold_scores(one, test.available[i : i + 1])[:, 0])
-        own = models.link.answers(model.held_out)[rows.targets > 0]
+        p = models.link.predictions(models.fold_scores(one, test.available[i : i + 1])[:, 0])
+        own = models.link.predictions(model.held_out)[rows.targets > 0]
         complete = np.flatnonzero(rows.available[:, list(members)].all(1))
         for c in range(2):
             below = sum(1 - own[j] < 1 - p[rows.fold[j], c] for j in complete)
@@ -176,13 +176,13 @@ def test_conformal_intervals_are_those_of_the_definition() -> None:
     rows = rows._replace(targets=link.targets(y))
     models = _models(rows, link)
     intervals = conformal_intervals(models, rows.features, rows.available, 0.8)
-    answers = link.answers(models.fold_scores(rows.features, rows.available)[:, 0])[:, 0]
+    predicted = link.predictions(models.fold_scores(rows.features, rows.available)[:, 0])[:, 0]
     members = tuple(np.flatnonzero(rows.available[0]).tolist())
-    residual = np.abs(y - link.answers(models.model(members).held_out)[:, 0])
-    known = np.isfinite(residual) & rows.available[:, list(members)].all(1)
-    wanted = int(np.ceil(0.8 * (known.sum() + 1)))
-    upper = np.sort((answers[rows.fold] + residual)[known])[wanted - 1]
-    lower = np.sort((answers[rows.fold] - residual)[known])[::-1][wanted - 1]
+    residual = np.abs(y - link.predictions(models.model(members).held_out)[:, 0])
+    valid = np.isfinite(residual) & rows.available[:, list(members)].all(1)
+    wanted = int(np.ceil(0.8 * (valid.sum() + 1)))
+    upper = np.sort((predicted[rows.fold] + residual)[valid])[wanted - 1]
+    lower = np.sort((predicted[rows.fold] - residual)[valid])[::-1][wanted - 1]
     np.testing.assert_allclose(intervals[0, 0], [lower, upper], atol=1e-6)
 
 

@@ -54,11 +54,13 @@ def test_it_equals_scipy_at_irregular_times(strategy, kind):
     for i in range(5, len(panel)):
         for c in range(2):
             x, t = panel.values["labs"][i, c], panel.times["labs"][i]
-            seen = ~np.isnan(x)
-            if seen.sum() < 2:
+            observed = ~np.isnan(x)
+            if observed.sum() < 2:
                 continue
-            ends = (x[seen][0], x[seen][-1])
-            expected = interp1d(t[seen], x[seen], kind, bounds_error=False, fill_value=ends)(t)
+            ends = (x[observed][0], x[observed][-1])
+            expected = interp1d(
+                t[observed], x[observed], kind, bounds_error=False, fill_value=ends
+            )(t)
             assert_allclose(filled.values["labs"][i, c], expected, rtol=1e-4, atol=1e-6)
 
 
@@ -69,9 +71,9 @@ def test_what_was_observed_stays_bit_for_bit_and_is_still_known(strategy):
     filled = PanelImputer(strategy=strategy).fit(panel).transform(panel)
 
     for name in ("acc", "labs"):
-        seen = panel.observed[name]
-        assert_array_equal(filled.observed[name], seen)
-        assert_array_equal(filled.values[name][seen], panel.values[name][seen])
+        observed = panel.observed[name]
+        assert_array_equal(filled.observed[name], observed)
+        assert_array_equal(filled.values[name][observed], panel.values[name][observed])
         assert not np.isnan(filled.values[name]).any()
         assert filled.values[name].dtype == np.float32
 

@@ -212,7 +212,7 @@ def test_filled_values_are_hidden_too():
         ({"fraction": 1.5}, "fraction is a number in [0, 1], got 1.5 for modality 'a'."),
         (
             {"fraction": {"a": 0.5}},
-            "fraction says nothing of ['b', 'c']. Name every modality of ['a', 'b', 'c'], or give "
+            "fraction has no value for ['b', 'c']. Name every modality of ['a', 'b', 'c'], or give "
             "one value for all.",
         ),
         ({"keep": -1}, "keep is a number of modalities, 0 or more, got -1."),

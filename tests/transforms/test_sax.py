@@ -346,7 +346,7 @@ def test_parameters_by_modality(panel):
         ),
         (
             {"segment_length": {"acc": 2}},
-            "segment_length says nothing of ['gyro', 'temp']. Name every modality of "
+            "segment_length has no value for ['gyro', 'temp']. Name every modality of "
             "['acc', 'gyro', 'temp'], or give one value for all.",
         ),
         (

@@ -15,9 +15,9 @@ def test_observed_values_get_mean_zero_and_deviation_one(panel):
 
     for name in panel.schema.names:
         for channel in range(panel.schema[name].n_channels):
-            seen = scaled.values[name][:, channel][panel.observed[name][:, channel]]
-            assert abs(seen.mean(dtype=float)) < 1e-6
-            assert seen.std(dtype=float) == pytest.approx(1, abs=1e-6)
+            observed = scaled.values[name][:, channel][panel.observed[name][:, channel]]
+            assert abs(observed.mean(dtype=float)) < 1e-6
+            assert observed.std(dtype=float) == pytest.approx(1, abs=1e-6)
 
 
 def test_robust_scale_agrees_with_the_standard_one_on_normal_data():

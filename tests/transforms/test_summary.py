@@ -177,9 +177,9 @@ def test_the_slope_is_that_of_polyfit_also_late_on_the_clock():
     values = rng.normal(100, 5, size=(5, 1, 30)).astype(np.float32)
     values[:, :, ::3] = np.nan
     slopes = table(Panel({"a": values}, times={"a": times}), "slope")[:, 0]
-    seen = ~np.isnan(values[0, 0])
+    observed = ~np.isnan(values[0, 0])
     wanted = [
-        np.polyfit(t[seen] - t[0], x[0, seen].astype(np.float64), 1)[0]
+        np.polyfit(t[observed] - t[0], x[0, observed].astype(np.float64), 1)[0]
         for t, x in zip(times, values, strict=True)
     ]
     np.testing.assert_allclose(slopes, wanted, rtol=1e-6)

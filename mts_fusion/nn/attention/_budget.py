@@ -1,4 +1,4 @@
-"""How many queries of each modality attend: budgets that are learnt, and budgets that are given.
+"""Attention budgets of the modalities, learnt or given.
 
 Sizes: B batch, M modalities.
 """
@@ -15,7 +15,7 @@ from mts_fusion.panel._schema import Schema
 
 __all__ = ["BudgetGate", "fixed_budgets"]
 
-# Width of the hidden layer of the gate, and its input for an absent modality (eps of the paper).
+# Width of the hidden layer of the gate, and its input for an absent modality (eps in the paper).
 _GATE_WIDTH = 32
 _ABSENT = 0.01
 
@@ -91,15 +91,15 @@ class BudgetGate(nn.Module):
 
     def forward(self, available: Tensor) -> Tensor:
         """Budget of each sample and modality."""
-        seen = available.to(self.fixed.dtype)
+        present = available.to(self.fixed.dtype)
         # NOTE[DIFF] The paper rounds ``u`` down; here it stays real, and has a gradient. The
         # released code has one budget for a batch, from a gate of M hidden units.
         # NOTE[DIFF] The paper leaves a budget to an absent modality. Here it has none unless tokens
         # stand in its place.
-        spends = torch.ones_like(seen) if self.spends_if_absent else seen
+        spends = torch.ones_like(present) if self.spends_if_absent else present
         if self.gate is None:
             return self.fixed * spends
-        learnt = torch.sigmoid(self.gate(seen + _ABSENT * (1 - seen))) * self.max_budget
+        learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
         return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * spends
 
 

@@ -1,4 +1,4 @@
-"""Attention in which only the most telling queries attend, each within a budget that is learnt.
+"""ProbSparse attention: only the queries farthest from uniform attention attend, within a budget.
 
 Sizes: N sequences (samples, or samples times modalities), T tokens, H heads, d width of a head,
 S sampled keys, K queries that may attend.
@@ -25,7 +25,7 @@ _FULL_FRACTION = 0.75
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
-    """Scaled dot-product attention that sees observed keys only.
+    """Scaled dot-product attention to observed keys only.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def sample_keys(
     if training:
         within = torch.rand(within.shape, generator=generator, device=observed.device)
     nth = ((slot + within) * (n_observed / n_keys)).floor().minimum(n_observed - 1)
-    # The nth observed token stands where the running count reaches nth + 1.
+    # The position of the nth observed token is where the running count reaches nth + 1.
     running = observed.cumsum(1).to(nth.dtype)
     position = torch.searchsorted(running, nth + 1).clamp(max=n_tokens - 1)
     drawn = slot < n_keys
@@ -119,7 +119,7 @@ def _rank_queries(
     n_ranks : int
         K.
     position, share : Tensor of shape (N, S)
-        Where the sampled keys stand, and their share of the mean.
+        Positions of the sampled keys, and their weights in the mean.
 
     Returns
     -------
@@ -147,10 +147,10 @@ def budgeted_attend(
     generator: torch.Generator | None = None,
     training: bool = False,
 ) -> Tensor:
-    """Attention of the ``n_queries`` most telling queries; the others take the mean of the values.
+    """Attention of the ``n_queries`` most selective queries; the others get the mean of the values.
 
-    A query tells the more, the farther its attention is from uniform: ``P(q, K') = max_k q.k -
-    mean_k q.k`` over a sample ``K'`` of the keys [1]_.
+    The most selective queries are those whose attention is farthest from uniform: with the largest
+    ``P(q, K') = max_k q.k - mean_k q.k`` over a sample ``K'`` of the keys [1]_.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def budgeted_attend(
     Notes
     -----
     The query of rank r is mixed as ``mean + clamp(n_queries - r, 0, 1) * (attended - mean)``:
-    continuous in ``n_queries``, so that a gradient says whether one more query is worth it.
+    continuous in ``n_queries``, so that a gradient with respect to it exists.
 
     References
     ----------
@@ -185,8 +185,8 @@ def budgeted_attend(
 
     Examples
     --------
-    >>> x, seen = torch.randn(2, 4, 16, 8), torch.ones(2, 16, dtype=bool)
-    >>> out = budgeted_attend(x, x, x, seen, torch.tensor([0.0, 6.0]))
+    >>> x, observed = torch.randn(2, 4, 16, 8), torch.ones(2, 16, dtype=bool)
+    >>> out = budgeted_attend(x, x, x, observed, torch.tensor([0.0, 6.0]))
     >>> bool(torch.allclose(out[0], x[0].mean(1, keepdim=True), atol=1e-6))
     True
     """
@@ -209,12 +209,12 @@ def budgeted_attend(
     mixed = torch.lerp(mean.expand_as(attended), attended, gate.unsqueeze(-1))
     # Written as (N, T, H, d), in which the heads are joined without a copy.
     everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
-    place = index.expand(-1, -1, -1, d_head).transpose(1, 2)
-    return everywhere.scatter(1, place, mixed.transpose(1, 2)).transpose(1, 2)
+    target = index.expand(-1, -1, -1, d_head).transpose(1, 2)
+    return everywhere.scatter(1, target, mixed.transpose(1, 2)).transpose(1, 2)
 
 
 class BudgetedAttention(nn.Module):
-    """Self-attention between projections, in which a budget says how many queries attend.
+    """Self-attention between projections, with a budget for the queries that attend.
 
     The projections are the caller's, so that modalities can be batched; this holds the heads and
     the generator from which keys are sampled.
@@ -234,8 +234,8 @@ class BudgetedAttention(nn.Module):
     Examples
     --------
     >>> attention = BudgetedAttention(n_heads=2)
-    >>> qkv, seen = torch.randn(3, 16, 24), torch.ones(3, 16, dtype=bool)
-    >>> attention(qkv, seen, torch.full((3,), 2.5)).shape
+    >>> qkv, observed = torch.randn(3, 16, 24), torch.ones(3, 16, dtype=bool)
+    >>> attention(qkv, observed, torch.full((3,), 2.5)).shape
     torch.Size([3, 16, 8])
     """
 

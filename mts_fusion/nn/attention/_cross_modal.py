@@ -1,4 +1,4 @@
-"""Attention across all modalities, and experts behind it.
+"""Attention across all modalities, followed by experts.
 
 Sizes: B batch, M modalities, T tokens of all modalities, D width.
 """
@@ -53,9 +53,9 @@ class CrossModalLayer(nn.Module):
     d_hidden : int or None, default=None
         Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
-        ``budget * log(T)`` of T tokens attend, the others take the mean; None or ``inf``: all do.
+        ``budget * log(T)`` of T tokens attend, the others get the mean; None or ``inf``: all do.
     dropout : float, default=0.1
-        Dropout behind the attention and the experts.
+        Dropout after the attention and the experts.
 
     Raises
     ------
@@ -69,8 +69,8 @@ class CrossModalLayer(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
-    >>> CrossModalLayer(8, 2)(x, seen).tokens.shape
+    >>> x, available = torch.zeros(2, 9, 8), torch.ones(2, 9, dtype=bool)
+    >>> CrossModalLayer(8, 2)(x, available).tokens.shape
     torch.Size([2, 9, 8])
     """
 
@@ -99,16 +99,16 @@ class CrossModalLayer(nn.Module):
     def forward(
         self, x: Tensor, available: Tensor, modality: Tensor | None = None
     ) -> CrossModalOutput:
-        """Let the modalities see each other."""
+        """Attend across modalities, and pass through the experts."""
         budget = None
         if self.budget is not None:
             budget = torch.full((x.shape[0],), self.budget, device=x.device)
         attention = None
         qkv = self.qkv(normalise(x))
         if modality is not None:
-            # Attention to a modality is what its tokens give if each gives 1.
-            shown = modality.to(x.dtype).expand(x.shape[0], -1, -1)
-            attention = self.attention(qkv, available, budget, shown)
+            # Attention to a modality: the output if its tokens have the value 1 and others 0.
+            columns = modality.to(x.dtype).expand(x.shape[0], -1, -1)
+            attention = self.attention(qkv, available, budget, columns)
         x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
         y, routing = self.experts(normalise(x), available)
         return CrossModalOutput(self.dropout.add(x, y), routing, attention)

@@ -19,7 +19,7 @@ _ALL = slice(None)
 
 
 def _pairs(x: Tensor, dim: int) -> Tensor:
-    """Pairs of tokens: the T entries of dimension ``dim`` as (T / 2, 2), the last one filled up."""
+    """Pairs of tokens: the T entries of dimension ``dim`` as (T / 2, 2), padded with a zero."""
     if x.shape[dim] % 2:
         gap = torch.zeros_like(x.narrow(dim, 0, 1))
         x = torch.cat([x, gap], dim)
@@ -27,7 +27,7 @@ def _pairs(x: Tensor, dim: int) -> Tensor:
 
 
 def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
-    """Times of the tokens that :class:`Distilling` leaves.
+    """Times of the tokens after :class:`Distilling`.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
 
 
 class Distilling(nn.Module):
-    """Half the tokens: a convolution of stride 2, beside a maximum of stride 2.
+    """Half the tokens: the sum of a convolution and of a maximum, both of stride 2.
 
     ``z = conv(norm(s)) + maxpool(s)``, section 2 of [1]_. Tokens that are not available are in
     neither.
@@ -77,8 +77,8 @@ class Distilling(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
-    >>> Distilling(3, 8)(x, seen)[0].shape
+    >>> x, available = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> Distilling(3, 8)(x, available)[0].shape
     torch.Size([3, 2, 5, 8])
     """
 
@@ -93,13 +93,13 @@ class Distilling(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Distil the tokens."""
         pairs = _pairs(torch.where(available.unsqueeze(-1), x, 0), 2)  # (m, B, T / 2, 2, D)
-        seen = _pairs(available, 2)
+        pair_available = _pairs(available, 2)
         conv = self.conv(normalise(pairs).flatten(-2), modalities)
         first, second = pairs.unbind(-2)
-        both = seen.all(-1, keepdim=True)
+        both = pair_available.all(-1, keepdim=True)
         # Where one of two is not available it is 0, and the sum is the other.
         peak = torch.where(both, torch.maximum(first, second), first + second)
-        return conv + peak, seen.any(-1)
+        return conv + peak, pair_available.any(-1)
 
 
 class IntraModalLayer(nn.Module):
@@ -118,9 +118,9 @@ class IntraModalLayer(nn.Module):
     d_hidden : int or None, default=None
         Hidden width of the feed-forward layer. None: ``2 * d_model``.
     distil : bool, default=True
-        Whether half the tokens leave (:class:`Distilling`).
+        Whether the number of tokens is halved (:class:`Distilling`).
     dropout : float, default=0.1
-        Dropout behind the attention and the feed-forward layer.
+        Dropout after the attention and the feed-forward layer.
 
     Notes
     -----
@@ -129,8 +129,8 @@ class IntraModalLayer(nn.Module):
 
     Examples
     --------
-    >>> x, seen = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
-    >>> IntraModalLayer(3, 8, 2)(x, seen, torch.ones(3, 2))[0].shape
+    >>> x, available = torch.zeros(3, 2, 9, 8), torch.ones(3, 2, 9, dtype=bool)
+    >>> IntraModalLayer(3, 8, 2)(x, available, torch.ones(3, 2))[0].shape
     torch.Size([3, 2, 5, 8])
     """
 

@@ -29,7 +29,7 @@ class RoutedLayer(nn.Module):
     n_heads : int
         Heads H of the attention.
     dropout : float
-        Dropout behind the attention and the experts.
+        Dropout after the attention and the experts.
 
     Raises
     ------

@@ -92,10 +92,10 @@ class ConditionEncoder(nn.Module):
     n_experts : int
         Experts of the context.
     conditioning : {"cross", "target", "none"}
-        What is known of a gap: the observed entries of all modalities, those of its own modality,
-        or none.
+        What a gap is filled from: the observed entries of all modalities, those of its own
+        modality, or none.
     gating : {"moe", "fixed"}
-        How the other modalities are weighed: by a learnt gate, or alike.
+        Weights of the other modalities: from a learnt gate, or equal.
     prior : {"learned", "standard"}
         Whether there is an expected value and deviation of each entry.
     time_unit : float or None

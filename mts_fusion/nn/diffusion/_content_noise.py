@@ -1,7 +1,7 @@
-"""Gaussian noise that a sample carries with it, whatever batch it stands in.
+"""Gaussian noise that is a function of the content of a sample, whatever its batch.
 
 Sizes: B batch, S draws, L timepoints, C channels. Each number is a hash of (key of the sample,
-draw, step, modality, entry), so it depends neither on the neighbours nor on the order.
+draw, step, modality, entry): it depends neither on other samples nor on their order.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ def _positions(n_timepoints: int, n_channels: int, modality: int, device: torch.
 
 
 def content_keys(values: Sequence[Tensor], observed: Sequence[Tensor], seed: int = 0) -> Tensor:
-    """A number for each sample that only its observed entries and the seed decide.
+    """A number for each sample, a function of its observed entries and the seed alone.
 
     Parameters
     ----------
     values : sequence of M Tensors of shape (B, L, C)
-        Float32. What stands behind ``observed=False`` does not count.
+        Float32. Values where ``observed`` is false do not matter.
     observed : sequence of M bool Tensors of shape (B, L, C)
         Timepoints added at the end without observations change nothing.
     seed : int, default=0
-        Another seed, other keys.
+        Seed of the keys.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def content_keys(values: Sequence[Tensor], observed: Sequence[Tensor], seed: int
 
     Examples
     --------
-    >>> x, seen = torch.randn(3, 5, 2), torch.ones(3, 5, 2, dtype=bool)
-    >>> bool((content_keys([x], [seen])[1:] == content_keys([x[1:]], [seen[1:]])).all())
+    >>> x, observed = torch.randn(3, 5, 2), torch.ones(3, 5, 2, dtype=bool)
+    >>> bool((content_keys([x], [observed])[1:] == content_keys([x[1:]], [observed[1:]])).all())
     True
     """
     key = torch.full((values[0].shape[0],), seed + 1, device=values[0].device) * _GOLDEN
-    for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
+    for m, (x, o) in enumerate(zip(values, observed, strict=True)):
         bits = x.float().contiguous().view(torch.int32).long()
         at = _positions(x.shape[1], x.shape[2], m, x.device)
         word = mix(mix(bits + at) ^ at)
-        key = key + torch.where(seen, word, torch.zeros_like(word)).sum((1, 2))
+        key = key + torch.where(o, word, torch.zeros_like(word)).sum((1, 2))
     return mix(key)
 
 

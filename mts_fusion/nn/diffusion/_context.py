@@ -1,4 +1,4 @@
-"""What the other modalities give a denoiser as context.
+"""The other modalities as context of a denoiser.
 
 Sizes: B batch, M modalities, P patches along time, G groups of channels, N tokens of all
 modalities (the sum of P * G), D width, H heads, E experts.
@@ -21,13 +21,13 @@ _NEVER = -3e4  # far below any other bias, and within the range of float16
 
 
 class CrossModalContext(nn.Module):
-    """What the other modalities tell about each token of a modality (eq. 1 and 2 of [1]_).
+    """Context of each token of a modality from the other modalities (eq. 1 and 2 of [1]_).
 
     ``x_c = sum_{m', e} pi(m', e) f_e(a(m'))`` over the auxiliaries m' that the sample has and E
     experts: ``a(m')`` is auxiliary m' read at the time and channels of the token, ``f_e`` a linear
     expert, ``pi`` the softmax of ``<w_e, r(m')>`` with ``r(m')`` the mean over what is observed of
-    m'. With one expert this is eq. 1 and 2. Reading is attention whose heads look near the time of
-    the token at first, each in another width, and learn how near.
+    m'. With one expert this is eq. 1 and 2. An auxiliary is read by attention with a learnt penalty
+    on the distance in time, which starts at another value for each head.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class CrossModalContext(nn.Module):
     n_experts : int, default=5
         Experts E.
     gating : {"moe", "fixed"}, default="moe"
-        ``"fixed"`` weighs all auxiliaries that the sample has, and all experts, alike.
+        ``"fixed"`` gives equal weights to all auxiliaries that the sample has, and to all experts.
 
     Raises
     ------
@@ -49,9 +49,9 @@ class CrossModalContext(nn.Module):
 
     Notes
     -----
-    Input: a list of ``query (B, P_m * G_m, d_query)``, a list of encoded auxiliaries
-    ``(B, P_m, D)``, a list of ``seen (B, P_m)`` bool: which of these have observations, and a list
-    of ``clock``, ``(B, P_m)`` or ``(1, P_m)``: their times in units of the sampling interval.
+    Input, one list each: ``query (B, P_m * G_m, d_query)``; encoded auxiliaries ``(B, P_m, D)``;
+    ``observed (B, P_m)`` bool, which of these have observations; ``clock (B, P_m)`` or
+    ``(1, P_m)``, their times in units of the sampling interval.
     Output: ``(B, N, D)``, zero where a sample has no auxiliary, and the gate ``(B, M, M)``: target,
     auxiliary.
 
@@ -65,8 +65,8 @@ class CrossModalContext(nn.Module):
     >>> context = CrossModalContext(4, 8, n_heads=2)
     >>> query = [torch.zeros(3, 5, 4), torch.zeros(3, 1, 4)]
     >>> encoded = [torch.zeros(3, 5, 8), torch.zeros(3, 1, 8)]
-    >>> seen = [torch.ones(3, 5, dtype=bool), torch.ones(3, 1, dtype=bool)]
-    >>> x, gate = context(query, encoded, seen, [torch.arange(5.0)[None], torch.zeros(1, 1)])
+    >>> observed = [torch.ones(3, 5, dtype=bool), torch.ones(3, 1, dtype=bool)]
+    >>> x, gate = context(query, encoded, observed, [torch.arange(5.0)[None], torch.zeros(1, 1)])
     >>> x.shape, gate[0].tolist()
     (torch.Size([3, 6, 8]), [[0.0, 1.0], [1.0, 0.0]])
     """
@@ -92,27 +92,27 @@ class CrossModalContext(nn.Module):
         self.key = nn.Linear(d_model, d_model)
         self.value = nn.Linear(d_model, d_model)
         # NOTE[DIFF] The paper has one gate vector w and sums the auxiliaries as they are, which
-        # asks for equal lengths; what its N = 5 experts are, it does not say. Here an auxiliary is
+        # needs equal lengths; what its N = 5 experts are is not described. Here an auxiliary is
         # read at the times of the target by attention, and each expert has a gate vector and a map.
-        # Sensors that move together do so at the same time: where the attention has to find that
-        # out, a wholly absent sensor is long not told from its mean.
+        # Sensors that move together do so at the same time. Where the attention has to learn that,
+        # a wholly absent sensor is filled with its mean for most of the training.
         self.nearness = nn.Parameter(torch.linspace(0.0, -5.0, n_heads))
         self.gate = nn.Linear(d_model, n_experts, bias=False) if gating == "moe" else None
         self.expert = nn.Parameter(torch.empty(n_experts, d_model, d_model))
         nn.init.uniform_(self.expert, -(d_model**-0.5), d_model**-0.5)
 
-    def _weights(self, encoded: Sequence[Tensor], seen: Sequence[Tensor]) -> Tensor:
+    def _weights(self, encoded: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
         """Softmax of the gate for each target, over auxiliaries and experts, (B, M, M, E)."""
         n_modalities = len(encoded)
         pooled = torch.stack(
-            [masked_mean(x, at[..., None], 1) for x, at in zip(encoded, seen, strict=True)],
+            [masked_mean(x, o[..., None], 1) for x, o in zip(encoded, observed, strict=True)],
             dim=1,
         )  # (B, M, D)
         if self.gate is None:
             logits = pooled.new_zeros(*pooled.shape[:2], self.n_experts)
         else:
             logits = self.gate(pooled)  # (B, M, E)
-        available = torch.stack([at.any(1) for at in seen], dim=1)  # (B, M)
+        available = torch.stack([o.any(1) for o in observed], dim=1)  # (B, M)
         others = ~torch.eye(n_modalities, dtype=torch.bool, device=available.device)
         allowed = (available[:, None] & others)[..., None]  # (B, M target, M auxiliary, 1)
         logits = logits[:, None].masked_fill(~allowed, _NEVER)
@@ -132,23 +132,23 @@ class CrossModalContext(nn.Module):
         self,
         query: Sequence[Tensor],
         encoded: Sequence[Tensor],
-        seen: Sequence[Tensor],
+        observed: Sequence[Tensor],
         clock: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Read the auxiliaries for each token of each modality."""
-        weight = self._weights(encoded, seen)
+        weight = self._weights(encoded, observed)
         keys = [self._heads(self.key(x)) for x in encoded]
         values = [self._heads(self.value(x)) for x in encoded]
         context = []
         for m, q in enumerate(query):
             q = self._heads(self.query(q))
             total = q.new_zeros(q.shape[0], q.shape[2], self.key.out_features)
-            for a, (k, v, at) in enumerate(zip(keys, values, seen, strict=True)):
+            for a, (k, v, o) in enumerate(zip(keys, values, observed, strict=True)):
                 if a == m:
                     continue
                 bias = self._near(clock[m], clock[a], q.shape[2] // clock[m].shape[1])
                 # Finite, so that a row without any key is no NaN: its weight is 0 anyway.
-                read = grid_attend(q, k, v, torch.where(at[:, None, None], bias, _NEVER))
+                read = grid_attend(q, k, v, torch.where(o[:, None, None], bias, _NEVER))
                 read = read.transpose(1, 2).flatten(2)  # (B, N_m, D)
                 # The experts are linear, so that they are mixed before they are applied, not after.
                 expert = torch.einsum("be,ecd->bcd", weight[:, m, a], self.expert)

@@ -26,10 +26,10 @@ _D_STEP = 128
 
 
 class ResidualDenoiserLayer(nn.Module):
-    """Residual layer of CSDI: attention along time and channels, then a gate that sees the side.
+    """Residual layer of CSDI: attention along time and channels, then a gate.
 
-    The projection of the side information does not depend on the step: :meth:`prepare` makes it
-    once for all steps and draws.
+    The gate depends on side information, whose projection does not depend on the step:
+    :meth:`prepare` computes it once for all steps and draws.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ResidualDenoiserLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.step = nn.Linear(d_step, d_model)
-        # NOTE[DIFF] CSDI has one generic encoder layer (norm behind, ReLU, dropout .1) for each of
+        # NOTE[DIFF] CSDI has one generic encoder layer (norm after, ReLU, dropout .1) for each of
         # the two axes. Here both attentions share one feed-forward layer, with the norm in front,
         # and go through scaled_dot_product_attention.
         self.attention = GridEncoderLayer(d_model, n_heads, d_hidden)
@@ -83,7 +83,7 @@ class ResidualDenoiserLayer(nn.Module):
     def forward(
         self, x: Tensor, step: Tensor, side: Tensor, grids: Sequence[Grid]
     ) -> tuple[Tensor, Tensor]:
-        """Pass ``x`` on and give the layer's part of the output."""
+        """Update ``x``, and compute what the layer adds to the output."""
         y = x + self.step(step)[:, None, None]
         y = self.attention(y.flatten(0, 1), grids).view_as(x)
         gate, content = (self.middle(y) + side[:, None]).chunk(2, dim=-1)

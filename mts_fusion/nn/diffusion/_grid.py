@@ -1,9 +1,9 @@
 """Attention along the time and along the channels of grids of tokens.
 
 Sizes: B batch, M modalities, P patches along time, G groups of channels, N tokens of all
-modalities (the sum of P * G), D width, H heads, E experts. Tokens of all modalities stand in one
-axis, modality after modality, time before channels, so that everything that works token by token
-runs once; only attention takes them apart.
+modalities (the sum of P * G), D width, H heads, E experts. Tokens of all modalities are
+concatenated along one axis, modality after modality, time before channels: layers that work token
+by token run once, and only attention splits them.
 """
 
 from __future__ import annotations

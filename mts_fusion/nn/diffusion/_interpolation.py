@@ -1,4 +1,4 @@
-"""The straight line between what was observed before and after each entry, and how far that is.
+"""Linear interpolation between the observed entries before and after, and their distance.
 
 Sizes: B batch, L timepoints, C channels.
 """
@@ -21,7 +21,7 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
     values : Tensor of shape (B, L, C)
         Read where ``observed``.
     observed : bool Tensor of shape (B, L, C)
-        What is known.
+        What was observed.
     times : Tensor of shape (B, L)
         Not falling.
 
@@ -36,8 +36,9 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
 
     Examples
     --------
-    >>> x, seen = torch.tensor([[[1.0], [0.0], [0.0], [7.0]]]), torch.tensor([1, 0, 0, 1]).bool()
-    >>> filled, distance = fill_between(x, seen[None, :, None], torch.arange(4.0)[None])
+    >>> x = torch.tensor([1.0, 0.0, 0.0, 7.0]).view(1, 4, 1)
+    >>> observed = torch.tensor([True, False, False, True]).view(1, 4, 1)
+    >>> filled, distance = fill_between(x, observed, torch.arange(4.0)[None])
     >>> filled.flatten().tolist(), distance.flatten().tolist()
     ([1.0, 3.0, 5.0, 7.0], [0.0, 1.0, 1.0, 0.0])
     """

@@ -70,7 +70,7 @@ def solver_steps(schedule: NoiseSchedule, n_steps: int, spacing: str = "time") -
         wanted = (at - goal[:, None]).abs().argmin(1).tolist()
     steps: list[int] = []
     for i, step in enumerate(wanted):
-        # Two goals may lie next to one step: keep the numbers falling, with room for the rest.
+        # Two goals may be nearest to one step: the numbers have to fall, and enough to be left.
         upper = last if not steps else steps[-1] - 1
         steps.append(max(min(step, upper), n_steps - 1 - i))
     return steps

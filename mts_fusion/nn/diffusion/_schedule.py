@@ -35,7 +35,7 @@ class NoiseSchedule(nn.Module):
     Parameters
     ----------
     schedule : {"quad", "linear", "cosine"}, default="quad"
-        How ``beta`` grows. ``"quad"`` is the one of CSDI and TRACE.
+        Schedule of ``beta``. ``"quad"`` is the one of CSDI and TRACE.
     n_steps : int, default=50
         Training steps T.
 

@@ -1,4 +1,4 @@
-"""What is hidden from a network that learns to fill gaps, so that it has something to fill.
+"""Which observed entries are hidden from a network that learns to fill gaps.
 
 Sizes: B batch, M modalities, L timepoints, C channels.
 """
@@ -28,7 +28,7 @@ class HideObserved(nn.Module):
         an absent sensor can be generated; ``"historical"``: what another sample of the batch lacks;
         ``"mix"``: one of these four, drawn for each sample; entries and blocks for every other
         sample in one modality only, drawn by the number of its observations, so that the others
-        stand beside it whole.
+        are complete.
     fraction : float or None, default=None
         Share hidden by ``"random"`` and ``"block"``. None draws it for each sample from U(0, 1).
 
@@ -39,9 +39,9 @@ class HideObserved(nn.Module):
 
     Notes
     -----
-    Input and output: a list of ``observed (B, L, C)``, one a modality; true in the output is what
-    is hidden, a part of what was observed. Where a pattern would hide nothing of a sample, or
-    ``"modality"`` all that it has (it has but one), ``"random"`` takes its place. Numbers are drawn
+    Input and output: a list of ``observed (B, L, C)``, one a modality; the output is true where an
+    observed entry is hidden. Where a pattern would hide nothing of a sample, or ``"modality"`` the
+    only one that it has, ``"random"`` is used. Numbers are drawn
     from the attribute ``generator`` (None: the default one of torch).
 
     References
@@ -80,24 +80,24 @@ class HideObserved(nn.Module):
 
     def _random(self, observed: Sequence[Tensor]) -> list[Tensor]:
         share = self._share(observed[0])
-        return [seen & (self._uniform(tuple(seen.shape), seen) < share) for seen in observed]
+        return [o & (self._uniform(tuple(o.shape), o) < share) for o in observed]
 
     def _block(self, observed: Sequence[Tensor]) -> list[Tensor]:
         share = self._share(observed[0])
         hidden = []
-        for seen in observed:
+        for o in observed:
             # Sides L^u and C^(1-u) of the rectangle, so that its area is the share.
-            split = self._uniform(tuple(share.shape), seen)
+            split = self._uniform(tuple(share.shape), o)
             rows, columns = share**split, share ** (1 - split)
-            inside = torch.ones_like(seen)
+            inside = torch.ones_like(o)
             for axis, side in ((1, rows), (2, columns)):
-                size = seen.shape[axis]
+                size = o.shape[axis]
                 width = (side * size).ceil()
-                first = (self._uniform(tuple(share.shape), seen) * (size - width + 1)).floor()
-                at = torch.arange(size, device=seen.device).view(1, -1, 1)
+                first = (self._uniform(tuple(share.shape), o) * (size - width + 1)).floor()
+                at = torch.arange(size, device=o.device).view(1, -1, 1)
                 along = (at >= first) & (at < first + width)  # (B, size, 1)
                 inside = inside & (along if axis == 1 else along.transpose(1, 2))
-            hidden.append(seen & inside)
+            hidden.append(o & inside)
         return hidden
 
     def _modality(self, observed: Sequence[Tensor]) -> list[Tensor]:
@@ -105,14 +105,14 @@ class HideObserved(nn.Module):
         draw = self._uniform(tuple(available.shape), available).masked_fill(~available, -1.0)
         chosen = draw.argmax(1)  # (B,)
         several = available.sum(1) > 1
-        return [seen & (several & (chosen == m))[:, None, None] for m, seen in enumerate(observed)]
+        return [o & (several & (chosen == m))[:, None, None] for m, o in enumerate(observed)]
 
     def _historical(self, observed: Sequence[Tensor]) -> list[Tensor]:
-        return [seen & ~seen.roll(1, 0) for seen in observed]
+        return [o & ~o.roll(1, 0) for o in observed]
 
     def _one(self, observed: Sequence[Tensor]) -> Tensor:
         """One modality of every other sample, all modalities of the rest, (B, M)."""
-        counts = torch.stack([seen.flatten(1).sum(1) for seen in observed], dim=1)
+        counts = torch.stack([o.flatten(1).sum(1) for o in observed], dim=1)
         ends = counts.cumsum(1)
         draw = self._uniform((counts.shape[0], 2), counts)
         at = draw[:, :1] * ends[:, -1:]
@@ -147,7 +147,7 @@ class HideObserved(nn.Module):
     def _or_anything(self, hidden: list[Tensor], observed: Sequence[Tensor]) -> list[Tensor]:
         """Where nothing was hidden of a sample (it has few observations), hide all of it."""
         none = ~available_modalities(hidden).any(1)[:, None, None]
-        return [h | (none & seen) for h, seen in zip(hidden, observed, strict=True)]
+        return [h | (none & o) for h, o in zip(hidden, observed, strict=True)]
 
     def extra_repr(self) -> str:
         """The strategy, for ``print``."""

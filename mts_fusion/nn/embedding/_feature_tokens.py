@@ -60,7 +60,7 @@ class FeatureTokens(nn.Module):
         Parameters
         ----------
         features : list of M Tensors of shape (B, F)
-            Of comparable scale, NaN where nothing is known.
+            Of comparable scale, NaN where nothing was observed.
         available : Tensor of shape (B, M)
             Bool: which modalities each sample has.
 
@@ -82,8 +82,8 @@ class FeatureTokens(nn.Module):
 class FeatureLogits(nn.Module):
     """Logits of each modality, linear in its features; the mean over those available.
 
-    A linear model beside the attention: it learns from few samples, and cannot memorise how
-    modalities go together. Starts at 0.
+    A linear model beside the attention: it learns from few samples, and cannot memorise
+    combinations of modalities. It starts at 0.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ class FeatureLogits(nn.Module):
 
 
 def mask_and_drop(features: Tensor, available: Tensor, dropout: nn.Module) -> Tensor:
-    """Fixed features of one modality as a network sees them in a step.
+    """Fixed features of one modality as the input of a network in a step.
 
     Parameters
     ----------
     features : Tensor of shape (B, F)
-        Of comparable scale, NaN where nothing is known.
+        Of comparable scale, NaN where nothing was observed.
     available : Tensor of shape (B,)
         Bool: whether the modality is available.
     dropout : Module
@@ -144,5 +144,5 @@ def mask_and_drop(features: Tensor, available: Tensor, dropout: nn.Module) -> Te
     >>> mask_and_drop(torch.tensor([[1.0, torch.nan]]), available, nn.Identity()).tolist()
     [[1.0, 0.0]]
     """
-    known = torch.where(available.unsqueeze(-1), features, 0.0).nan_to_num(0.0)
-    return cast(Tensor, dropout(known))
+    finite = torch.where(available.unsqueeze(-1), features, 0.0).nan_to_num(0.0)
+    return cast(Tensor, dropout(finite))

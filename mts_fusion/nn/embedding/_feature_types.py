@@ -19,7 +19,7 @@ _STATISTICS = "statistics"
 
 
 class MaskedFeatures(NamedTuple):
-    """Features of each type as a network sees them in a step.
+    """Features of each type as the input of a network in a step.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class FeatureTypes(nn.Module):
         Parameters
         ----------
         features : sequence of M Tensors of shape (B, F)
-            Of comparable scale, NaN where nothing is known.
+            Of comparable scale, NaN where nothing was observed.
         available : Tensor of shape (B, M)
             Bool: which modalities each sample has.
 

@@ -1,4 +1,4 @@
-"""Irregular series read off at reference times, by attention over time.
+"""Irregular series interpolated at reference times, by attention over time.
 
 Sizes: B batch, L timepoints, C channels, H heads, Q reference times, T width of the time embedding.
 """
@@ -15,7 +15,7 @@ from mts_fusion.nn.layers import check_heads
 __all__ = ["MultiTimeAttention", "MTANDTimeEmbedding"]
 
 # Softmax weights below exp(-60) of the largest do not change a float32 sum, but sums of them alone
-# are still ordinary float32 numbers: a channel that was seen only far away keeps its value.
+# are still ordinary float32 numbers: a channel that was observed only far away keeps its value.
 _LOWEST_SCORE = -60.0
 
 
@@ -58,8 +58,8 @@ class MTANDTimeEmbedding(nn.Module):
         if d_time < 2:
             raise ValueError(f"d_time is at least 2, got {d_time}.")
         # NOTE[DIFF] The released code starts all frequencies in [-1, 1] radians per span, so that
-        # every time looks nearly alike and locality must be learnt. We start them spread from half
-        # a turn per span to the fastest that the reference times resolve.
+        # all times have nearly the same embedding and locality must be learnt. We start them spread
+        # from half a turn per span to the fastest that the reference times resolve.
         fastest = max(n_reference - 1, 2) * math.pi
         frequencies = torch.logspace(math.log10(math.pi), math.log10(fastest), d_time - 1)
         self.frequency = nn.Parameter(torch.cat([torch.ones(1), frequencies]))
@@ -120,8 +120,9 @@ class MultiTimeAttention(nn.Module):
     --------
     >>> import torch
     >>> attention = MultiTimeAttention(3, d_time=16, d_model=8)
-    >>> values, seen = torch.randn(2, 5, 3), torch.rand(2, 5, 3) > 0.5
-    >>> out, weights = attention(torch.randn(7, 16), torch.randn(2, 5, 16), values, seen, seen)
+    >>> values, observed = torch.randn(2, 5, 3), torch.rand(2, 5, 3) > 0.5
+    >>> query, key = torch.randn(7, 16), torch.randn(2, 5, 16)
+    >>> out, weights = attention(query, key, values, observed, observed)
     >>> out.shape, weights.shape
     (torch.Size([2, 7, 8]), torch.Size([2, 8, 7, 5]))
     """
@@ -133,7 +134,7 @@ class MultiTimeAttention(nn.Module):
         self.query = nn.Linear(d_time, d_time)
         # No bias: it would shift all scores of a query alike.
         self.key = nn.Linear(d_time, d_time, bias=False)
-        # NOTE[DIFF] Default initialisation makes each kernel nearly flat: all reference times see
+        # NOTE[DIFF] Default initialisation makes each kernel nearly flat: all reference times get
         # the same mean. Both projections start equal and orthogonal, so that a kernel is largest
         # where the times agree, and from the first head to the last 16 times sharper.
         nn.init.orthogonal_(self.query.weight)
@@ -150,8 +151,8 @@ class MultiTimeAttention(nn.Module):
         """Interpolate ``values`` at the reference times."""
         weights = self.weights(query, key, used.any(-1))  # (B, H, Q, L)
         mask = used.to(values.dtype)
-        seen = (used & observed).to(values.dtype)
-        stacked = torch.cat([values * mask, seen, mask], dim=-1)  # (B, L, 3C)
+        measured = (used & observed).to(values.dtype)
+        stacked = torch.cat([values * mask, measured, mask], dim=-1)  # (B, L, 3C)
         # Heads and reference times side by side: a batched product would copy `stacked` per head.
         # In float32 under autocast too: weights far from the peak are too small for float16.
         with torch.autocast(values.device.type, enabled=False):

@@ -101,7 +101,7 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
 class PatchEmbedding(nn.Module):
     """Tokens from the numbers of modalities of one shape: a linear map of each patch.
 
-    What is mapped are the values, 0 where unobserved, and beside them whether each was observed.
+    What is mapped are the values, 0 where unobserved, and indicators of which were observed.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ class PatchEmbedding(nn.Module):
     Examples
     --------
     >>> embed = PatchEmbedding(2, 3, 8, patch_length=4)
-    >>> x, seen = torch.zeros(5, 18, 3), torch.ones(5, 18, 3, dtype=bool)
-    >>> tokens, available = embed([x, x], [seen, seen])
+    >>> x, observed = torch.zeros(5, 18, 3), torch.ones(5, 18, 3, dtype=bool)
+    >>> tokens, available = embed([x, x], [observed, observed])
     >>> tokens.shape, available.shape
     (torch.Size([2, 5, 5, 8]), torch.Size([2, 5, 5]))
     """
@@ -143,16 +143,16 @@ class PatchEmbedding(nn.Module):
         self, values: Sequence[Tensor], observed: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Embed the modalities."""
-        x, seen = _stack(values), _stack(observed)  # (m, B, L, C)
-        x = torch.cat([torch.where(seen, x, 0), seen.to(x.dtype)], -1)
+        x, o = _stack(values), _stack(observed)  # (m, B, L, C)
+        x = torch.cat([torch.where(o, x, 0), o.to(x.dtype)], -1)
         tokens = self.project(_patches(x, self.patch_length).flatten(-2))
-        return tokens, _patches(seen, self.patch_length).flatten(-2).any(-1)
+        return tokens, _patches(o, self.patch_length).flatten(-2).any(-1)
 
 
 class SymbolEmbedding(nn.Module):
     """Tokens from the symbols of modalities of one shape: the sum of one vector a symbol.
 
-    Each channel and each place in a patch has its own vector for each symbol, the most general
+    Each channel and each position in a patch has its own vector for each symbol, the most general
     linear map of symbols; the vectors start on a smooth curve, so that neighbouring symbols start
     as neighbours.
 
@@ -179,8 +179,8 @@ class SymbolEmbedding(nn.Module):
     Examples
     --------
     >>> embed = SymbolEmbedding(2, 3, 8, n_tokens=21)
-    >>> x, seen = torch.ones(5, 18, 3, dtype=torch.int64), torch.ones(5, 18, 3, dtype=bool)
-    >>> embed([x, x], [seen, seen])[0].shape
+    >>> x = torch.ones(5, 18, 3, dtype=torch.int64)
+    >>> embed([x, x], [x > 0, x > 0])[0].shape
     torch.Size([2, 5, 18, 8])
     """
 
@@ -201,14 +201,14 @@ class SymbolEmbedding(nn.Module):
         self.n_tokens = n_tokens
         self.missing = missing
         self.patch_length = patch_length
-        self.n_places = patch_length * n_channels
-        n_tables = n_modalities * self.n_places
+        self.n_positions = patch_length * n_channels
+        n_tables = n_modalities * self.n_positions
         level = torch.linspace(-1, 1, n_tokens)
         curve = torch.stack([level * 3**0.5, *(torch.cos(math.pi * k * level) for k in (1, 2))], 1)
         table = curve @ torch.randn(n_tables, 3, d_model) + 0.3 * torch.randn(
             n_tables, n_tokens, d_model
         )
-        table = table / math.sqrt(3 * self.n_places)
+        table = table / math.sqrt(3 * self.n_positions)
         table[:, missing] = 0
         self.table = nn.Parameter(table.flatten(0, 1))
 
@@ -216,14 +216,14 @@ class SymbolEmbedding(nn.Module):
         self, values: Sequence[Tensor], observed: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Embed the modalities."""
-        seen = _patches(_stack(observed), self.patch_length).flatten(-2)  # (m, B, T, P C)
+        o = _patches(_stack(observed), self.patch_length).flatten(-2)  # (m, B, T, P C)
         x = _patches(_stack(values), self.patch_length).flatten(-2)
-        x = torch.where(seen, x, self.missing)
-        n_tables = x.shape[0] * self.n_places
-        first = torch.arange(n_tables, device=x.device).view(-1, 1, 1, self.n_places)
+        x = torch.where(o, x, self.missing)
+        n_tables = x.shape[0] * self.n_positions
+        first = torch.arange(n_tables, device=x.device).view(-1, 1, 1, self.n_positions)
         bags = (x + first * self.n_tokens).flatten(0, 2)
         tokens = F.embedding_bag(bags, self.table, mode="sum")
-        return tokens.view(*x.shape[:3], -1), seen.any(-1)
+        return tokens.view(*x.shape[:3], -1), o.any(-1)
 
 
 def token_times(

@@ -1,6 +1,6 @@
 """Encoders of one modality: a masked sequence of any length becomes one embedding."""
 
-from ._base import Encoded, Encoder
+from ._base import Encoder, EncoderOutput
 from ._cnn import CNNEncoder
 from ._convolution import ConvolutionEncoder
 from ._recurrent import GRUEncoder, LSTMEncoder
@@ -11,7 +11,7 @@ __all__ = [
     "CNNEncoder",
     "ConvolutionEncoder",
     "ENCODERS",
-    "Encoded",
+    "EncoderOutput",
     "Encoder",
     "GRUEncoder",
     "LSTMEncoder",

@@ -1,4 +1,4 @@
-"""What encoders of one modality have in common.
+"""Interface of the encoders of one modality.
 
 Sizes: B batch, L timepoints, C channels, D width, T tokens.
 """
@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-__all__ = ["Encoded", "Encoder"]
+__all__ = ["EncoderOutput", "Encoder"]
 
 
-class Encoded(NamedTuple):
-    """What an encoder makes of one modality.
+class EncoderOutput(NamedTuple):
+    """Output of an encoder of one modality.
 
     Parameters
     ----------
     embedding : Tensor of shape (B, D)
         The embedding; finite, but meaningless where nothing was observed.
     tokens : Tensor of shape (B, T, D)
-        The sequence behind it, in the order of time. T does not depend on L.
+        The sequence from which it was made, in the order of time. T does not depend on L.
     observed : Tensor of shape (B, T)
-        Bool: which tokens there are.
+        Bool: which tokens are available.
     """
 
     embedding: Tensor
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode.
 
         Parameters
@@ -64,11 +64,11 @@ class Encoder(nn.Module):
         times : Tensor of shape (B, L) or None, default=None
             Time of each timepoint, in any unit; None: they are equally spaced.
         features : Tensor of shape (B, n_features) or None, default=None
-            Fixed features of the modality, NaN where nothing is known, if it is an encoder of them.
+            Fixed features of the modality, NaN where nothing was observed, for an encoder of them.
 
         Returns
         -------
-        Encoded
+        EncoderOutput
             Embedding and tokens.
         """
         raise NotImplementedError

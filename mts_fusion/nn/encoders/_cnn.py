@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from mts_fusion.nn.layers import Dropout, masked_mean
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
-from ._packing import Timepoints, compact, thinned
+from ._base import Encoder, EncoderOutput
+from ._packing import TimepointEmbedding, observed_first, pool_to_tokens
 
 __all__ = ["CNNEncoder"]
 
-# Each layer doubles the dilation: after three of kernel size 7 a timepoint sees 43.
+# Each layer doubles the dilation: after three of kernel size 7 the receptive field is 43.
 _N_LAYERS = 3
 
 
@@ -54,14 +54,14 @@ class CNNEncoder(Encoder):
 
     def __init__(self, modality: Modality, d_model: int, *, dropout: float = 0.1) -> None:
         super().__init__()
-        self.enter = Timepoints(modality, d_model)
+        self.embed = TimepointEmbedding(modality, d_model)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(d_model, d_model, 7, padding=3 * 2**i, dilation=2**i)
             for i in range(_N_LAYERS)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(_N_LAYERS))
         self.dropout = Dropout(dropout)
-        self.leave = nn.Linear(2 * d_model, d_model)
+        self.project = nn.Linear(2 * d_model, d_model)
 
     def forward(
         self,
@@ -70,17 +70,17 @@ class CNNEncoder(Encoder):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode."""
-        seen = observed.any(-1)  # (B, L)
-        shown = seen.unsqueeze(-1)
-        x = self.enter(values, observed) * shown
+        any_observed = observed.any(-1)  # (B, L)
+        mask = any_observed.unsqueeze(-1)
+        x = self.embed(values, observed) * mask
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             new = convolution(x.transpose(1, 2)).transpose(1, 2)
-            x = (x + F.gelu(norm(new))) * shown
-        largest = x.masked_fill(~shown, -math.inf).amax(1)
-        largest = torch.where(seen.any(1, keepdim=True), largest, 0.0)
-        pooled = self.dropout(torch.cat([masked_mean(x, shown, 1), largest], -1))
-        order, n_seen = compact(seen)
-        tokens, token_seen = thinned(x.gather(1, order.unsqueeze(-1).expand_as(x)), n_seen)
-        return Encoded(self.leave(pooled), tokens, token_seen)
+            x = (x + F.gelu(norm(new))) * mask
+        largest = x.masked_fill(~mask, -math.inf).amax(1)
+        largest = torch.where(any_observed.any(1, keepdim=True), largest, 0.0)
+        pooled = self.dropout(torch.cat([masked_mean(x, mask, 1), largest], -1))
+        order, n_observed = observed_first(any_observed)
+        x = x.gather(1, order.unsqueeze(-1).expand_as(x))
+        return EncoderOutput(self.project(pooled), *pool_to_tokens(x, n_observed))

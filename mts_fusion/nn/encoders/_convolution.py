@@ -16,7 +16,7 @@ from mts_fusion.nn.embedding import FeatureTokens
 from mts_fusion.nn.layers import Dropout
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
+from ._base import Encoder, EncoderOutput
 
 __all__ = ["ConvolutionEncoder"]
 
@@ -38,8 +38,8 @@ class ConvolutionEncoder(Encoder):
     feature_dropout : float, default=0.5
         Share of the features and of the statistics hidden in training. High: there are thousands.
     token_type_dropout : float, default=0.8
-        Rate at which a sample goes without one kind of features in training: without convolutions
-        mostly, without statistics sometimes. Thousands of convolutions would otherwise memorise
+        Rate at which one kind of features is hidden from a sample in training: mostly the
+        convolutions, sometimes the statistics. Thousands of convolutions would otherwise memorise
         the training samples.
 
     Raises
@@ -61,7 +61,7 @@ class ConvolutionEncoder(Encoder):
     torch.Size([2, 3, 16])
     """
 
-    # Of the samples that go without a kind of features, how many go without convolutions.
+    # Of the samples from which a kind of features is hidden, the fraction without convolutions.
     _SHARE_OF_CONVOLUTIONS: ClassVar[float] = 0.9
 
     def __init__(
@@ -102,7 +102,7 @@ class ConvolutionEncoder(Encoder):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode the features; nothing else is read."""
         if features is None:
             raise ValueError(
@@ -124,7 +124,7 @@ class ConvolutionEncoder(Encoder):
         embedding = stacked.sum(1)
         if self.project is not None:
             embedding = embedding + self.project.bias
-        return Encoded(embedding, stacked, torch.stack(valid, 1))
+        return EncoderOutput(embedding, stacked, torch.stack(valid, 1))
 
     def _split(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
         """The parts of the convolutions, and the statistics."""

@@ -1,4 +1,4 @@
-"""The timepoints of one modality that were observed, brought together into steps.
+"""The observed timepoints of one modality packed to the front, and joined into steps.
 
 Sizes: B batch, L timepoints, C channels, D width, S steps, P timepoints of a step, T tokens.
 """
@@ -13,41 +13,41 @@ from torch import Tensor, nn
 
 from mts_fusion.panel._schema import Modality
 
-__all__ = ["Steps", "Timepoints", "compact", "thinned"]
+__all__ = ["PackedEmbedding", "TimepointEmbedding", "observed_first", "pool_to_tokens"]
 
 # Steps of a modality; a longer one has several timepoints a step.
 _MAX_STEPS = 128
 
-# Tokens that a sequence leaves to a strategy that attends to tokens.
+# Tokens of a sequence for a strategy that attends to tokens.
 _N_TOKENS = 8
 
 
-def compact(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Order that puts the timepoints with an observation first, and how many there are.
+def observed_first(observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Order that puts the observed timepoints first, and how many there are.
 
     Parameters
     ----------
-    seen : Tensor of shape (B, L)
-        Bool.
+    observed : Tensor of shape (B, L)
+        Bool: at which timepoints anything was observed.
 
     Returns
     -------
     order : Tensor of shape (B, L)
-        Timepoints: those seen in the order of time, then the others.
-    n_seen : Tensor of shape (B,)
-        How many were seen.
+        Indices: those of observed timepoints in the order of time, then the others.
+    n_observed : Tensor of shape (B,)
+        How many timepoints were observed.
 
     Examples
     --------
-    >>> order, n_seen = compact(torch.tensor([[False, True, False, True]]))
-    >>> order.tolist(), n_seen.tolist()
+    >>> order, n_observed = observed_first(torch.tensor([[False, True, False, True]]))
+    >>> order.tolist(), n_observed.tolist()
     ([[1, 3, 0, 2]], [2])
     """
-    return (~seen).to(torch.int8).argsort(dim=1, stable=True), seen.sum(1)
+    return (~observed).to(torch.int8).argsort(dim=1, stable=True), observed.sum(1)
 
 
-class Timepoints(nn.Module):
-    """Each timepoint alone: a linear map of what was observed, and of that it was.
+class TimepointEmbedding(nn.Module):
+    """Embedding of each timepoint: a linear map of its values and of which were observed.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Timepoints(nn.Module):
 
     Examples
     --------
-    >>> embed = Timepoints(Modality("acc", 3, 50), 16)
+    >>> embed = TimepointEmbedding(Modality("acc", 3, 50), 16)
     >>> embed(torch.zeros(2, 50, 3), torch.ones(2, 50, 3, dtype=torch.bool)).shape
     torch.Size([2, 50, 16])
     """
@@ -82,20 +82,20 @@ class Timepoints(nn.Module):
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """Embed."""
-        shown = observed.to(self.project.weight.dtype)
+        indicator = observed.to(self.project.weight.dtype)
         if self.symbols is None:
-            return self.project(torch.cat([torch.where(observed, values, 0.0), shown], -1))
+            return self.project(torch.cat([torch.where(observed, values, 0.0), indicator], -1))
         first = torch.arange(values.shape[-1], device=values.device) * self.n_tokens
         symbols = self.symbols(torch.where(observed, values, 0) + first)  # (B, L, C, D)
-        return self.project(shown) + (symbols * shown.unsqueeze(-1)).sum(2)
+        return self.project(indicator) + (symbols * indicator.unsqueeze(-1)).sum(2)
 
 
-class Steps(nn.Module):
-    """Timepoints with an observation, brought together at the front and joined into steps.
+class PackedEmbedding(nn.Module):
+    """Observed timepoints packed to the front of the sequence, and joined into steps.
 
-    With the values goes where in the sample they stand: sines of their place between the first and
-    the last observation, the distance to the one before, in mean distances, and the logarithm of
-    how many there are. None of it depends on the unit of time or on padding.
+    The embedding of a timepoint includes its position: sines of its time between the first and the
+    last observation, the distance to the one before, in mean distances, and the logarithm of their
+    number. None of it depends on the unit of time or on padding.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class Steps(nn.Module):
 
     Examples
     --------
-    >>> steps = Steps(Modality("acc", 3, 500), 16)
-    >>> x, n_steps = steps(torch.zeros(2, 500, 3), torch.ones(2, 500, 3, dtype=torch.bool), None)
+    >>> packed = PackedEmbedding(Modality("acc", 3, 500), 16)
+    >>> x, n_steps = packed(torch.zeros(2, 500, 3), torch.ones(2, 500, 3, dtype=torch.bool), None)
     >>> x.shape, n_steps.tolist()
     (torch.Size([2, 125, 16]), [125, 125])
     """
@@ -121,49 +121,48 @@ class Steps(nn.Module):
 
     def __init__(self, modality: Modality, d_model: int) -> None:
         super().__init__()
-        self.per_step = -(-modality.n_timepoints // _MAX_STEPS)
-        self.enter = Timepoints(modality, d_model)
+        self.n_per_step = -(-modality.n_timepoints // _MAX_STEPS)
+        self.embed = TimepointEmbedding(modality, d_model)
         self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(-1, 5))
-        self.place = nn.Linear(2 * len(self.frequency) + 2, d_model)
-        self.gather: nn.Module | None = None
-        if self.per_step > 1:
-            self.gather = nn.Linear(self.per_step * d_model, d_model)
+        self.position = nn.Linear(2 * len(self.frequency) + 2, d_model)
+        self.merge: nn.Module | None = None
+        if self.n_per_step > 1:
+            self.merge = nn.Linear(self.n_per_step * d_model, d_model)
 
     def forward(
         self, values: Tensor, observed: Tensor, times: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Bring together."""
-        seen = observed.any(-1)
-        order, n_seen = compact(seen)
-        x = self.enter(values, observed)
+        """Embed and pack."""
+        order, n_observed = observed_first(observed.any(-1))
+        x = self.embed(values, observed)
         x = x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
         clock = order.to(x.dtype) if times is None else times.gather(1, order).to(x.dtype)
-        x = x + self.place(self._places(clock, n_seen))
+        x = x + self.position(self._positions(clock, n_observed))
         n_timepoints = x.shape[1]
-        if self.gather is not None:
-            there = torch.arange(n_timepoints, device=x.device) < n_seen.unsqueeze(1)
-            x = F.pad(x * there.unsqueeze(-1), (0, 0, 0, -n_timepoints % self.per_step))
+        if self.merge is not None:
+            valid = torch.arange(n_timepoints, device=x.device) < n_observed.unsqueeze(1)
+            x = F.pad(x * valid.unsqueeze(-1), (0, 0, 0, -n_timepoints % self.n_per_step))
             # (B, L, D) -> (B, S, P, D) -> (B, S, P D) -> (B, S, D)
-            x = self.gather(x.unflatten(1, (-1, self.per_step)).flatten(2))
-            n_seen = (n_seen + self.per_step - 1) // self.per_step
-        return x, n_seen
+            x = self.merge(x.unflatten(1, (-1, self.n_per_step)).flatten(2))
+            n_observed = (n_observed + self.n_per_step - 1) // self.n_per_step
+        return x, n_observed
 
-    def _places(self, clock: Tensor, n_seen: Tensor) -> Tensor:
-        last = (n_seen - 1).clamp(min=0).unsqueeze(1)
+    def _positions(self, clock: Tensor, n_observed: Tensor) -> Tensor:
+        last = (n_observed - 1).clamp(min=0).unsqueeze(1)
         span = clock.gather(1, last) - clock[:, :1]  # (B, 1)
         share = (clock - clock[:, :1]) / torch.where(span > 0, span, 1.0)
         gap = F.pad(share.diff(dim=1), (1, 0)) * last
         phase = share.unsqueeze(-1) * self.frequency
-        count = n_seen.clamp(min=1).log().view(-1, 1, 1).expand(-1, clock.shape[1], 1)
+        count = n_observed.clamp(min=1).log().view(-1, 1, 1).expand(-1, clock.shape[1], 1)
         gap = gap.clamp(min=0).log1p().unsqueeze(-1)
-        places = torch.cat([phase.sin(), phase.cos(), gap, count.to(phase.dtype)], -1)
-        # What stands behind the last observation is padding: nothing of it may grow large.
-        there = torch.arange(clock.shape[1], device=clock.device) < n_seen.unsqueeze(1)
-        return places * there.unsqueeze(-1)
+        positions = torch.cat([phase.sin(), phase.cos(), gap, count.to(phase.dtype)], -1)
+        # After the last observation there is padding, which must not become large.
+        valid = torch.arange(clock.shape[1], device=clock.device) < n_observed.unsqueeze(1)
+        return positions * valid.unsqueeze(-1)
 
 
-def thinned(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The first steps of a sequence as at most 8 tokens: means of equal parts of them.
+def pool_to_tokens(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
+    """At most 8 tokens from a sequence: means of equal parts of its valid steps.
 
     Parameters
     ----------
@@ -181,7 +180,7 @@ def thinned(x: Tensor, n_steps: Tensor) -> tuple[Tensor, Tensor]:
 
     Examples
     --------
-    >>> tokens, observed = thinned(torch.arange(16.0).view(1, 16, 1), torch.tensor([16]))
+    >>> tokens, observed = pool_to_tokens(torch.arange(16.0).view(1, 16, 1), torch.tensor([16]))
     >>> tokens.flatten().tolist()
     [0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 14.5]
     """

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mts_fusion.nn.layers import Dropout, masked_mean
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
-from ._packing import Steps, thinned
+from ._base import Encoder, EncoderOutput
+from ._packing import PackedEmbedding, pool_to_tokens
 
 __all__ = ["GRUEncoder", "LSTMEncoder"]
 
@@ -30,11 +30,11 @@ class _RecurrentEncoder(Encoder):
         super().__init__()
         if d_model % 2:
             raise ValueError(f"Two directions share d_model: it must be even, got {d_model}.")
-        self.steps = Steps(modality, d_model)
+        self.packed = PackedEmbedding(modality, d_model)
         self.dropout = Dropout(dropout)
         self.forwards = _make_weights(self._N_GATES, d_model, d_model // 2)
         self.backwards = _make_weights(self._N_GATES, d_model, d_model // 2)
-        self.leave = nn.Linear(2 * d_model, d_model)
+        self.project = nn.Linear(2 * d_model, d_model)
 
     @staticmethod
     @abstractmethod
@@ -48,24 +48,24 @@ class _RecurrentEncoder(Encoder):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode."""
-        x, n_steps = self.steps(values, observed, times)
+        x, n_steps = self.packed(values, observed, times)
         x = self.dropout(x)
-        # The steps come first and the padding last, so that going forwards no state of a step has
-        # seen padding. Backwards, the steps alone are turned round, each sample by its length.
+        # The steps come first and the padding last, so that forwards no state depends on padding.
+        # Backwards, the steps alone are reversed, each sample by its length.
         position = torch.arange(x.shape[1], device=x.device)
-        turned = n_steps.unsqueeze(1) - 1 - position
-        turned = torch.where(turned >= 0, turned, position).unsqueeze(-1)  # (B, S, 1)
+        reverse = n_steps.unsqueeze(1) - 1 - position
+        reverse = torch.where(reverse >= 0, reverse, position).unsqueeze(-1)  # (B, S, 1)
         start = x.new_zeros(1, x.shape[0], x.shape[2] // 2)
         ahead = self._run(x, start, list(self.forwards))
-        back = self._run(x.gather(1, turned.expand_as(x)), start, list(self.backwards))
+        back = self._run(x.gather(1, reverse.expand_as(x)), start, list(self.backwards))
         last = (n_steps - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, ahead.shape[-1])
         ends = torch.cat([ahead.gather(1, last), back.gather(1, last)], -1).squeeze(1)
-        states = torch.cat([ahead, back.gather(1, turned.expand_as(back))], -1)  # (B, S, D)
+        states = torch.cat([ahead, back.gather(1, reverse.expand_as(back))], -1)  # (B, S, D)
         mean = masked_mean(states, (position < n_steps.unsqueeze(1)).unsqueeze(-1), 1)
-        embedding = self.leave(self.dropout(torch.cat([ends, mean], -1)))
-        return Encoded(embedding, *thinned(states, n_steps))
+        embedding = self.project(self.dropout(torch.cat([ends, mean], -1)))
+        return EncoderOutput(embedding, *pool_to_tokens(states, n_steps))
 
 
 def _make_weights(n_gates: int, d_model: int, d_state: int) -> nn.ParameterList:

@@ -7,7 +7,7 @@ import torch
 from mts_fusion.nn.layers import construct
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
+from ._base import Encoder, EncoderOutput
 from ._cnn import CNNEncoder
 from ._convolution import ConvolutionEncoder
 from ._recurrent import GRUEncoder, LSTMEncoder
@@ -75,7 +75,7 @@ def register_encoder(name: str, cls: type[Encoder]) -> None:
     ------
     TypeError
         If ``cls`` is not a subclass of :class:`Encoder` or returns anything but an
-        :class:`Encoded`.
+        :class:`EncoderOutput`.
     ValueError
         If the name is taken, or the output has a wrong shape, is not finite, or depends on values
         that are missing.
@@ -90,7 +90,7 @@ def register_encoder(name: str, cls: type[Encoder]) -> None:
     ...         mean = values.masked_fill(~observed, 0.0).mean(1)
     ...         embedding = self.project(mean)
     ...         available = observed.flatten(1).any(1, keepdim=True)
-    ...         return Encoded(embedding, embedding.unsqueeze(1), available)
+    ...         return EncoderOutput(embedding, embedding.unsqueeze(1), available)
     >>> register_encoder("mean", MeanEncoder)
     >>> del ENCODERS["mean"]
     """
@@ -118,10 +118,10 @@ def _try(name: str, cls: type[Encoder]) -> None:
     with torch.no_grad():
         for x in (values, torch.where(observed, values, -3.0)):
             output = encoder(x, observed, None, features=None)
-            if not isinstance(output, Encoded):
+            if not isinstance(output, EncoderOutput):
                 raise TypeError(
-                    f"Encoder {name!r} has to return an Encoded(embedding, tokens, observed), got "
-                    f"{type(output).__name__}."
+                    f"Encoder {name!r} has to return an EncoderOutput(embedding, tokens, "
+                    f"observed), got {type(output).__name__}."
                 )
             outputs.append(output)
     embedding, tokens, token_observed = outputs[0]

@@ -12,8 +12,8 @@ from mts_fusion.nn.attention import attend
 from mts_fusion.nn.layers import Dropout, check_heads, masked_mean
 from mts_fusion.panel._schema import Modality
 
-from ._base import Encoded, Encoder
-from ._packing import Steps, thinned
+from ._base import Encoder, EncoderOutput
+from ._packing import PackedEmbedding, pool_to_tokens
 
 __all__ = ["TransformerEncoder"]
 
@@ -41,8 +41,8 @@ class TransformerEncoder(Encoder):
 
     Notes
     -----
-    The embedding is the mean of the steps. A modality of more than 128 timepoints has several in a
-    step.
+    The embedding is the mean of the steps. Of a modality of more than 128 timepoints, several are
+    joined into a step.
 
     References
     ----------
@@ -66,12 +66,12 @@ class TransformerEncoder(Encoder):
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
-        self.steps = Steps(modality, d_model)
+        self.packed = PackedEmbedding(modality, d_model)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             _TransformerLayer(d_model, n_heads, dropout) for _ in range(_N_LAYERS)
         )
-        self.leave = nn.LayerNorm(d_model)
+        self.norm = nn.LayerNorm(d_model)
 
     def forward(
         self,
@@ -80,27 +80,27 @@ class TransformerEncoder(Encoder):
         times: Tensor | None = None,
         *,
         features: Tensor | None = None,
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Encode."""
-        x, n_steps = self.steps(values, observed, times)
-        seen = torch.arange(x.shape[1], device=x.device) < n_steps.unsqueeze(1)  # (B, S)
+        x, n_steps = self.packed(values, observed, times)
+        valid = torch.arange(x.shape[1], device=x.device) < n_steps.unsqueeze(1)  # (B, S)
         x = self.dropout(x)
         for layer in self.layers:
-            x = layer(x, seen)
-        x = self.leave(x)
-        return Encoded(masked_mean(x, seen.unsqueeze(-1), 1), *thinned(x, n_steps))
+            x = layer(x, valid)
+        x = self.norm(x)
+        return EncoderOutput(masked_mean(x, valid.unsqueeze(-1), 1), *pool_to_tokens(x, n_steps))
 
 
 class _TransformerLayer(nn.Module):
-    """Attention between the steps that there are, then a feed-forward layer."""
+    """Attention between the valid steps, then a feed-forward layer."""
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.enter = nn.LayerNorm(d_model)
-        self.project = nn.Linear(d_model, 3 * d_model)
-        self.join = nn.Linear(d_model, d_model)
-        self.feed = nn.Sequential(
+        self.norm = nn.LayerNorm(d_model)
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.out = nn.Linear(d_model, d_model)
+        self.feed_forward = nn.Sequential(
             nn.LayerNorm(d_model),
             nn.Linear(d_model, 2 * d_model),
             nn.GELU(),
@@ -108,8 +108,8 @@ class _TransformerLayer(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        parts = self.project(self.enter(x)).unflatten(-1, (3, self.n_heads, -1))
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        parts = self.qkv(self.norm(x)).unflatten(-1, (3, self.n_heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (B, H, S, d)
-        x = x + self.dropout(self.join(attend(q, k, v, seen).transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.feed(x))
+        x = x + self.dropout(self.out(attend(q, k, v, valid).transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feed_forward(x))

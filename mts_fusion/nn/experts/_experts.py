@@ -15,7 +15,7 @@ __all__ = ["Experts"]
 
 
 class Experts(nn.Module):
-    """Weighted sum of what the chosen experts make of each token.
+    """Weighted sum of the outputs of the experts chosen for each token.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Experts to which the modalities of each timepoint are routed: jointly, each alone, or apart.
+"""Experts to which the modalities of each timepoint are routed, jointly or by modality.
 
 Sizes: B batch, M modalities, L timepoints, D width, E experts, k chosen, G routers, W width of what
 a router reads, F hidden width of an expert, N tokens in all, S tokens in a block.
@@ -23,10 +23,10 @@ GATES = ("softmax", "laplace", "gaussian")
 
 # Tokens of one expert that are multiplied at once. Forward and backward of 12,288 tokens, width 64,
 # hidden 64, E = 16, k = 4, on one core: all experts on all tokens 1,120 ms, blocks of 32, 64, 128,
-# 256 tokens 466, 389, 325, 281 ms; a small batch pays for the empty places of large blocks.
+# 256 tokens 466, 389, 325, 281 ms; in a small batch most slots of large blocks are empty.
 _BLOCK = 128
 
-_MIN_NOISE = 1e-2  # floor of the standard deviation of the noise, as in the released code
+_MIN_NOISE = 1e-2  # smallest standard deviation of the noise, as in the released code
 
 
 class ModalityMoE(nn.Module):
@@ -127,7 +127,7 @@ class ModalityMoE(nn.Module):
         width = d_model * n_modalities if router == "joint" else d_model
         n_routers = 1 if router == "joint" else n_modalities
         # NOTE[DIFF] The released code starts all keys at zero, where every expert is equally far.
-        # We draw them, with a spread that leaves the gates nearly even to begin with.
+        # We draw them, with a spread at which the gates are nearly even at first.
         self.keys = nn.Parameter(torch.randn(n_routers, own, width) / math.sqrt(width))
         self.noise = nn.Parameter(torch.zeros(n_routers, width, own))
         self.experts = Experts(n_experts, width, d_hidden, block=_BLOCK, bias=True)
@@ -190,7 +190,7 @@ def routing_entropy_loss(routing: Tensor, available: Tensor) -> Tensor:
 
     Eq. 8 of [1]_: ``1/M sum_j H(p_j) - H(1/M sum_j p_j)``, where ``p_j`` is the routing of
     modality j averaged over its observations. It is smallest, ``-log(min(M, E))``, where each
-    modality is sure of experts of its own, and 0 where all modalities are routed alike.
+    modality is routed to experts of its own with certainty, and 0 where all are routed alike.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _BLOCK = 256
 
 
 class Routing(NamedTuple):
-    """Where each token went.
+    """Routing of each token.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Routing(NamedTuple):
     gate : Tensor of shape (..., E)
         Share of each expert before the choice; sums to 1.
     balance : Tensor of shape ()
-        Load-balancing loss: 1 where all experts are used alike, E where one does everything.
+        Load-balancing loss: 1 where all experts are used alike, E where one is used for all.
     """
 
     expert: Tensor
@@ -75,8 +75,8 @@ class SparseMoE(nn.Module):
 
     Examples
     --------
-    >>> seen = torch.ones(2, 5, dtype=bool)
-    >>> y, routing = SparseMoE(8, n_experts=4)(torch.zeros(2, 5, 8), seen)
+    >>> observed = torch.ones(2, 5, dtype=bool)
+    >>> y, routing = SparseMoE(8, n_experts=4)(torch.zeros(2, 5, 8), observed)
     >>> y.shape, routing.expert.shape, routing.gate.shape
     (torch.Size([2, 5, 8]), torch.Size([2, 5, 1]), torch.Size([2, 5, 4]))
     """

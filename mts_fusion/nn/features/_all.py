@@ -31,7 +31,7 @@ FEATURE_KINDS = tuple(_BLOCKS)
 
 
 class SchemaFeatures(nn.Module):
-    """Fixed features of each modality of a schema, one kind beside the other.
+    """Fixed features of each modality of a schema, of one kind or several.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class SchemaFeatures(nn.Module):
     Notes
     -----
     Used as a :class:`FeatureBlock` is, with a list of Tensors in the order of the schema in place
-    of each. ``forward`` gives features of comparable scale, NaN where nothing is known.
+    of each. ``forward`` gives features of comparable scale, NaN where nothing was observed.
 
     Examples
     --------
@@ -126,9 +126,9 @@ class SchemaFeatures(nn.Module):
         observed : list of M Tensors of shape (B, L, C)
             Bool.
         """
-        for m, (x, seen) in enumerate(zip(values, observed, strict=True)):
+        for m, (x, o) in enumerate(zip(values, observed, strict=True)):
             for block in self._blocks(m).values():
-                block.fit_biases(x, seen)
+                block.fit_biases(x, o)
 
     def compute(
         self,
@@ -157,12 +157,12 @@ class SchemaFeatures(nn.Module):
         if not torch.compiler.is_compiling() and _is_one_complete_sample(observed):
             self._compute_groups(values, observed, clocks, computed)
         features = []
-        for m, (x, seen, clock) in enumerate(zip(values, observed, clocks, strict=True)):
+        for m, (x, o, clock) in enumerate(zip(values, observed, clocks, strict=True)):
             parts = [
-                computed[m][kind] if kind in computed[m] else block.compute(x, seen, clock)
+                computed[m][kind] if kind in computed[m] else block.compute(x, o, clock)
                 for kind, block in self._blocks(m).items()
             ]
-            empty = torch.empty(seen.shape[0], 0, device=seen.device)
+            empty = torch.empty(o.shape[0], 0, device=o.device)
             features.append(torch.cat(parts or [empty], 1))
         return features
 
@@ -229,7 +229,7 @@ class SchemaFeatures(nn.Module):
         observed: Sequence[Tensor],
         times: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor]:
-        """Features of comparable scale, NaN where nothing is known: `compute`, `standardize`."""
+        """Features of comparable scale, NaN where nothing was observed."""
         return self.standardize(self.compute(values, observed, times))
 
     def feature_names(self, m: int) -> list[str]:
@@ -253,7 +253,7 @@ class SchemaFeatures(nn.Module):
 
 
 def _is_one_complete_sample(observed: Sequence[Tensor]) -> bool:
-    return observed[0].shape[0] == 1 and all(bool(seen.all()) for seen in observed)
+    return observed[0].shape[0] == 1 and all(bool(o.all()) for o in observed)
 
 
 def _equal_shapes(schema: Schema, kinds: list[tuple[str, ...]]) -> list[tuple[str, list[int]]]:

@@ -1,4 +1,4 @@
-"""What the fixed features of one modality have in common, whatever their kind."""
+"""Interface of all kinds of fixed features of one modality."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FeatureBlock(nn.Module):
     """Abstract: features of one modality that training of a network does not change.
 
     Subclasses are built with the modality, and with those of ``n_groups``, ``scale`` and ``seed``
-    that they name as keywords. In this order: :meth:`fit_biases` sees some training samples,
+    that they name as keywords. In this order: :meth:`fit_biases` learns from some training samples,
     :meth:`compute` gives raw features, :meth:`fit` learns their distribution over all training
     samples, and :meth:`standardize` brings them to one scale.
 
@@ -34,7 +34,7 @@ class FeatureBlock(nn.Module):
 
     @classmethod
     def suits(cls, modality: Modality) -> bool:
-        """Whether a modality has features of this kind; each has, unless a kind says otherwise.
+        """Whether a modality has features of this kind; by default each has.
 
         Parameters
         ----------
@@ -75,13 +75,13 @@ class FeatureBlock(nn.Module):
         Returns
         -------
         list of S Tensors of shape (1, F), or None
-            As :meth:`compute` of each gives them, but for rounding; None where there is no such
-            way, and unless a kind says otherwise.
+            As :meth:`compute` of each gives them, but for rounding. None, the default, where they
+            are computed one modality after another.
         """
         return None
 
     def fit_biases(self, values: Tensor, observed: Tensor) -> None:
-        """Learn what `compute` needs; nothing, unless a kind says otherwise.
+        """Learn what `compute` needs; by default nothing.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class FeatureBlock(nn.Module):
         """
 
     def forward(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
-        """Features of comparable scale, 0 where nothing is known.
+        """Features of comparable scale, 0 where nothing was observed.
 
         Parameters
         ----------

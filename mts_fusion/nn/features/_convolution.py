@@ -1,4 +1,4 @@
-"""What the kinds of fixed random convolutions share: kernels over the observed timepoints.
+"""Fixed random convolutions over the observed timepoints, the base of both kinds.
 
 Sizes beside the usual ones: G groups, K kernels per group, P taps per kernel, F features.
 """
@@ -272,7 +272,7 @@ class RandomConvolutions(FeatureBlock):
         return Response(values, valid.expand(-1, -1, n_samples), n_valid)
 
     def _taps(self, x: Tensor, dilation: int) -> list[Tensor]:
-        """What each tap of a kernel sees of ``(., L, B)``; zeros before the start and behind."""
+        """Input of each tap of a kernel, from ``(., L, B)``, padded with zeros at both ends."""
         n_timepoints = x.shape[1]
         reach = (self.n_taps // 2) * dilation
         padded = F.pad(x, (0, 0, reach, reach))
@@ -294,7 +294,7 @@ class RandomConvolutions(FeatureBlock):
             n_valid = valid.sum(0).clamp(min=1)
             mean = part.nansum(0) / n_valid
             deviation = ((part - mean).square().nansum(0) / n_valid).sqrt()
-            # A count that is nearly always zero would grow huge in the few samples where it is not.
+            # A count that is nearly always zero would be huge in the few samples where it is not.
             rare = ((part == 0).sum(0) / n_valid) ** 4
             self.mean[columns] = mean
             self.scale[columns] = 1 / (deviation + rare + 1e-6)
@@ -310,7 +310,7 @@ class RandomConvolutions(FeatureBlock):
         Returns
         -------
         Tensor of shape (B, F)
-            NaN where nothing is known.
+            NaN where nothing was observed.
         """
         return ((features - self.mean) * self.scale).clamp(-_LARGEST, _LARGEST)
 

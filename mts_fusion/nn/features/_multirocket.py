@@ -39,8 +39,8 @@ class MultiRocketFeatures(RandomConvolutions):
     Of each kernel: the proportion of positive values (PPV), that is the share of windows whose
     response is above a bias [1]_, and the run length of those below, after the longest run of
     [2]_. The biases are quantiles of the responses in training (:meth:`fit_biases`). Both
-    statistics depend on where and how long, not on how much, and so carry over to subjects whose
-    signals are larger than any in training.
+    statistics depend on when and how long a response exceeds its bias, not on its size, and so
+    generalise to subjects whose signals are larger than any in training.
 
     Parameters
     ----------

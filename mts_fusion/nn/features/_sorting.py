@@ -24,7 +24,7 @@ def sort_values(x: Tensor) -> Tensor:
 
     Notes
     -----
-    As ``x.sort(-1).values``, which also finds the places and takes some twenty times as long as
+    As ``x.sort(-1).values``, which also finds the indices and takes some twenty times as long as
     numpy on a CPU. Where a gradient or a graph is wanted, and on a GPU, it is torch's.
 
     Examples

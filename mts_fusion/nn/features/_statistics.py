@@ -28,16 +28,16 @@ _N_LINEAR_BANDS = 4
 
 # Spread below which a channel counts as constant, in units of its spread in training: without it
 # the shape statistics of a resting sensor are those of its noise.
-_FLOOR = 0.05
+_MIN_SPREAD = 0.05
 
-# A series of so few timepoints is its own best summary: its values stand beside the statistics.
+# The values of a series of so few timepoints are features too.
 _SHORT = 16
 
-# Quantiles of each statistic in training, and the share beyond which ranks are not told apart.
+# Quantiles of each statistic in training, and the tail in which all ranks count as equal.
 _N_KNOTS = 65
 _TAIL = 0.01
 
-# Correlations between channels grow with the square of C; above this many they are left out.
+# The number of correlations is the square of C; above this many channels they are left out.
 _MAX_CORRELATED = 24
 
 # Statistics of a channel, in the order of `channel_statistics`.
@@ -81,7 +81,7 @@ class RankedFeatures(FeatureBlock):
         """
         knots = _knots(features)
         size = features.abs().nan_to_num(0.0).mean(0).unsqueeze(-1)
-        # Equal quantiles share the mean of their ranks; what hardly moves says nothing.
+        # Equal quantiles have the mean of their ranks; a nearly constant statistic scores 0.
         first = torch.searchsorted(knots, knots)
         last = torch.searchsorted(knots, knots, right=True) - 1
         rank = ((first + last) / (2 * (_N_KNOTS - 1))).clamp(_TAIL, 1 - _TAIL)
@@ -130,7 +130,7 @@ class StatisticFeatures(RankedFeatures):
     -----
     Input: ``values (B, L, C)`` numbers in units of the spread of the channel, or integer tokens;
     ``observed (B, L, C)`` bool; ``times (B, L)`` seconds or None. Output: ``(B, F)``. A modality of
-    at most 16 timepoints has its values beside the statistics.
+    at most 16 timepoints has its values as features too.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class StatisticFeatures(RankedFeatures):
         Returns
         -------
         Tensor of shape (B, F)
-            NaN for what a channel that was not observed does not tell.
+            NaN for a channel that was not observed.
         """
         x = values if self.symbols is None else self.symbols[values]
         statistics = channel_statistics(x, observed, self.bands, times)
@@ -253,7 +253,7 @@ def channel_statistics(
     c = (x - mean.unsqueeze(-1)) * mask
     square = c * c
     spread = (square.sum(-1) / n).sqrt()
-    scale = spread + _FLOOR
+    scale = spread + _MIN_SPREAD
     both = mask[..., 1:] * mask[..., :-1]
     step = ((x[..., 1:] - x[..., :-1]).abs() * both).sum(-1) / both.sum(-1).clamp(min=1)
     skew = (square * c).sum(-1) / n / scale**3
@@ -269,7 +269,15 @@ def channel_statistics(
     clock = (clock - (clock * mask).sum(-1, keepdim=True) / n.unsqueeze(-1)) * mask
     trend = (c * clock).sum(-1) / n / scale
     trend = trend / ((clock * clock).sum(-1) / n + 1e-12).sqrt()
-    each = [mean, spread, scale.log(), step, (step + _FLOOR).log(), skew, (kurtosis + 1e-3).log()]
+    each = [
+        mean,
+        spread,
+        scale.log(),
+        step,
+        (step + _MIN_SPREAD).log(),
+        skew,
+        (kurtosis + 1e-3).log(),
+    ]
     each += [first, last, trend, count / _n_fft(bands)]
     for lag in _LAGS:
         if lag < min(length, _n_fft(bands)):
@@ -280,8 +288,8 @@ def channel_statistics(
 
     power = _power(c, _n_fft(bands)) / n.unsqueeze(-1)
     grid = torch.linspace(0, 1, power.shape[-1], device=x.device, dtype=x.dtype)
-    each.append((power * grid).sum(-1) / (power.sum(-1) + _FLOOR**2))
-    in_bands = (power @ bands.to(x.dtype) + _FLOOR**2).log()
+    each.append((power * grid).sum(-1) / (power.sum(-1) + _MIN_SPREAD**2))
+    in_bands = (power @ bands.to(x.dtype) + _MIN_SPREAD**2).log()
 
     statistics = torch.cat([torch.stack(each, -1), _quantiles(x, observed, n), in_bands], -1)
     flat = statistics.masked_fill(absent.unsqueeze(-1), torch.nan).flatten(1)
@@ -295,7 +303,7 @@ def channel_statistics(
 
 
 def _knots(raw: Tensor) -> Tensor:
-    """Quantiles of each column over what is known, ``(F, Q)``; zeros where nothing is."""
+    """Quantiles of each column over what is not NaN, ``(F, Q)``; zeros where all is NaN."""
     ordered = sort_values(raw.T)  # (F, B), NaN last
     last = ((~raw.isnan()).sum(0) - 1).clamp(min=0).unsqueeze(-1)
     position = torch.linspace(0, 1, _N_KNOTS, device=raw.device) * last

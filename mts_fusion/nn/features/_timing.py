@@ -42,7 +42,7 @@ class TimingFeatures(RankedFeatures):
     Parameters
     ----------
     modality : Modality
-        What the features are of; one with irregular times, where there is something to tell.
+        What the features are of; one with irregular times.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class TimingFeatures(RankedFeatures):
     Notes
     -----
     They depend on the observations and their times alone, so two panels of one patient on other
-    grids have the same. The end is that of the modality, not of the sample: what is known of a
-    sensor does not depend on which others work. A silent channel has a count of 0 and NaN
+    grids have the same. The end is that of the modality, not of the sample: features of a sensor do
+    not depend on which others work. A silent channel has a count of 0 and NaN
     otherwise, a silent modality NaN throughout.
 
     Examples
@@ -103,7 +103,7 @@ class TimingFeatures(RankedFeatures):
         Returns
         -------
         Tensor of shape (B, F)
-            NaN for what a channel that was not observed does not tell.
+            NaN for a channel that was not observed, but for its count.
         """
         x = torch.where(observed, values.float(), 0.0)
         if times is None:
@@ -122,11 +122,11 @@ class TimingFeatures(RankedFeatures):
         so_far = torch.where(observed, clock, -torch.inf).cummax(1).values
         before = F.pad(so_far[:, :-1], (0, 0, 1, 0), value=-torch.inf)
         gap = torch.where(observed & before.isfinite(), clock - before, 0.0).amax(1)
-        # By place, not by time: a channel may have several values of one time.
-        place = torch.arange(x.shape[1], device=x.device).view(1, -1, 1).expand(x.shape)
-        none = x.shape[1] - 1
-        first = x.gather(1, place.where(observed, none).amin(1, keepdim=True)).squeeze(1)
-        last = x.gather(1, place.where(observed, 0).amax(1, keepdim=True)).squeeze(1)
+        # By index, not by time: a channel may have several values of one time.
+        index = torch.arange(x.shape[1], device=x.device).view(1, -1, 1).expand(x.shape)
+        last_index = x.shape[1] - 1
+        first = x.gather(1, index.where(observed, last_index).amin(1, keepdim=True)).squeeze(1)
+        last = x.gather(1, index.where(observed, 0).amax(1, keepdim=True)).squeeze(1)
         mean = x.sum(1) / n
         centred = (clock - (clock * mask).sum(1, keepdim=True) / n.unsqueeze(1)) * mask
         spread = centred.square().sum(1)
@@ -140,7 +140,7 @@ class TimingFeatures(RankedFeatures):
         return torch.cat([channels, whole], 1).masked_fill(silent, torch.nan)
 
     def feature_names(self) -> list[str]:
-        """A name for each feature: channel and what is told of it, or of the modality.
+        """A name for each feature: channel and statistic, or a statistic of the modality.
 
         Returns
         -------

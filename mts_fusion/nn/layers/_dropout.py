@@ -12,7 +12,7 @@ class Dropout(nn.Module):
     """Dropout whose numbers come from a generator that can be set.
 
     ``torch.nn.Dropout`` draws from the global state, which two fits in two threads share; with a
-    generator each, both give the same bits as if they had run alone.
+    generator each, both give the same bits as alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Linear maps: with other weights for each modality, and with the same bits in any company.
+"""Linear maps: with other weights for each modality, and with the same bits in any batch.
 
 Sizes: M modalities, B batch, T tokens.
 """
@@ -26,12 +26,12 @@ class ModalityLinear(nn.Module):
     d_out : int
         Width of the output.
     bias : bool, default=True
-        Whether something is added to the product.
+        Whether a bias is added.
 
     Notes
     -----
-    Input ``x (m, ..., d_in)``; output ``(m, ..., d_out)``. ``modalities`` says which run of the M
-    modalities the input holds; all of them by default. The weights start as those of
+    Input ``x (m, ..., d_in)``; output ``(m, ..., d_out)``. ``modalities`` is the slice of the M
+    modalities that the input holds; all of them by default. The weights start as those of
     ``torch.nn.Linear`` do.
 
     Examples
@@ -64,7 +64,7 @@ class ModalityLinear(nn.Module):
 
 
 class AlignedLinear(nn.Linear):
-    """Linear map of any number of features, with the same bits for a row wherever it stands.
+    """Linear map of any number of features, with the same bits for a row at any position.
 
     On some processors a matrix product into few columns takes other code for the last rows of a
     block unless the number of features is a multiple of 4: it is filled up with zeros.
@@ -76,7 +76,7 @@ class AlignedLinear(nn.Linear):
     out_features : int
         Width of the output.
     bias : bool, default=True
-        Whether something is added.
+        Whether a bias is added.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class AlignedLinear(nn.Linear):
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Layer norm without scale and shift, which the linear map behind it can learn.
+    """Layer norm without scale and shift, which the following linear map can learn.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sensors that are silent, and sensors that are silenced in training.
+"""Which modalities are available, and hiding some of them in training.
 
 Sizes: B batch, M modalities, L timepoints, C channels.
 """
@@ -14,7 +14,7 @@ __all__ = ["ModalityDropout", "available_modalities", "curriculum_rate"]
 
 
 def available_modalities(observed: Sequence[Tensor]) -> Tensor:
-    """Which modalities each sample has: anything of them observed.
+    """Which modalities each sample has: those of which anything was observed.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def available_modalities(observed: Sequence[Tensor]) -> Tensor:
 
     Examples
     --------
-    >>> seen, silent = torch.ones(1, 5, 2, dtype=bool), torch.zeros(1, 9, 1, dtype=bool)
-    >>> available_modalities([seen, silent])
+    >>> available, silent = torch.ones(1, 5, 2, dtype=bool), torch.zeros(1, 9, 1, dtype=bool)
+    >>> available_modalities([available, silent])
     tensor([[ True, False]])
     """
     # As bytes: a sixth of the time of any().
-    return torch.stack([seen.flatten(1).view(torch.uint8).amax(1) > 0 for seen in observed], dim=1)
+    return torch.stack([o.flatten(1).view(torch.uint8).amax(1) > 0 for o in observed], dim=1)
 
 
 def curriculum_rate(
@@ -138,4 +138,4 @@ class ModalityDropout(nn.Module):
             )
         last = draw.masked_fill(~available, -1.0).argmax(1, keepdim=True)
         keep = (draw >= rate).scatter(1, last, True)
-        return [seen & keep[:, m, None, None] for m, seen in enumerate(observed)]
+        return [o & keep[:, m, None, None] for m, o in enumerate(observed)]

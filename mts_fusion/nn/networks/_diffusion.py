@@ -37,13 +37,13 @@ _MAX_DEVIATIONS = 8.0
 class ConditionalDiffusion(nn.Module):
     """Samples of the missing entries of each modality, given the observed ones of all.
 
-    Stage 1 of TRACE [1]_, section 3.3. The gaps of modality m are noise that a denoiser turns into
-    values in steps; each step sees the observed entries of m (fixed), when and in which channel
-    each entry stands, and a gated context of the other modalities.
+    Stage 1 of TRACE [1]_, section 3.3. Sampling starts from noise in the gaps of modality m, which
+    a denoiser turns into values step by step. Its input in each step: the observed entries of m
+    (fixed), the time and channel of each entry, and a gated context of the other modalities.
 
-    Two parts do the work. The *encoder* reads what is observed, once for all steps and draws, and
-    says where each missing entry is expected and how widely (``prior="learned"``). The *denoiser*
-    runs in each step on each draw, and is light. With ``n_encoder_layers=0, n_layers=4,
+    There are two parts. The *encoder* reads what is observed, once for all steps and draws, and
+    predicts the mean and the spread of each missing entry (``prior="learned"``). The *denoiser*
+    runs in each step on each draw, and is small. With ``n_encoder_layers=0, n_layers=4,
     patch_length=1, channels_per_token=1, prior="standard", parameterization="noise"`` there is no
     encoder, and ``conditioning="target"`` on one modality is then CSDI [2]_.
 
@@ -58,10 +58,10 @@ class ConditionalDiffusion(nn.Module):
     n_layers : int, default=2
         Layers of the denoiser; the time of each step grows with it.
     n_encoder_layers : int, default=3
-        Layers of the encoder. 0 leaves all to the denoiser.
+        Layers of the encoder. 0 is the denoiser alone.
     patch_length : int or None, default=None
-        Consecutive timepoints in a token. 1 is CSDI; time falls with the patch length, detail may
-        suffer. Modalities shorter than it are one patch. None makes at most 64 patches.
+        Consecutive timepoints in a token. 1 is CSDI; longer patches are faster and may lose detail.
+        Modalities shorter than it are one patch. None makes at most 64 patches.
     channels_per_token : int or None, default=None
         Consecutive channels in a token, at least a 64th of those of the modality. 1 is CSDI, with
         attention between channels; None puts all channels of a modality in one token, which is
@@ -69,10 +69,10 @@ class ConditionalDiffusion(nn.Module):
     n_experts : int, default=5
         Experts of the context.
     conditioning : {"cross", "target", "none"}, default="cross"
-        What is known of a gap: the observed entries of all modalities, those of its own modality,
-        or none.
+        What a gap is filled from: the observed entries of all modalities, those of its own
+        modality, or none.
     gating : {"moe", "fixed"}, default="moe"
-        How the other modalities are weighed: by a learnt gate, or alike.
+        Weights of the other modalities: from a learnt gate, or equal.
     mask_strategy : {"random", "block", "modality", "mix", "historical"}, default="mix"
         What is hidden in training, see :class:`~mts_fusion.nn.diffusion.HideObserved`.
     hidden_fraction : float or None, default=None
@@ -249,7 +249,7 @@ class ConditionalDiffusion(nn.Module):
         flat_hidden = torch.cat([h.flatten(1) for h in hidden], dim=1)
         x = (flat_values - location.detach()) / scale.detach()
         if self.prior == "learned":
-            # Where the prior is far off, as for an outlier, one entry shall not rule the loss.
+            # Where the prior is far off, as for an outlier, one entry must not dominate the loss.
             x = x.clamp(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
         # What is missing in the data has no value to start from: pure noise, as its latent is at
         # the beginning of the sampling.
@@ -265,7 +265,7 @@ class ConditionalDiffusion(nn.Module):
         error = torch.where(flat_hidden, (predicted - target) ** 2, 0.0)
         loss = error.sum() / count
         if self.prior == "learned":
-            # Likelihood of a Laplace distribution, which outliers do not rule; the factor makes
+            # Likelihood of a Laplace distribution, which is robust to outliers; the factor makes
             # the scale a standard deviation where the values are normal.
             miss = math.sqrt(math.pi / 2) * (flat_values - location).abs() / scale
             likelihood = torch.where(flat_hidden, miss + scale.log(), 0.0)
@@ -293,14 +293,14 @@ class ConditionalDiffusion(nn.Module):
         """Fill the gaps, several times.
 
         The noise is a function of the content of each sample, of ``seed`` and of the number of
-        the draw: neither the batch nor its order has a part in it.
+        the draw. It depends neither on the batch nor on the order of its samples.
 
         Parameters
         ----------
         values : list of M Tensors of shape (B, L, C)
             Float32.
         observed : list of M bool Tensors of shape (B, L, C)
-            What is kept, bit by bit.
+            These entries are kept, bit by bit.
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         n_samples : int, default=20
@@ -310,14 +310,14 @@ class ConditionalDiffusion(nn.Module):
         sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
             Two second-order solvers, a first-order one, or ancestral sampling.
         seed : int, default=0
-            Another seed, other draws.
+            Seed of the draws.
         batch_size : int or None, default=None
             Draws that pass the denoiser at once: bounds the memory. None: all.
 
         Returns
         -------
         list of M Tensors of shape (B, S, L, C)
-            Observed entries as they came.
+            Observed entries are unchanged.
 
         Raises
         ------

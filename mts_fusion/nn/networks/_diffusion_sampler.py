@@ -25,7 +25,7 @@ class DiffusionSampler(nn.Module):
     sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
         See :meth:`ConditionalDiffusion.sample`.
     seed : int, default=0
-        Another seed, other draws.
+        Seed of the draws.
     batch_size : int or None, default=None
         Draws that pass the denoiser at once.
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.encoders import ENCODERS, Encoded, get_encoder
+from mts_fusion.nn.encoders import ENCODERS, EncoderOutput, get_encoder
 from mts_fusion.nn.layers import ModalityDropout, available_modalities, construct
 from mts_fusion.nn.strategies import Fusion, Tokens, get_strategy
 from mts_fusion.panel._schema import Schema
@@ -25,8 +25,8 @@ __all__ = ["FusionNet", "encoder_names"]
 class FusionNet(nn.Module):
     """Prediction from modalities of which any may be missing, fused in one of many ways.
 
-    An encoder of its own makes an embedding of each modality; a strategy fuses those that are
-    there. A modality of which nothing was observed is absent: no mean, gate or attention sees it.
+    Each modality has an encoder, which gives an embedding; a strategy fuses the embeddings of those
+    that are available. A modality of which nothing was observed enters no mean, gate or attention.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class FusionNet(nn.Module):
     feature_dropout : float, default=0.5
         Dropout on fixed features.
     token_type_dropout : float, default=0.8
-        Rate at which a sample goes without the convolutions, or without the statistics, of a
-        modality in training, where its features are fixed.
+        Rate at which the convolutions or the statistics of a modality are hidden from a sample in
+        training, where its features are fixed.
     strategy_params : dict of str to Any or None, default=None
         More parameters of the strategy, such as ``{"rank": 8}`` for ``"low_rank"``.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
@@ -72,7 +72,7 @@ class FusionNet(nn.Module):
     -----
     Input: lists in schema order, ``values[m] (B, L, C)`` float32, or int64 symbols where a
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None. Values
-    behind ``observed=False`` are not read.
+    where ``observed`` is false are not read.
 
     ``"multirocket"`` and ``"hydra"`` read ``features[m] (B, F)`` in place of the values: fixed
     features of the widths declared, which are computed once and not in every epoch.
@@ -154,9 +154,9 @@ class FusionNet(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F) or None, default=None
-            Fixed features of the widths declared, NaN where nothing is known.
+            Fixed features of the widths declared, NaN where nothing was observed.
         record : bool, default=False
-            Whether to return what the network saw.
+            Whether to return the record.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class FusionNet(nn.Module):
         check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         available = available_modalities(observed)  # (B, M)
-        encoded: list[Encoded] = [
+        encoded: list[EncoderOutput] = [
             encoder(
                 values[m],
                 observed[m],
@@ -184,8 +184,8 @@ class FusionNet(nn.Module):
                 f"Strategy {self.strategy!r} gave logits of shape {tuple(output.logits.shape)}; "
                 f"(B, {self.n_outputs}) is wanted. Map to n_outputs at its end."
             )
-        seen = {"available": available, **output.record} if record else {}
-        return ModuleOutput(output.logits, output.logits.new_zeros(()), seen)
+        tensors = {"available": available, **output.record} if record else {}
+        return ModuleOutput(output.logits, output.logits.new_zeros(()), tensors)
 
 
 def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:
@@ -228,13 +228,13 @@ def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]
     return [encoder.get(name, "multirocket") for name in schema.names]
 
 
-def _join(encoded: list[Encoded], available: Tensor) -> Tokens:
-    """Tokens of all modalities, those with fewer filled up with tokens that are not there."""
+def _join(encoded: list[EncoderOutput], available: Tensor) -> Tokens:
+    """Tokens of all modalities, those with fewer filled up with tokens that are not available."""
     longest = max(part.tokens.shape[1] for part in encoded)
     tokens, observed = [], []
     for part in encoded:
         gap = longest - part.tokens.shape[1]
         tokens.append(nn.functional.pad(part.tokens, (0, 0, 0, gap)))
         observed.append(nn.functional.pad(part.observed, (0, gap)))
-    seen = torch.stack(observed, 1) & available.unsqueeze(-1)  # (B, M, T)
-    return Tokens(torch.stack(tokens, 1), seen)
+    token_available = torch.stack(observed, 1) & available.unsqueeze(-1)  # (B, M, T)
+    return Tokens(torch.stack(tokens, 1), token_available)

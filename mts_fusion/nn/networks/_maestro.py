@@ -1,4 +1,4 @@
-"""MAESTRO: sparse attention in and across modalities, within a budget, with experts behind it.
+"""MAESTRO: sparse attention in and across modalities, within a budget, followed by experts.
 
 Sizes: M modalities, m modalities computed together, B batch, T tokens, D width, E experts.
 """
@@ -58,11 +58,11 @@ class _Tokens(NamedTuple):
 class Maestro(nn.Module):
     """Prediction from modalities of which any may be missing, by the network of [1]_.
 
-    Patches or symbols of each modality become tokens (section 1 of the method); layers inside each
-    modality attend with the queries that an attention budget allows, learnt from which modalities
-    are there, and halve the tokens (2, 3); layers over the tokens of all modalities attend across
-    them and pass each token through an expert (4, 5); the mean of the tokens goes to the head (7).
-    In training whole modalities are hidden, drawn for each sample (6).
+    Patches or symbols of each modality become tokens (section 1 of the method). Layers inside each
+    modality attend with as many queries as an attention budget allows, which is learnt from the
+    modalities that are available, and halve the tokens (2, 3). Layers over the tokens of all
+    modalities attend across them and pass each token through an expert (4, 5). The head reads the
+    mean of the tokens (7). In training whole modalities are hidden, drawn for each sample (6).
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Maestro(nn.Module):
     -----
     Input: lists in schema order, ``values[m] (B, L, C)`` float32, or int64 symbols where a
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None, which is
-    every ``1 / rate`` seconds. Values behind ``observed=False`` are not read.
+    every ``1 / rate`` seconds. Values where ``observed`` is false are not read.
 
     Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
@@ -278,9 +278,9 @@ class Maestro(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None, default=None
             Seconds.
         features : list of M Tensors of shape (B, F), default=None
-            Fixed features of the widths declared, NaN where nothing is known.
+            Fixed features of the widths declared, NaN where nothing was observed.
         record : bool, default=False
-            Whether to return what the network saw.
+            Whether to return the record.
 
         Returns
         -------
@@ -365,7 +365,7 @@ class Maestro(nn.Module):
         times: Sequence[Tensor | None],
         budget: Tensor | None,
     ) -> tuple[Tensor, Tensor, list[int]]:
-        """Tokens ``(B, T, D)`` of all modalities, which are available, and whose they are."""
+        """Tokens ``(B, T, D)`` of all modalities, which are available, and their modalities."""
         all_tokens, all_available, all_modalities = [], [], []
         first = 0
         for x, available, seconds in patches(values, observed, times):

@@ -1,4 +1,4 @@
-"""What every network returns."""
+"""Output of all networks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["ModuleOutput"]
 
 
 class ModuleOutput(NamedTuple):
-    """A prediction, what the module itself minimises, and what it saw if that was asked for.
+    """A prediction, the network's own loss, and a record of its internals if asked for.
 
     Parameters
     ----------
     prediction : Tensor of shape (B, n_outputs)
-        Logits or raw values; the network knows no task.
+        Logits or raw values; the link of the task is applied outside the network.
     loss : Tensor of shape ()
-        What the module adds to the loss of the task; 0 if nothing.
+        Added to the loss of the task; 0 if there is none.
     record : dict of str to Tensor
         Diagnostics whose first axis is the batch; empty unless asked for.
 

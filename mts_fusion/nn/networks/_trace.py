@@ -25,7 +25,7 @@ __all__ = ["Trace"]
 
 
 class Trace(nn.Module):
-    """Fusion of modalities of any clocks by a sparse mixture of experts: FuseMoE, as in TRACE.
+    """Fusion of modalities with any sampling times by a sparse mixture of experts (FuseMoE, TRACE).
 
     Each modality is interpolated at ``n_reference`` common times by multi-time attention; layers of
     self-attention over the times of all modalities and of experts routed by modality follow; a
@@ -55,9 +55,9 @@ class Trace(nn.Module):
     d_hidden : int, default=64
         Hidden width of an expert.
     router : {"joint", "per_modality", "disjoint"}, default="joint"
-        Who is routed where, see :class:`~mts_fusion.nn.experts.ModalityMoE`.
+        What shares a router and experts, see :class:`~mts_fusion.nn.experts.ModalityMoE`.
     gate : {"softmax", "laplace", "gaussian"}, default="laplace"
-        How near an expert is.
+        Score of an expert: inner product with its key, or a distance to it.
     entropy_weight : float, default=0.01
         Weight of the entropy regulariser (eq. 8), averaged over the layers. 0 turns it off.
     dropout : float, default=0.1
@@ -66,10 +66,10 @@ class Trace(nn.Module):
         Rate at which whole modalities of a sample are hidden in training.
     feature_widths : sequence of M dicts of str to sequence of int, or None, default=None
         By modality and kind, the widths of the parts of its fixed features, such as statistics of
-        what was observed. They stand beside its series, as one more token of it and as logits that
-        are linear in them. None, as in the papers: there are none.
+        what was observed. They are one more token of the modality, and logits that are linear in
+        them are added. None, as in the papers: there are none.
     horizon_seconds : float or None, default=None
-        Span of the reference times, from 0. None: the longest duration that the schema tells, and
+        Span of the reference times, from 0. None: the longest duration in the schema, and
         for modalities with irregular times from a sample's first to its last observed time.
 
     Raises
@@ -84,7 +84,7 @@ class Trace(nn.Module):
     too, accompanied by the indicator that they were not measured (TRACE).
 
     An absent modality, with no entry to read, is represented by a learned vector at every reference
-    time. Its tokens ask the others in the self-attention but are never asked.
+    time. In the self-attention its tokens are queries but not keys.
 
     The regulariser averages over the samples of a batch, so ``loss`` depends on the batch;
     ``prediction`` and ``record`` do not.
@@ -210,7 +210,7 @@ class Trace(nn.Module):
         times : list of M Tensors of shape (B, L) or None, or None
             Seconds; None for a regular clock.
         features : list of M Tensors of shape (B, F), default=None
-            Fixed features of the widths declared, NaN where nothing is known.
+            Fixed features of the widths declared, NaN where nothing was observed.
         imputed : list of M bool Tensors of shape (B, L, C), default=None
             Entries that were not measured but hold a value of an imputer; None where none do.
         record : bool, default=False

@@ -3,6 +3,14 @@
 from mts_fusion.nn.ridge._dual import DualSystem
 from mts_fusion.nn.ridge._maps import KernelMap
 from mts_fusion.nn.ridge._primal import PrimalSystem
-from mts_fusion.nn.ridge._solution import INTERCEPT, RidgeRows, RidgeSolution
+from mts_fusion.nn.ridge._solution import INTERCEPT, RidgeRows, RidgeSolution, RidgeSystem
 
-__all__ = ["INTERCEPT", "DualSystem", "KernelMap", "PrimalSystem", "RidgeRows", "RidgeSolution"]
+__all__ = [
+    "INTERCEPT",
+    "DualSystem",
+    "KernelMap",
+    "PrimalSystem",
+    "RidgeRows",
+    "RidgeSolution",
+    "RidgeSystem",
+]

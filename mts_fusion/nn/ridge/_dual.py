@@ -1,4 +1,4 @@
-"""Ridge regression with one unknown a training row: small and exact.
+"""Ridge regression with one unknown for each training row: exact, for few rows.
 
 Sizes: n rows, M modalities, C targets, B folds.
 """
@@ -16,25 +16,25 @@ __all__ = ["DualSystem"]
 
 
 class DualSystem:
-    """Kernel ridge regression of any set of modalities, with leave-out answers in closed form.
+    """Kernel ridge regression on any set of modalities, with held-out predictions in closed form.
 
     For the modalities S the kernel is ``K = sum_{m in S} K_m / |S| + c``, and ``alpha = Q T`` with
-    ``Q = (K + lambda W^-1)^-1``. Without the rows of a fold b, the answers on it are
-    ``T_b - Q_bb^-1 alpha_b``, as if it had been fitted again without them. Rows that have none of
-    the modalities are left out.
+    ``Q = (K + lambda W^-1)^-1``. A fit without the rows of fold b would predict
+    ``T_b - Q_bb^-1 alpha_b`` for them, so no second fit is needed. Rows that have none of the
+    modalities are left out.
 
     Parameters
     ----------
     rows : RidgeRows
-        Their coordinates are kernels to the rows themselves, ``(n, n)``.
+        Their coordinates are the kernels between the rows, ``(n, n)``.
     n_folds : int
-        B.
+        Number of folds B.
 
     Examples
     --------
     >>> kernel, y = torch.eye(4), torch.tensor([[1.0], [1.0], [-1.0], [-1.0]], dtype=torch.double)
-    >>> some = torch.ones(4, 1, dtype=torch.bool)
-    >>> rows = RidgeRows([kernel], y, torch.ones(4).double(), torch.arange(4), some)
+    >>> available = torch.ones(4, 1, dtype=torch.bool)
+    >>> rows = RidgeRows([kernel], y, torch.ones(4).double(), torch.arange(4), available)
     >>> DualSystem(rows, n_folds=4).solve([0], [1.0])[0].coef.shape
     torch.Size([4, 1])
     """
@@ -43,8 +43,23 @@ class DualSystem:
         self.rows = rows
         self.n_folds = n_folds
 
+    def has_rows(self, members: Sequence[int]) -> bool:
+        """Whether any training row has one of these modalities.
+
+        Parameters
+        ----------
+        members : sequence of int
+            Indices of the modalities.
+
+        Returns
+        -------
+        bool
+            Without such a row there is nothing to solve.
+        """
+        return bool(self.rows.available[:, list(members)].any())
+
     def solve(self, members: Sequence[int], penalties: Sequence[float]) -> list[RidgeSolution]:
-        """The regression of a set of modalities, one for each penalty.
+        """The regression on a set of modalities, with each penalty.
 
         Parameters
         ----------
@@ -56,7 +71,7 @@ class DualSystem:
         Returns
         -------
         list of RidgeSolution
-            As many as penalties.
+            One for each penalty.
         """
         rows = self.rows
         index = rows.available[:, list(members)].any(1).nonzero().squeeze(1)
@@ -81,12 +96,12 @@ class DualSystem:
         return solutions
 
     def design(self, coordinates: Sequence[Tensor]) -> Tensor:
-        """What ``coef`` is multiplied by, from the kernels of the modalities of a set.
+        """The design matrix: the kernel of a set of modalities.
 
         Parameters
         ----------
         coordinates : list of Tensors of shape (B, n)
-            Of the modalities of the set.
+            Kernels of the modalities of the set to the training rows.
 
         Returns
         -------
@@ -99,21 +114,21 @@ class DualSystem:
         return total / len(coordinates) + INTERCEPT**2
 
     def split(self, coef: Tensor, members: Sequence[int]) -> tuple[list[Tensor], Tensor]:
-        """Coefficients of a solution by modality, and what it adds to every answer.
+        """Split the coefficients of a solution into those of each modality and the intercept.
 
         Parameters
         ----------
         coef : Tensor of shape (n, C)
-            Of a solution.
+            Coefficients of the solution.
         members : sequence of int
-            Its modalities.
+            Modalities of the solution.
 
         Returns
         -------
         list of Tensors of shape (n, C)
-            Of the kernels of the modalities.
+            Coefficients of the kernel of each modality.
         Tensor of shape (C,)
-            The constant.
+            The intercept.
         """
         parts = [coef / len(members)] * len(members)
         return parts, INTERCEPT**2 * coef.sum(0)

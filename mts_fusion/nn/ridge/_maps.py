@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 __all__ = ["KernelMap"]
 
-# Directions whose share of the largest eigenvalue is below this are rounding.
+# Directions with an eigenvalue below this fraction of the largest one are rounding errors.
 _RELATIVE_EIGENVALUE = 1e-7
 
 
@@ -19,27 +19,27 @@ class KernelMap(nn.Module):
 
     The kernel is linear, or Gaussian, ``exp(-bandwidth * |x - x'|^2 / 2)``, of features that are
     divided by their root-mean-square norm over the landmarks. With ``n_coordinates=None`` the
-    output is the kernel itself, one column a landmark: the dual form. Otherwise it is the Nystroem
-    approximation [1]_, of which ``n_coordinates`` leading directions are kept: the primal form. On
-    the landmarks it is exact if all directions are kept.
+    output is the kernel itself, with one column for each landmark: the dual form. Otherwise it is
+    the Nystroem approximation [1]_ with ``n_coordinates`` leading directions: the primal form. With
+    all directions it is exact on the landmarks.
 
     Parameters
     ----------
     landmarks : Tensor of shape (L, F)
-        Features of some training samples, NaN where nothing is known.
+        Features of some training samples, NaN where the modality is missing.
     bandwidth : float or None, default=None
-        Of the Gaussian; None for the linear kernel.
+        Bandwidth of the Gaussian kernel; None for the linear kernel.
     n_coordinates : int or None, default=None
-        Width R; None for the kernel to the landmarks.
+        Number R of coordinates; None for the kernel to the landmarks.
 
     Attributes
     ----------
     n_coordinates : int
-        Width of the output.
+        Number of columns of the output.
 
     Notes
     -----
-    A sample of which nothing is known has a row of zeros, and a kernel of 0 to all others.
+    A sample without the modality has a row of zeros, and a kernel of 0 to all others.
 
     References
     ----------
@@ -56,6 +56,7 @@ class KernelMap(nn.Module):
 
     scale: Tensor
     landmarks: Tensor | None
+    observed: Tensor
     projection: Tensor | None
 
     def __init__(
@@ -67,29 +68,27 @@ class KernelMap(nn.Module):
     ) -> None:
         super().__init__()
         self.bandwidth = bandwidth
-        known = _is_known(landmarks)
+        observed = _is_observed(landmarks)
         square = landmarks.nan_to_num(0.0).double().square().sum(1)
-        norm = (square.sum() / known.sum().clamp(min=1)).sqrt()
+        norm = (square.sum() / observed.sum().clamp(min=1)).sqrt()
         scale = 1 / norm if norm > 0 else torch.ones((), dtype=torch.float64)
         self.register_buffer("scale", scale)
         # In float64, so that a sample has the same kernel in any batch.
         self.register_buffer("landmarks", landmarks.nan_to_num(0.0).double() * self.scale)
-        self.register_buffer("known", known)
+        self.register_buffer("observed", observed)
         self.register_buffer("projection", None)
         self._norms: Tensor | None = None
         self.n_coordinates = len(landmarks)
         if n_coordinates is not None:
             self._project(n_coordinates)
 
-    known: Tensor
-
     def _project(self, n_coordinates: int) -> None:
         assert self.landmarks is not None
-        gram = self._kernel(self.landmarks, self.known)
+        gram = self._kernel(self.landmarks, self.observed)
         values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
         values, vectors = values.flip(0)[:n_coordinates], vectors.flip(1)[:, :n_coordinates]
         kept = values > values[0].clamp(min=0) * _RELATIVE_EIGENVALUE
-        if not bool(kept.any()):  # a modality without any spread
+        if not bool(kept.any()):  # all samples of the modality are zeros
             kept = torch.zeros_like(kept).index_fill(0, torch.tensor([0]), True)
             values = values.clamp(min=1.0)
         projection = vectors[:, kept] / values[kept].sqrt()
@@ -99,7 +98,7 @@ class KernelMap(nn.Module):
         self.projection = projection
         self.n_coordinates = projection.shape[1]
 
-    def _kernel(self, x: Tensor, known: Tensor) -> Tensor:
+    def _kernel(self, x: Tensor, observed: Tensor) -> Tensor:
         landmarks = self.landmarks
         assert landmarks is not None
         product = x @ landmarks.T
@@ -107,27 +106,27 @@ class KernelMap(nn.Module):
             return product
         square = x.square().sum(1, keepdim=True) + self._landmark_norms() - 2 * product
         gaussian = torch.exp(-self.bandwidth / 2 * square.clamp(min=0.0))
-        return gaussian * known.unsqueeze(1) * self.known
+        return gaussian * observed.unsqueeze(1) * self.observed
 
     def _landmark_norms(self) -> Tensor:
-        """Squared norms ``(L,)``, computed once: for one sample it is half of the kernel's work."""
+        """Squared norms ``(L,)``, computed once: for one sample they are half of the work."""
         assert self.landmarks is not None
         if self._norms is None or self._norms.device != self.landmarks.device:
             self._norms = self.landmarks.square().sum(1)
         return self._norms
 
     def append(self, features: Tensor) -> None:
-        """Add landmarks, in the dual form; the scale stays.
+        """Add landmarks, in the dual form; the scale does not change.
 
         Parameters
         ----------
         features : Tensor of shape (k, F)
-            Of more samples.
+            Features of further samples.
         """
         assert self.landmarks is not None
         new = features.nan_to_num(0.0).double() * self.scale
         self.landmarks, self._norms = torch.cat([self.landmarks, new]), None
-        self.known = torch.cat([self.known, _is_known(features)])
+        self.observed = torch.cat([self.observed, _is_observed(features)])
         self.n_coordinates = len(self.landmarks)
 
     def keep(self, index: Tensor) -> None:
@@ -136,15 +135,15 @@ class KernelMap(nn.Module):
         Parameters
         ----------
         index : int Tensor of shape (k,)
-            Which.
+            Indices of the landmarks.
         """
         assert self.landmarks is not None
-        self.landmarks, self.known = self.landmarks[index], self.known[index]
+        self.landmarks, self.observed = self.landmarks[index], self.observed[index]
         self._norms = None
         self.n_coordinates = len(self.landmarks)
 
     def gram(self) -> Tensor:
-        """Kernel of the landmarks with each other, in the dual form.
+        """Kernel between the landmarks, in the dual form.
 
         Returns
         -------
@@ -152,32 +151,32 @@ class KernelMap(nn.Module):
             float64.
         """
         assert self.landmarks is not None
-        return self._kernel(self.landmarks, self.known)
+        return self._kernel(self.landmarks, self.observed)
 
     def landmark_features(self) -> Tensor:
-        """Features of the landmarks, as they came, in the dual form.
+        """Features of the landmarks, in the dual form.
 
         Returns
         -------
         Tensor of shape (L, F)
-            NaN where nothing is known.
+            NaN where the modality is missing.
         """
         assert self.landmarks is not None
         features = (self.landmarks / self.scale).float()
-        return features.masked_fill(~self.known.unsqueeze(1), torch.nan)
+        return features.masked_fill(~self.observed.unsqueeze(1), torch.nan)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Coordinates.
+        """Coordinates of samples.
 
         Parameters
         ----------
         features : Tensor of shape (B, F)
-            NaN where nothing is known.
+            NaN where the modality is missing.
 
         Returns
         -------
         Tensor of shape (B, R)
-            float64; 0 where nothing is known.
+            float64; 0 where the modality is missing.
         """
         base = self.base(features)
         return base if self.projection is None else base @ self.projection
@@ -188,23 +187,23 @@ class KernelMap(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (B, F)
-            NaN where nothing is known.
+            NaN where the modality is missing.
 
         Returns
         -------
         Tensor of shape (B, F) or (B, L)
-            float64; 0 where nothing is known.
+            float64; 0 where the modality is missing.
         """
         x = features.nan_to_num(0.0).double() * self.scale
-        return x if self.landmarks is None else self._kernel(x, _is_known(features))
+        return x if self.landmarks is None else self._kernel(x, _is_observed(features))
 
-    def behind(self, coef: Tensor) -> Tensor:
-        """Coefficients of the base that act as these do of the coordinates.
+    def base_coef(self, coef: Tensor) -> Tensor:
+        """Coefficients of :meth:`base` that give the same products as those of the coordinates.
 
         Parameters
         ----------
         coef : Tensor of shape (R, C)
-            Of the coordinates.
+            Coefficients of the coordinates.
 
         Returns
         -------
@@ -214,5 +213,5 @@ class KernelMap(nn.Module):
         return coef if self.projection is None else self.projection @ coef
 
 
-def _is_known(features: Tensor) -> Tensor:
+def _is_observed(features: Tensor) -> Tensor:
     return (~features.isnan()).any(1)

@@ -1,4 +1,4 @@
-"""Ridge regression with one unknown a coordinate: its size does not grow with the rows.
+"""Ridge regression with one unknown for each coordinate: its size does not grow with the rows.
 
 Sizes: n rows, M modalities, R coordinates of a modality, P of all, C targets, B folds.
 """
@@ -15,34 +15,37 @@ from ._solution import INTERCEPT, RidgeRows, RidgeSolution, factorise
 
 __all__ = ["PrimalSystem"]
 
-# Rows whose products are added up at a time.
+# Rows whose products are summed at a time.
 _CHUNK = 4096
+
+# Sums of weights up to this are what rounding leaves where all rows were removed.
+_ROUNDING = 1e-9
 
 
 class PrimalSystem:
-    """Ridge regression of any set of modalities from one matrix of products.
+    """Ridge regression on any set of modalities, from sums over the training rows.
 
     With coordinates ``Z`` of all modalities and a constant, ``G = Z^T W Z`` and ``H = Z^T W T`` are
-    sums over rows, kept for each fold. A set of modalities takes its blocks of them; leaving a fold
-    out subtracts its share. So rows can be added, taken away and merged, exactly.
+    sums over rows, kept for each fold. The regression on a set of modalities uses their blocks of
+    the sums; to leave a fold out, its sums are subtracted. So rows can be added, removed and merged
+    exactly.
 
     Parameters
     ----------
     widths : list of M int
-        Coordinates R of each modality.
+        Number of coordinates R of each modality.
     n_targets : int
-        C.
+        Number of targets C.
     n_folds : int
-        B.
+        Number of folds B.
 
     Examples
     --------
     >>> system = PrimalSystem([2], n_targets=1, n_folds=2)
     >>> z, y = torch.randn(6, 2), torch.randn(6, 1).double()
-    >>> some = torch.ones(6, 1, dtype=torch.bool)
-    >>> rows = RidgeRows([z], y, torch.ones(6).double(), torch.arange(6) % 2, some)
-    >>> system.add(rows)
-    >>> system.solve([0], [1.0], rows)[0].coef.shape
+    >>> available = torch.ones(6, 1, dtype=torch.bool)
+    >>> system.add(RidgeRows([z], y, torch.ones(6).double(), torch.arange(6) % 2, available))
+    >>> system.solve([0], [1.0])[0].coef.shape
     torch.Size([3, 1])
     """
 
@@ -53,19 +56,50 @@ class PrimalSystem:
         self.gram = torch.zeros(n_folds, n, n, dtype=torch.float64)
         self.products = torch.zeros(n_folds, n, n_targets, dtype=torch.float64)
         self.sums = torch.zeros(n_folds, n, dtype=torch.float64)
-        # By which modalities a row has: weights and weighted targets, (B, 1 + C).
+        # By pattern of available modalities: sums of weights and weighted targets, (B, 1 + C).
         self.presence: dict[tuple[bool, ...], Tensor] = {}
+        self.rows = RidgeRows(
+            [torch.zeros(0, width, dtype=torch.float64) for width in self.widths],
+            torch.zeros(0, n_targets, dtype=torch.float64),
+            torch.zeros(0, dtype=torch.float64),
+            torch.zeros(0, dtype=torch.int64),
+            torch.zeros(0, len(self.widths), dtype=torch.bool),
+        )
 
-    def add(self, rows: RidgeRows, sign: float = 1.0) -> None:
-        """Add rows, or take them away.
+    def add(self, rows: RidgeRows) -> None:
+        """Add rows, which are kept for held-out predictions.
 
         Parameters
         ----------
         rows : RidgeRows
-            Of any number.
-        sign : float, default=1.0
-            -1 takes them away.
+            Any number of rows.
         """
+        self._sum(rows, 1.0)
+        self.rows = self.rows.join(rows) if len(self.rows.weight) else rows
+
+    def remove(self, index: Tensor) -> None:
+        """Remove kept rows, as if they had never been added.
+
+        Parameters
+        ----------
+        index : int Tensor of shape (k,)
+            Indices of the rows among those kept.
+        """
+        self._sum(self.rows.take(index), -1.0)
+        self.rows = self.rows.drop(index)
+
+    def limit(self, index: Tensor) -> None:
+        """Keep only some rows for held-out predictions; the sums do not change.
+
+        Parameters
+        ----------
+        index : int Tensor of shape (k,)
+            Indices of the rows among those kept.
+        """
+        self.rows = self.rows.take(index)
+
+    def _sum(self, rows: RidgeRows, sign: float) -> None:
+        """Add rows to the sums (``sign=1``), or subtract them (``sign=-1``)."""
         for start in range(0, len(rows.weight), _CHUNK):
             index = torch.arange(start, min(start + _CHUNK, len(rows.weight)))
             part = rows.take(index)
@@ -90,23 +124,38 @@ class PrimalSystem:
             table.index_add_(0, rows.fold[which == p], sign * both[which == p])
 
     def merge(self, other: PrimalSystem) -> None:
-        """Add all rows of another system of the same coordinates.
+        """Add all rows of another system with the same coordinates.
 
         Parameters
         ----------
         other : PrimalSystem
-            Of the same widths, targets and folds.
+            A system with the same widths, targets and folds.
         """
         self.gram += other.gram
         self.products += other.products
         self.sums += other.sums
         for pattern, table in other.presence.items():
             self.presence[pattern] = self.presence.get(pattern, torch.zeros_like(table)) + table
+        self.rows = self.rows.join(other.rows)
 
-    def solve(
-        self, members: Sequence[int], penalties: Sequence[float], rows: RidgeRows
-    ) -> list[RidgeSolution]:
-        """The regression of a set of modalities, one for each penalty.
+    def has_rows(self, members: Sequence[int]) -> bool:
+        """Whether any training row has one of these modalities.
+
+        Parameters
+        ----------
+        members : sequence of int
+            Indices of the modalities.
+
+        Returns
+        -------
+        bool
+            Without such a row there is nothing to solve.
+        """
+        tables = [table for p, table in self.presence.items() if any(p[m] for m in members)]
+        return sum(float(table[:, 0].sum()) for table in tables) > _ROUNDING
+
+    def solve(self, members: Sequence[int], penalties: Sequence[float]) -> list[RidgeSolution]:
+        """The regression on a set of modalities, with each penalty.
 
         Parameters
         ----------
@@ -114,14 +163,13 @@ class PrimalSystem:
             Indices of the modalities.
         penalties : sequence of float
             Values of lambda, above 0.
-        rows : RidgeRows
-            Those of which held-out answers are wanted, all or some of those added.
 
         Returns
         -------
         list of RidgeSolution
-            As many as penalties.
+            One for each penalty.
         """
+        rows = self.rows
         gram, products = self._blocks(members)
         total, total_products = gram.sum(0), products.sum(0)
         z = self.design([rows.coordinates[m] for m in members])
@@ -141,10 +189,10 @@ class PrimalSystem:
         return solutions
 
     def _blocks(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Products of the coordinates of some modalities and the constant, by fold."""
+        """Sums for some modalities and the constant: ``(B, P, P)`` and ``(B, P, C)``."""
         spans = [slice(self.offsets[m], self.offsets[m + 1]) for m in members]
         ends = torch.tensor([0, *(self.widths[m] for m in members)]).cumsum(0).tolist()
-        places = [slice(start, end) for start, end in pairwise(ends)]
+        blocks = [slice(start, end) for start, end in pairwise(ends)]
         n, n_folds = ends[-1], len(self.gram)
         scale = len(members) ** -0.5
         counts = torch.zeros(n_folds, 1 + self.products.shape[2], dtype=torch.float64)
@@ -153,11 +201,11 @@ class PrimalSystem:
                 counts += table
         gram = torch.empty(n_folds, n + 1, n + 1, dtype=torch.float64)
         products = torch.empty(n_folds, n + 1, self.products.shape[2], dtype=torch.float64)
-        for span, place in zip(spans, places, strict=True):  # blocks: faster than by index
-            for other_span, other_place in zip(spans, places, strict=True):
-                gram[:, place, other_place] = self.gram[:, span, other_span]
-            gram[:, n, place] = self.sums[:, span] * (INTERCEPT / scale)
-            products[:, place] = self.products[:, span] * scale
+        for span, block in zip(spans, blocks, strict=True):  # slices: faster than an index
+            for other_span, other_block in zip(spans, blocks, strict=True):
+                gram[:, block, other_block] = self.gram[:, span, other_span]
+            gram[:, n, block] = self.sums[:, span] * (INTERCEPT / scale)
+            products[:, block] = self.products[:, span] * scale
         gram[:, n, n] = counts[:, 0] * (INTERCEPT / scale) ** 2
         gram *= scale**2
         gram[:, :n, n] = gram[:, n, :n]
@@ -165,38 +213,38 @@ class PrimalSystem:
         return gram, products
 
     def design(self, coordinates: Sequence[Tensor]) -> Tensor:
-        """What ``coef`` is multiplied by, from the coordinates of the modalities of a set.
+        """The design matrix: coordinates of a set of modalities, and a constant.
 
         Parameters
         ----------
         coordinates : list of Tensors of shape (B, R)
-            Of the modalities of the set.
+            Coordinates of the modalities of the set.
 
         Returns
         -------
         Tensor of shape (B, P)
-            float64: scaled coordinates, then the constant.
+            float64: the scaled coordinates, then the constant.
         """
         scale = len(coordinates) ** -0.5
         constant = torch.full((len(coordinates[0]), 1), INTERCEPT, dtype=torch.float64)
         return torch.cat([*(part.double() * scale for part in coordinates), constant], 1)
 
     def split(self, coef: Tensor, members: Sequence[int]) -> tuple[list[Tensor], Tensor]:
-        """Coefficients of a solution by modality, and what it adds to every answer.
+        """Split the coefficients of a solution into those of each modality and the intercept.
 
         Parameters
         ----------
         coef : Tensor of shape (P, C)
-            Of a solution.
+            Coefficients of the solution.
         members : sequence of int
-            Its modalities.
+            Modalities of the solution.
 
         Returns
         -------
         list of Tensors of shape (R, C)
-            Of the coordinates of the modalities.
+            Coefficients of the coordinates of each modality.
         Tensor of shape (C,)
-            The constant.
+            The intercept.
         """
         scaled = coef[:-1] * len(members) ** -0.5
         return list(scaled.split([self.widths[m] for m in members])), INTERCEPT * coef[-1]

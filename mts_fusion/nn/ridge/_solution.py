@@ -1,4 +1,4 @@
-"""What the two forms of the ridge regression share: rows and solutions.
+"""What the dual and the primal form share: training rows, solutions, and their interface.
 
 Sizes: n rows, M modalities, R coordinates of a modality, P coordinates of a solution, C targets,
 B folds.
@@ -7,12 +7,13 @@ B folds.
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["INTERCEPT", "RidgeRows", "RidgeSolution", "factorise"]
+__all__ = ["INTERCEPT", "RidgeRows", "RidgeSolution", "RidgeSystem", "factorise"]
 
 INTERCEPT = 10.0
 """Value of the constant coordinate: large, so that the penalty hardly shrinks the intercept."""
@@ -24,15 +25,15 @@ class RidgeRows(NamedTuple):
     Parameters
     ----------
     coordinates : list of M Tensors of shape (n, R)
-        Of each modality, from :class:`KernelMap`; 0 where it is silent.
+        Output of the :class:`KernelMap` of each modality; 0 where the modality is missing.
     targets : Tensor of shape (n, C)
         float64.
     weight : Tensor of shape (n,)
-        float64, above 0. A weight of 2 is the row twice.
+        float64, above 0. A row of weight 2 counts as two rows.
     fold : Tensor of shape (n,)
-        int64: rows of one fold are left out together.
-    available : Tensor of shape (n, M)
-        Bool.
+        int64. The rows of a fold are held out together.
+    available : bool Tensor of shape (n, M)
+        Modalities that each row has.
     """
 
     coordinates: list[Tensor]
@@ -42,7 +43,7 @@ class RidgeRows(NamedTuple):
     available: Tensor
 
     def take(self, index: Tensor) -> RidgeRows:
-        """Some of the rows."""
+        """The rows at some indices."""
         return RidgeRows(
             [part[index] for part in self.coordinates],
             self.targets[index],
@@ -51,8 +52,14 @@ class RidgeRows(NamedTuple):
             self.available[index],
         )
 
+    def drop(self, index: Tensor) -> RidgeRows:
+        """The rows at all other indices."""
+        left = torch.ones_like(self.available[:, 0])
+        left[index] = False
+        return self.take(left.nonzero().squeeze(1))
+
     def join(self, other: RidgeRows) -> RidgeRows:
-        """These rows, then others."""
+        """These rows, followed by others."""
         return RidgeRows(
             [torch.cat(both) for both in zip(self.coordinates, other.coordinates, strict=True)],
             torch.cat([self.targets, other.targets]),
@@ -63,18 +70,18 @@ class RidgeRows(NamedTuple):
 
 
 class RidgeSolution(NamedTuple):
-    """The ridge regression of one set of modalities, with one penalty.
+    """The ridge regression on one set of modalities, with one penalty.
 
     Parameters
     ----------
     penalty : float
         Lambda.
     coef : Tensor of shape (P, C)
-        Of the coordinates that ``design`` of the system gives.
+        Coefficients of the columns of the design matrix (``RidgeSystem.design``).
     fold_coef : Tensor of shape (B, P, C)
-        The same without the rows of each fold.
+        Coefficients fitted without the rows of each fold.
     held_out : Tensor of shape (n, C)
-        What the regression without the fold of a row says of it; NaN for a row that has none of
+        Prediction of each row by the regression without its fold; NaN for a row that has none of
         the modalities.
     """
 
@@ -84,13 +91,37 @@ class RidgeSolution(NamedTuple):
     held_out: Tensor
 
 
+class RidgeSystem(Protocol):
+    """The ridge regressions on all sets of modalities, in the dual or the primal form.
+
+    Attributes
+    ----------
+    rows : RidgeRows
+        The rows that have held-out predictions.
+    """
+
+    rows: RidgeRows
+
+    def has_rows(self, members: Sequence[int]) -> bool:
+        """Whether any training row has one of these modalities."""
+
+    def solve(self, members: Sequence[int], penalties: Sequence[float]) -> list[RidgeSolution]:
+        """The regression on a set of modalities, with each penalty."""
+
+    def design(self, coordinates: Sequence[Tensor]) -> Tensor:
+        """The design matrix ``(B, P)``, from the coordinates of the modalities of a set."""
+
+    def split(self, coef: Tensor, members: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """The coefficients ``(P, C)`` of each modality of a set, and the intercept ``(C,)``."""
+
+
 def factorise(system: Tensor, penalty: float) -> Tensor:
-    """Cholesky factor; where rounding has left a system without one, more is put on its diagonal.
+    """Cholesky factor; if rounding has made the system singular, a little is added to its diagonal.
 
     Parameters
     ----------
     system : Tensor of shape (P, P)
-        Symmetric, the penalty included.
+        Symmetric, including the penalty.
     penalty : float
         Lambda, for the warning.
 
@@ -102,14 +133,14 @@ def factorise(system: Tensor, penalty: float) -> Tensor:
     Raises
     ------
     ValueError
-        If a system has no factor with a ten-thousandth of its largest entry added either.
+        If the system has no factor even with 1e-4 of its largest entry added.
     """
     factor, failed = torch.linalg.cholesky_ex(system)
     if not failed:
         return factor
     largest = float(system.diagonal().abs().max())
-    for share in (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
-        jitter = share * largest
+    for fraction in (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
+        jitter = fraction * largest
         factor, failed = torch.linalg.cholesky_ex(
             system + jitter * torch.eye(len(system), dtype=system.dtype)
         )

@@ -1,4 +1,4 @@
-"""What a way to fuse modalities takes and gives, and the shares that all of them need.
+"""Interface of the fusion strategies, and what several of them use.
 
 Sizes: B batch, M modalities, T tokens, D width.
 """
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout
 
-__all__ = ["Fusion", "FusionOutput", "Tokens", "grown", "make_head", "shares"]
+__all__ = ["Fusion", "FusionOutput", "Tokens", "missing_rescale", "make_head", "masked_softmax"]
 
 
 class Tokens(NamedTuple):
-    """The sequence behind each embedding.
+    """Sequence of tokens of each modality, from which its embedding was made.
 
     Parameters
     ----------
     values : Tensor of shape (B, M, T, D)
         Tokens of each modality, in the order of time.
     observed : Tensor of shape (B, M, T)
-        Bool: which of them there are.
+        Bool: which of them are available.
     """
 
     values: Tensor
@@ -33,16 +33,16 @@ class Tokens(NamedTuple):
 
 
 class FusionOutput(NamedTuple):
-    """What the modalities say together.
+    """Output of a fusion strategy.
 
     Parameters
     ----------
     logits : Tensor of shape (B, n_outputs)
         Logits or raw values.
     record : dict of str to Tensor
-        What happened on the way, first axis the batch: ``weight (B, M)``, shares of the modalities
-        that sum to 1 over those available; ``modality_logits (B, M, n_outputs)``;
-        ``attention (B, M, M)``, rows that sum to 1 or are 0. A strategy has those that it uses.
+        Diagnostics, first axis the batch: ``weight (B, M)``, which sums to 1 over the modalities
+        available; ``modality_logits (B, M, n_outputs)``; ``attention (B, M, M)``, rows that sum to
+        1 or are 0. A strategy has those that it uses.
     """
 
     logits: Tensor
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
     Attributes
     ----------
     needs_tokens : bool
-        Whether ``forward`` wants the tokens behind the embeddings too. False by default.
+        Whether ``forward`` takes the tokens of the modalities too. False by default.
     params_without_softmax : dict of str to Any
         Parameters for outputs that are not logits of classes that exclude each other. None by
         default.
@@ -82,7 +82,7 @@ class Fusion(nn.Module):
         available : Tensor of shape (B, M)
             Bool.
         tokens : Tokens or None, default=None
-            The tokens behind them, where ``needs_tokens``.
+            Tokens of the modalities, where ``needs_tokens``.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Fusion(nn.Module):
         """
 
 
-def shares(scores: Tensor, available: Tensor) -> Tensor:
+def masked_softmax(scores: Tensor, available: Tensor) -> Tensor:
     """Softmax over the modalities that are available.
 
     Parameters
@@ -109,7 +109,7 @@ def shares(scores: Tensor, available: Tensor) -> Tensor:
     Examples
     --------
     >>> available = torch.tensor([[True, True, False], [False, False, False]])
-    >>> shares(torch.zeros(2, 3), available)
+    >>> masked_softmax(torch.zeros(2, 3), available)
     tensor([[0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.0000]])
     """
@@ -117,7 +117,7 @@ def shares(scores: Tensor, available: Tensor) -> Tensor:
     return scores.softmax(-1) * available
 
 
-def grown(available: Tensor) -> Tensor:
+def missing_rescale(available: Tensor) -> Tensor:
     """Factor by which a sum over the available modalities is scaled for those that are not.
 
     Parameters
@@ -132,7 +132,7 @@ def grown(available: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> grown(torch.tensor([[True, False, False, False]]))
+    >>> missing_rescale(torch.tensor([[True, False, False, False]]))
     tensor([[2.]])
     """
     n_available = available.sum(-1, keepdim=True).clamp(min=1)

@@ -1,17 +1,17 @@
-"""Early fusion: the embeddings side by side, then a network over all of them."""
+"""Early fusion: the embeddings concatenated, then a network over all of them."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, make_head
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, make_head, missing_rescale
 
 __all__ = ["EarlyFusion"]
 
 
 class EarlyFusion(Fusion):
-    """Logits from the embeddings laid side by side.
+    """Logits from the concatenated embeddings.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ class EarlyFusion(Fusion):
         self, embeddings: Tensor, available: Tensor, tokens: Tokens | None = None
     ) -> FusionOutput:
         """Fuse."""
-        # The first layer over concatenated embeddings is a sum of one linear map each, so that a
-        # modality can be left out of the sum instead of standing in it as zeros.
+        # The first layer over concatenated embeddings is a sum of one linear map each, from which a
+        # modality can be left out.
         parts = self.project(embeddings.transpose(0, 1))  # (M, B, D)
         parts = parts.masked_fill(~available.T.unsqueeze(-1), 0.0)
-        return FusionOutput(self.head(parts.sum(0) * grown(available)), {})
+        return FusionOutput(self.head(parts.sum(0) * missing_rescale(available)), {})

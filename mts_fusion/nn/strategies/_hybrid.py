@@ -1,4 +1,4 @@
-"""Hybrid fusion: logits of each modality, and what shows only between modalities on top.
+"""Hybrid fusion: logits of each modality, plus logits from attention between modalities.
 
 Sizes: B batch, M modalities, D width, H heads.
 """
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout, ModalityLinear, check_heads
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, shares
+from mts_fusion.nn.strategies._base import (
+    Fusion,
+    FusionOutput,
+    Tokens,
+    masked_softmax,
+    missing_rescale,
+)
 
 __all__ = ["HybridFusion"]
 
@@ -21,7 +27,7 @@ class HybridFusion(Fusion):
 
     Each modality attends to the others that are available; learned gates, renormalised over what is
     available, weigh the results. The linear logits are summed over what is available and scaled by
-    ``sqrt(M / available)``, so that the fusion is never worse founded than that sum.
+    ``sqrt(M / available)``.
 
     Parameters
     ----------
@@ -45,8 +51,8 @@ class HybridFusion(Fusion):
     -----
     Input ``embeddings (B, M, D)``, ``available (B, M)``; output :class:`FusionOutput`. Record:
     ``weight (B, M)``, the gates; ``modality_logits (B, M, n_outputs)``, the linear ones, 0 where
-    not available; ``attention (B, M, M)``, mean of the heads, row m the shares of what modality m
-    takes from the others: they sum to 1, or to 0 where it is not available or is alone.
+    not available; ``attention (B, M, M)``, mean of the heads, row m how
+    modality m attends to the others: it sums to 1, or to 0 where m is not available or is alone.
 
     Examples
     --------
@@ -70,13 +76,13 @@ class HybridFusion(Fusion):
         self.n_heads = n_heads
         self.dropout = Dropout(dropout)
         self.classify = ModalityLinear(n_modalities, d_model, n_outputs)
-        self.enter = nn.LayerNorm(d_model)
-        self.name = nn.Parameter(torch.randn(n_modalities, d_model) * 0.1)
+        self.norm = nn.LayerNorm(d_model)
+        self.modality = nn.Parameter(torch.randn(n_modalities, d_model) * 0.1)
         self.query = ModalityLinear(n_modalities, d_model, d_model)
         self.key = ModalityLinear(n_modalities, d_model, d_model)
         self.value = ModalityLinear(n_modalities, d_model, d_model)
-        self.join = nn.Linear(d_model, d_model)
-        self.mix = nn.Sequential(
+        self.project = nn.Linear(d_model, d_model)
+        self.feed_forward = nn.Sequential(
             nn.LayerNorm(d_model),
             nn.Linear(d_model, 2 * d_model),
             nn.GELU(),
@@ -96,23 +102,23 @@ class HybridFusion(Fusion):
         linear = self.classify(self.dropout(embeddings).transpose(0, 1)).transpose(0, 1)
         linear = linear.masked_fill(~available.unsqueeze(-1), 0.0)  # (B, M, n_outputs)
 
-        x = self.enter(embeddings) + self.name
-        taken, attention = self._attend(self.dropout(x), available)
-        x = x + self.dropout(self.join(taken))
-        x = x + self.dropout(self.mix(x))
-        weight = shares(self.gate(x).squeeze(-1), available)
-        together = self.head((weight.unsqueeze(-1) * x).sum(1))
-        together = together * available.any(1, keepdim=True)
+        x = self.norm(embeddings) + self.modality
+        attended, attention = self._attend(self.dropout(x), available)
+        x = x + self.dropout(self.project(attended))
+        x = x + self.dropout(self.feed_forward(x))
+        weight = masked_softmax(self.gate(x).squeeze(-1), available)
+        joint = self.head((weight.unsqueeze(-1) * x).sum(1))
+        joint = joint * available.any(1, keepdim=True)
 
-        logits = linear.sum(1) * grown(available) + together
+        logits = linear.sum(1) * missing_rescale(available) + joint
         record = {"weight": weight, "modality_logits": linear, "attention": attention}
         return FusionOutput(logits, record)
 
     def _attend(self, x: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-        """What each modality takes from the others, ``(B, M, D)``, and the shares."""
+        """What each modality reads from the others, ``(B, M, D)``, and the attention."""
         # NOTE[DIFF]: the report attends pair by pair, where a softmax over one key is always 1; we
         # take the softmax over all other modalities. Keys that are not available are masked, and a
-        # modality that is alone takes nothing.
+        # modality that is alone reads nothing.
         n_modalities = x.shape[1]
         x = x.transpose(0, 1)
         q, k, v = (
@@ -120,8 +126,8 @@ class HybridFusion(Fusion):
             for part in (self.query, self.key, self.value)
         )
         other = ~torch.eye(n_modalities, dtype=torch.bool, device=x.device)
-        seen = available.unsqueeze(1) & available.unsqueeze(2) & other  # (B, M, M)
+        pair = available.unsqueeze(1) & available.unsqueeze(2) & other  # (B, M, M)
         scores = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        scores = scores.masked_fill(~seen.unsqueeze(1), torch.finfo(scores.dtype).min)
-        attention = scores.softmax(-1) * seen.unsqueeze(1)  # (B, H, M, M)
+        scores = scores.masked_fill(~pair.unsqueeze(1), torch.finfo(scores.dtype).min)
+        attention = scores.softmax(-1) * pair.unsqueeze(1)  # (B, H, M, M)
         return (attention @ v).transpose(1, 2).flatten(2), attention.mean(1)

@@ -1,4 +1,4 @@
-"""Late fusion: each modality says its own logits, and the logits are averaged."""
+"""Late fusion: each modality has logits of its own, and the logits are averaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout, ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_softmax
 
 __all__ = ["LateFusion"]
 
@@ -59,6 +59,6 @@ class LateFusion(Fusion):
         x = self.dropout(embeddings).transpose(0, 1)
         logits = self.classify(x).transpose(0, 1)  # (M, B, n_outputs) -> (B, M, n_outputs)
         logits = logits.masked_fill(~available.unsqueeze(-1), 0.0)
-        weight = shares(self.score.expand(available.shape), available)
+        weight = masked_softmax(self.score.expand(available.shape), available)
         record = {"weight": weight, "modality_logits": logits}
         return FusionOutput((weight.unsqueeze(-1) * logits).sum(1), record)

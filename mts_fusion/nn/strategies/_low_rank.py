@@ -61,7 +61,7 @@ class LowRankFusion(Fusion):
         super().__init__()
         self.rank = rank
         self.dropout = Dropout(dropout)
-        self.enter = nn.LayerNorm(d_model)
+        self.norm = nn.LayerNorm(d_model)
         self.factor = ModalityLinear(n_modalities, d_model, rank * d_model)
         self.weight = nn.Parameter(torch.full((rank,), 1 / rank))
         self.head = nn.Sequential(
@@ -73,10 +73,10 @@ class LowRankFusion(Fusion):
     ) -> FusionOutput:
         """Fuse."""
         embeddings = embeddings.masked_fill(~available.unsqueeze(-1), 0.0)
-        x = self.dropout(self.enter(embeddings)).transpose(0, 1)
+        x = self.dropout(self.norm(embeddings)).transpose(0, 1)
         # NOTE[DIFF]: in the paper the factors start near 0, and so does the product of many. Ours
-        # start near 1, which is also what a modality that says nothing has to be; their changes
-        # are divided by sqrt(M), so that a product of many stays of the size of one.
+        # start near 1, which is also the factor of a modality that is not available; the rest is
+        # divided by sqrt(M), so that a product of many has the size of one.
         change = self.factor(x) / available.shape[-1] ** 0.5
         factors = 1 + change.masked_fill(~available.T.unsqueeze(-1), 0.0)  # (M, B, R D)
         product = factors.prod(0).unflatten(-1, (self.rank, -1))

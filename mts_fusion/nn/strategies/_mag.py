@@ -1,4 +1,4 @@
-"""Multimodal adaptation gate: a main modality, shifted by what the others say.
+"""Multimodal adaptation gate: a main modality, shifted by the others.
 
 Sizes: B batch, M modalities, D width.
 """
@@ -9,13 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, grown, make_head, shares
+from mts_fusion.nn.strategies._base import (
+    Fusion,
+    FusionOutput,
+    Tokens,
+    make_head,
+    masked_softmax,
+    missing_rescale,
+)
 
 __all__ = ["MAGFusion"]
 
 
 class MAGFusion(Fusion):
-    """Logits from a main embedding that gated displacements of the other modalities shift.
+    """Logits from a main embedding shifted by gated displacements of the other modalities.
 
     Section 3 of [1]_: ``z' = z + alpha h``, ``h = sum_m g_m * W_m a_m``, ``g_m = relu(W_gm [z,
     a_m])``, ``alpha = min(beta |z| / |h|, 1)``.
@@ -61,7 +68,7 @@ class MAGFusion(Fusion):
     ) -> None:
         super().__init__()
         self.beta = beta
-        self.enter = ModalityLinear(n_modalities, d_model, d_model)
+        self.embed = ModalityLinear(n_modalities, d_model, d_model)
         self.main = nn.Linear(d_model, 1)
         self.gate_main = ModalityLinear(n_modalities, d_model, d_model)
         self.gate_own = ModalityLinear(n_modalities, d_model, d_model)
@@ -75,16 +82,17 @@ class MAGFusion(Fusion):
     ) -> FusionOutput:
         """Fuse."""
         embeddings = embeddings.masked_fill(~available.unsqueeze(-1), 0.0)
-        x = self.enter(embeddings.transpose(0, 1))  # (M, B, D)
-        # NOTE[DIFF]: in the paper the main modality is the text. Here no modality is sure to be
-        # there: a gate over those available says how much each is the main one, and each shifts
-        # the main embedding by as much as it is not part of it.
-        weight = shares(self.main(x).squeeze(-1).T, available)
+        x = self.embed(embeddings.transpose(0, 1))  # (M, B, D)
+        # NOTE[DIFF]: in the paper the main modality is the text. Here any may be missing: a softmax
+        # over those available weighs them as the main one, and each shifts the main embedding with
+        # the rest of its weight.
+        weight = masked_softmax(self.main(x).squeeze(-1).T, available)
         share = weight.T.unsqueeze(-1)  # (M, B, 1)
         z = (share * x).sum(0)
         gate = (self.gate_main(z.expand_as(x)) + self.gate_own(x)).relu()
         shift = (1 - share) * gate * self.displace(x)
-        shift = shift.masked_fill(~available.T.unsqueeze(-1), 0.0).sum(0) * grown(available)
+        shift = shift.masked_fill(~available.T.unsqueeze(-1), 0.0).sum(0)
+        shift = shift * missing_rescale(available)
         length, moved = _length(z), _length(shift)
         alpha = (self.beta * length / moved).clamp(max=1.0)
         return FusionOutput(self.head(z + alpha * shift), {"weight": weight})

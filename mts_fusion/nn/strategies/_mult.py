@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout, ModalityLinear, check_heads, masked_mean
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_softmax
 
 __all__ = ["MulTFusion"]
 
@@ -20,8 +20,8 @@ __all__ = ["MulTFusion"]
 class MulTFusion(Fusion):
     """Logits from directed attention between the tokens of every ordered pair of modalities.
 
-    Section 3 of [1]_: each modality is reinforced by each other one through crossmodal attention,
-    then attends to itself, and the modalities are read out together.
+    Section 3 of [1]_: each modality attends to each other one, then to itself; a weighted mean of
+    the modalities goes to the head.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class MulTFusion(Fusion):
     Notes
     -----
     Input ``embeddings (B, M, D)``, ``available (B, M)``, ``tokens``; without tokens the embeddings
-    are the only ones. Output :class:`FusionOutput`. Record: ``weight (B, M)``, the shares of the
-    readout.
+    are the only ones. Output :class:`FusionOutput`. Record: ``weight (B, M)``, the weights of
+    that mean.
 
     References
     ----------
@@ -74,18 +74,18 @@ class MulTFusion(Fusion):
         check_heads(d_model, n_heads)
         self.n_heads = n_heads
         self.dropout = Dropout(dropout)
-        self.enter = nn.LayerNorm(d_model)
+        self.norm = nn.LayerNorm(d_model)
         # NOTE[DIFF]: the paper has a transformer for each ordered pair. Ours share the query map of
         # the target and the key and value maps of the source, so that the weights grow with M, not
-        # M * M, and average over the sources that are there instead of concatenating them.
+        # M * M, and average over the sources that are available instead of concatenating them.
         self.cross_query = ModalityLinear(n_modalities, d_model, d_model)
         self.cross_source = ModalityLinear(n_modalities, d_model, 2 * d_model)
-        self.cross_join = ModalityLinear(n_modalities, d_model, d_model)
-        self.cross_mix = _FeedForward(d_model, dropout)
-        self.own_enter = nn.LayerNorm(d_model)
-        self.own = ModalityLinear(n_modalities, d_model, 3 * d_model)
-        self.own_join = ModalityLinear(n_modalities, d_model, d_model)
-        self.own_mix = _FeedForward(d_model, dropout)
+        self.cross_out = ModalityLinear(n_modalities, d_model, d_model)
+        self.cross_feed_forward = _FeedForward(d_model, dropout)
+        self.self_norm = nn.LayerNorm(d_model)
+        self.self_qkv = ModalityLinear(n_modalities, d_model, 3 * d_model)
+        self.self_out = ModalityLinear(n_modalities, d_model, d_model)
+        self.self_feed_forward = _FeedForward(d_model, dropout)
         self.score = nn.Linear(d_model, 1)
         self.head = nn.Sequential(
             nn.LayerNorm(d_model),
@@ -101,44 +101,47 @@ class MulTFusion(Fusion):
         """Fuse."""
         if tokens is None:
             tokens = Tokens(embeddings.unsqueeze(2), available.unsqueeze(2))
-        seen = (tokens.observed & available.unsqueeze(-1)).transpose(0, 1)  # (M, B, T)
-        x = tokens.values.transpose(0, 1).masked_fill(~seen.unsqueeze(-1), 0.0)  # (M, B, T, D)
+        token_available = (tokens.observed & available.unsqueeze(-1)).transpose(0, 1)  # (M, B, T)
+        x = tokens.values.transpose(0, 1)  # (M, B, T, D)
+        x = x.masked_fill(~token_available.unsqueeze(-1), 0.0)
 
-        x = x + self.dropout(self.cross_join(self._cross(self.enter(x), seen)))
-        x = x + self.cross_mix(x)
-        x = x + self.dropout(self.own_join(self._within(self.own_enter(x), seen)))
-        x = x + self.own_mix(x)
+        x = x + self.dropout(self.cross_out(self._cross(self.norm(x), token_available)))
+        x = x + self.cross_feed_forward(x)
+        x = x + self.dropout(self.self_out(self._within(self.self_norm(x), token_available)))
+        x = x + self.self_feed_forward(x)
 
-        # NOTE[DIFF]: the paper reads the last token, but with gaps no token is sure to be there. We
-        # read their mean, and the embedding that the encoder itself made of the sequence.
-        pooled = masked_mean(x, seen.unsqueeze(-1), 2)  # (M, B, T, D) -> (M, B, D)
+        # NOTE[DIFF]: the paper reads the last token, but with gaps any token may be missing. We
+        # read their mean, and the embedding of the encoder.
+        pooled = masked_mean(x, token_available.unsqueeze(-1), 2)  # (M, B, T, D) -> (M, B, D)
         pooled = pooled + embeddings.transpose(0, 1).masked_fill(~available.T.unsqueeze(-1), 0.0)
-        weight = shares(self.score(pooled).squeeze(-1).T, available)
+        weight = masked_softmax(self.score(pooled).squeeze(-1).T, available)
         fused = (weight.T.unsqueeze(-1) * pooled).sum(0)
         return FusionOutput(self.head(fused), {"weight": weight})
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)  # (.., T, D) -> (.., H, T, d)
 
-    def _cross(self, x: Tensor, seen: Tensor) -> Tensor:
-        """What the tokens of each modality take from the others, mean over those available."""
+    def _cross(self, x: Tensor, token_available: Tensor) -> Tensor:
+        """What the tokens of each modality read from the others, mean over those available."""
         n_modalities, n_samples, n_tokens, _ = x.shape
         q = self._heads(self.cross_query(x)).unsqueeze(1)  # (M, 1, B, H, T, d): by target
         k, v = (self._heads(part).unsqueeze(0) for part in self.cross_source(x).chunk(2, -1))
         other = ~torch.eye(n_modalities, dtype=torch.bool, device=x.device)
-        pair = seen.unsqueeze(0) & other[:, :, None, None]  # (target, source, B, T)
+        pair = token_available.unsqueeze(0) & other[:, :, None, None]  # (target, source, B, T)
         shape = (n_modalities, n_modalities, n_samples, self.n_heads, n_tokens, q.shape[-1])
-        taken = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             q.expand(shape), k.expand(shape), v.expand(shape), attn_mask=pair[:, :, :, None, None]
         )
         n_sources = pair.any(-1).sum(1).clamp(min=1)  # (M, B)
-        mean = taken.sum(1) / n_sources[..., None, None, None]
+        mean = attended.sum(1) / n_sources[..., None, None, None]
         return mean.transpose(-2, -3).flatten(-2)  # (M, B, H, T, d) -> (M, B, T, D)
 
-    def _within(self, x: Tensor, seen: Tensor) -> Tensor:
-        q, k, v = (self._heads(part) for part in self.own(x).chunk(3, -1))
-        taken = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, :, None, None])
-        return taken.transpose(-2, -3).flatten(-2)
+    def _within(self, x: Tensor, token_available: Tensor) -> Tensor:
+        q, k, v = (self._heads(part) for part in self.self_qkv(x).chunk(3, -1))
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=token_available[:, :, None, None]
+        )
+        return attended.transpose(-2, -3).flatten(-2)
 
 
 class _FeedForward(nn.Sequential):

@@ -1,4 +1,4 @@
-"""Uncertainty-aware fusion: a late fusion in which a modality counts for as much as it is sure."""
+"""Uncertainty-aware fusion: a late fusion that weighs modalities by the inverse uncertainty."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout, ModalityLinear
-from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, shares
+from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_softmax
 
 __all__ = ["UncertaintyFusion"]
 
-# Smallest uncertainty: a sure modality counts at most 1 / 0.05 times as much as one that guesses.
-_SUREST = 0.05
+# Smallest uncertainty: a modality weighs at most 1 / 0.05 times as much as a uniform one.
+_MIN_UNCERTAINTY = 0.05
 
 
 class UncertaintyFusion(Fusion):
     """Mean of the logits of each modality, weighted by the inverse of its uncertainty.
 
-    The uncertainty of a modality in a sample is the entropy of the probabilities that it would give
-    alone, as a share of the entropy of a guess.
+    The uncertainty of a modality in a sample is the entropy of the probabilities from its logits
+    alone, divided by that of a uniform distribution.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class UncertaintyFusion(Fusion):
     1.0
     """
 
-    # The entropy of a softmax says nothing of numbers, or of labels that do not exclude each other.
+    # The entropy of a softmax has no meaning for numbers, or for labels that may occur together.
     params_without_softmax: ClassVar[Mapping[str, Any]] = {"learnt": True}
 
     def __init__(
@@ -68,9 +68,9 @@ class UncertaintyFusion(Fusion):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.classify = ModalityLinear(n_modalities, d_model, n_outputs)
-        self.doubt: nn.Module | None = None
+        self.uncertainty: nn.Module | None = None
         if learnt or n_outputs == 1:
-            self.doubt = ModalityLinear(n_modalities, d_model, 1)
+            self.uncertainty = ModalityLinear(n_modalities, d_model, 1)
 
     def forward(
         self, embeddings: Tensor, available: Tensor, tokens: Tokens | None = None
@@ -79,13 +79,15 @@ class UncertaintyFusion(Fusion):
         x = self.dropout(embeddings).transpose(0, 1)
         logits = self.classify(x).transpose(0, 1)  # (M, B, n_outputs) -> (B, M, n_outputs)
         logits = logits.masked_fill(~available.unsqueeze(-1), 0.0)
-        if self.doubt is not None:
-            doubt = self.doubt(x).squeeze(-1).T.sigmoid()  # (B, M)
+        if self.uncertainty is not None:
+            uncertainty = self.uncertainty(x).squeeze(-1).T.sigmoid()  # (B, M)
         else:
             log_p = logits.log_softmax(-1)
-            doubt = -(log_p.exp() * log_p).sum(-1) / math.log(logits.shape[-1])
-        doubt = _SUREST + (1 - _SUREST) * doubt.clamp(0.0, 1.0)
-        doubt = doubt.masked_fill(~available, 1.0)
-        weight = shares(-doubt.log(), available)  # softmax of -log u is 1 / u, renormalised
-        record = {"weight": weight, "modality_logits": logits, "uncertainty": doubt}
+            uncertainty = -(log_p.exp() * log_p).sum(-1) / math.log(logits.shape[-1])
+        uncertainty = _MIN_UNCERTAINTY + (1 - _MIN_UNCERTAINTY) * uncertainty.clamp(0.0, 1.0)
+        uncertainty = uncertainty.masked_fill(~available, 1.0)
+        weight = masked_softmax(
+            -uncertainty.log(), available
+        )  # softmax of -log u is 1 / u, renormalised
+        record = {"weight": weight, "modality_logits": logits, "uncertainty": uncertainty}
         return FusionOutput((weight.unsqueeze(-1) * logits).sum(1), record)

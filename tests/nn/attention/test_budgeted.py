@@ -42,8 +42,8 @@ def test_a_budget_for_all_queries_is_full_attention(monkeypatch, full_fraction):
     monkeypatch.setattr(FULL_FRACTION, full_fraction)
     q, k, v, observed = make_heads()
     out = budgeted_attend(q, k, v, observed, torch.full((5,), 24.0), factor=100.0)
-    seen = observed[:, None, :, None].expand_as(out)
-    torch.testing.assert_close(out[seen], attend(q, k, v, observed)[seen])
+    o = observed[:, None, :, None].expand_as(out)
+    torch.testing.assert_close(out[o], attend(q, k, v, observed)[o])
 
 
 def test_picking_queries_first_or_attending_with_all_gives_the_same(monkeypatch):

@@ -21,9 +21,9 @@ def test_modalities_together_equal_one_by_one():
     budget = torch.rand(3, 4) * 5
     together, left = layer(x, available, budget)
     for m in range(3):
-        one, seen = alone(layer, m)(x[m : m + 1], available[m : m + 1], budget[m : m + 1])
+        one, observed = alone(layer, m)(x[m : m + 1], available[m : m + 1], budget[m : m + 1])
         torch.testing.assert_close(together[m], one[0], rtol=1e-4, atol=1e-5)
-        assert torch.equal(left[m], seen[0])
+        assert torch.equal(left[m], observed[0])
 
 
 def test_a_run_of_modalities_takes_its_own_weights():

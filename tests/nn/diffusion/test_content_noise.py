@@ -57,8 +57,8 @@ def test_values_behind_missing_entries_and_padding_do_not_change_the_key():
     keys = content_keys(values, observed)
     values[0][:, 4] = 7.0
     padded = [torch.cat([x, x.new_ones(4, 2, x.shape[2])], dim=1) for x in values]
-    seen = [torch.cat([o, o.new_zeros(4, 2, o.shape[2])], dim=1) for o in observed]
-    assert torch.equal(keys, content_keys(padded, seen))
+    o = [torch.cat([o, o.new_zeros(4, 2, o.shape[2])], dim=1) for o in observed]
+    assert torch.equal(keys, content_keys(padded, o))
 
 
 def test_an_entry_less_observed_changes_the_key():

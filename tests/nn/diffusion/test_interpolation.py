@@ -15,10 +15,10 @@ def test_it_is_the_interpolation_of_numpy_on_irregular_times():
     filled, distance = fill_between(*map(torch.from_numpy, (values, observed, times)))
     for b in range(5):
         for c in range(3):
-            seen = observed[b, :, c]
-            line = np.interp(times[b], times[b][seen], values[b, seen, c])
+            o = observed[b, :, c]
+            line = np.interp(times[b], times[b][o], values[b, o, c])
             np.testing.assert_allclose(filled[b, :, c], line, atol=1e-5)
-            nearest = np.abs(times[b][:, None] - times[b][seen]).min(1)
+            nearest = np.abs(times[b][:, None] - times[b][o]).min(1)
             np.testing.assert_allclose(distance[b, :, c], nearest, atol=1e-5)
 
 

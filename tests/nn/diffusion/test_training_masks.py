@@ -25,13 +25,13 @@ def hide(strategy, observed, fraction=None):
 def test_only_observed_entries_are_hidden_and_some_of_each_sample(strategy):
     observed = make_observed()
     hidden = hide(strategy, observed)
-    assert all((seen | ~h).all() for h, seen in zip(hidden, observed, strict=True))
+    assert all((o | ~h).all() for h, o in zip(hidden, observed, strict=True))
     assert torch.stack([h.flatten(1).any(1) for h in hidden]).any(0).all()
 
 
 @pytest.mark.parametrize("strategy", HIDING_STRATEGIES)
 def test_a_sample_with_nothing_observed_passes(strategy):
-    observed = [torch.zeros_like(seen) for seen in make_observed(3)]
+    observed = [torch.zeros_like(o) for o in make_observed(3)]
     assert not any(h.any() for h in hide(strategy, observed))
 
 

@@ -34,8 +34,8 @@ def test_patch_lengths_refuse_unknown_names_and_zero():
 
 def test_each_modality_has_its_own_patch_weights():
     embed = PatchEmbedding(2, 3, 8, 4)
-    x, seen = torch.randn(5, 16, 3), torch.ones(5, 16, 3, dtype=torch.bool)
-    tokens, available = embed([x, x], [seen, seen])
+    x, observed = torch.randn(5, 16, 3), torch.ones(5, 16, 3, dtype=torch.bool)
+    tokens, available = embed([x, x], [observed, observed])
     assert tokens.shape == (2, 5, 4, 8)
     assert available.all()
     assert not torch.allclose(tokens[0], tokens[1])
@@ -43,27 +43,27 @@ def test_each_modality_has_its_own_patch_weights():
 
 def test_a_patch_is_available_if_one_point_of_it_is():
     embed = PatchEmbedding(1, 2, 8, 4)
-    seen = torch.zeros(1, 10, 2, dtype=torch.bool)
-    seen[0, 5, 1] = True
-    _, available = embed([torch.zeros(1, 10, 2)], [seen])
+    observed = torch.zeros(1, 10, 2, dtype=torch.bool)
+    observed[0, 5, 1] = True
+    _, available = embed([torch.zeros(1, 10, 2)], [observed])
     assert available.tolist() == [[[False, True, False]]]
 
 
 def test_symbols_sum_one_vector_for_each_channel_and_place():
     embed = SymbolEmbedding(2, 2, 8, n_tokens=5, patch_length=3)
     x = torch.randint(1, 5, (4, 6, 2))
-    seen = torch.ones(4, 6, 2, dtype=torch.bool)
-    tokens, _ = embed([x, x], [seen, seen])
-    tables = embed.table.view(2, 3, 2, 5, 8)  # modality, place, channel, symbol
+    observed = torch.ones(4, 6, 2, dtype=torch.bool)
+    tokens, _ = embed([x, x], [observed, observed])
+    tables = embed.table.view(2, 3, 2, 5, 8)  # modality, position, channel, symbol
     expected = sum(tables[1, p, c, x[3, 3 + p, c]] for p in range(3) for c in range(2))
     torch.testing.assert_close(tokens[1, 3, 1], expected)
 
 
 def test_symbols_behind_an_unobserved_point_are_the_missing_one():
     embed = SymbolEmbedding(1, 1, 8, n_tokens=5)
-    seen = torch.tensor([[[True], [False]]])
-    first = embed([torch.tensor([[[2], [3]]])], [seen])[0]
-    second = embed([torch.tensor([[[2], [4]]])], [seen])[0]
+    observed = torch.tensor([[[True], [False]]])
+    first = embed([torch.tensor([[[2], [3]]])], [observed])[0]
+    second = embed([torch.tensor([[[2], [4]]])], [observed])[0]
     assert torch.equal(first, second)
 
 
@@ -78,11 +78,11 @@ def test_token_times_are_the_middle_or_the_mean_of_what_is_observed():
     modality = Modality("acc", 1, 8, rate=2.0)
     torch.testing.assert_close(token_times(modality, 4, 8), torch.tensor([0.75, 2.75]))
     times = torch.tensor([[0.0, 1.0, 5.0, 7.0]])
-    seen = torch.tensor([[[True], [True], [False], [True]]])
-    given = token_times(modality, 2, 4, times=times, observed=seen)
+    observed = torch.tensor([[[True], [True], [False], [True]]])
+    given = token_times(modality, 2, 4, times=times, observed=observed)
     torch.testing.assert_close(given, torch.tensor([[0.5, 7.0]]))
-    seen[0, 2:] = False
-    given = token_times(modality, 2, 4, times=times, observed=seen)
+    observed[0, 2:] = False
+    given = token_times(modality, 2, 4, times=times, observed=observed)
     torch.testing.assert_close(given, torch.tensor([[0.5, 1.25]]))
 
 

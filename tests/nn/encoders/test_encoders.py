@@ -13,12 +13,12 @@ from torch import Tensor
 from mts_fusion.nn.encoders import (
     ENCODERS,
     ConvolutionEncoder,
-    Encoded,
     Encoder,
+    EncoderOutput,
     get_encoder,
     register_encoder,
 )
-from mts_fusion.nn.encoders._packing import compact, thinned
+from mts_fusion.nn.encoders._packing import observed_first, pool_to_tokens
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.nn.layers import construct
 from mts_fusion.panel._schema import Modality, Schema, Vocabulary
@@ -34,11 +34,11 @@ MODALITIES = [
 def make_batch(modality: Modality, n: int = 5) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (n, modality.n_timepoints, modality.n_channels)
-    seen = torch.rand(shape, generator=generator) < 0.6
-    seen[0] = True
+    observed = torch.rand(shape, generator=generator) < 0.6
+    observed[0] = True
     if modality.vocabulary is None:
-        return torch.randn(shape, generator=generator), seen
-    return torch.randint(1, 6, shape, generator=generator), seen
+        return torch.randn(shape, generator=generator), observed
+    return torch.randint(1, 6, shape, generator=generator), observed
 
 
 class Computed(torch.nn.Module):
@@ -49,9 +49,9 @@ class Computed(torch.nn.Module):
         self.features = SchemaFeatures(Schema((modality,)), (kind, "statistics"))
         self.encoder = ENCODERS[kind](modality, 8, widths=self.features.widths[0], **parameters)
 
-    def forward(self, x: Tensor, seen: Tensor, times: Tensor | None = None) -> Encoded:
-        features = self.features([x], [seen], [times])[0]
-        return self.encoder(x, seen, times, features=features)
+    def forward(self, x: Tensor, observed: Tensor, times: Tensor | None = None) -> EncoderOutput:
+        features = self.features([x], [observed], [times])[0]
+        return self.encoder(x, observed, times, features=features)
 
 
 def make_encoder(name: str, modality: Modality) -> torch.nn.Module:
@@ -70,10 +70,10 @@ anything = pytest.mark.parametrize("modality", MODALITIES, ids=lambda m: m.name)
 @anything
 def test_values_behind_an_unobserved_point_change_no_bit(name, modality):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
-    seen[1] = False
-    other = torch.where(seen, x, 5 if x.dtype == torch.int64 else math.nan)
-    for one, two in zip(encoder(x, seen), encoder(other, seen), strict=True):
+    x, observed = make_batch(modality)
+    observed[1] = False
+    other = torch.where(observed, x, 5 if x.dtype == torch.int64 else math.nan)
+    for one, two in zip(encoder(x, observed), encoder(other, observed), strict=True):
         assert torch.equal(one, two)
 
 
@@ -82,11 +82,11 @@ def test_values_behind_an_unobserved_point_change_no_bit(name, modality):
 @pytest.mark.parametrize("with_times", [False, True])
 def test_longer_padding_changes_nothing(name, modality, with_times):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
+    x, observed = make_batch(modality)
     times = torch.rand(x.shape[:2]).cumsum(1) if with_times else None
-    padded, unseen = F.pad(x, (0, 0, 0, 13)), F.pad(seen, (0, 0, 0, 13))
+    padded, unseen = F.pad(x, (0, 0, 0, 13)), F.pad(observed, (0, 0, 0, 13))
     later = None if times is None else F.pad(times, (0, 13))
-    for one, two in zip(encoder(x, seen, times), encoder(padded, unseen, later), strict=True):
+    for one, two in zip(encoder(x, observed, times), encoder(padded, unseen, later), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_longer_padding_changes_nothing(name, modality, with_times):
 @anything
 def test_a_batch_gives_what_its_samples_give_one_by_one(name, modality):
     encoder = make_encoder(name, modality)
-    x, seen = make_batch(modality)
-    seen[2] = False
-    together = encoder(x, seen).embedding
-    alone = torch.cat([encoder(x[i : i + 1], seen[i : i + 1]).embedding for i in range(len(x))])
+    x, observed = make_batch(modality)
+    observed[2] = False
+    together = encoder(x, observed).embedding
+    alone = torch.cat([encoder(x[i : i + 1], observed[i : i + 1]).embedding for i in range(len(x))])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -105,8 +105,8 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(name, modality):
 @anything
 def test_nothing_observed_is_finite_with_finite_gradients(name, modality):
     encoder = make_encoder(name, modality).train()
-    x, seen = make_batch(modality)
-    encoded = encoder(x, torch.zeros_like(seen))
+    x, observed = make_batch(modality)
+    encoded = encoder(x, torch.zeros_like(observed))
     (encoded.embedding.sum() + encoded.tokens.sum()).backward()
     assert encoded.embedding.isfinite().all()
     assert encoded.tokens.isfinite().all()
@@ -118,8 +118,8 @@ def test_nothing_observed_is_finite_with_finite_gradients(name, modality):
 @anything
 def test_a_gradient_reaches_every_parameter(name, modality):
     encoder = make_encoder(name, modality).train()
-    x, seen = make_batch(modality)
-    encoder(x, seen).embedding.square().sum().backward()
+    x, observed = make_batch(modality)
+    encoder(x, observed).embedding.square().sum().backward()
     left = [key for key, p in encoder.named_parameters() if p.grad is None]
     assert left == []
 
@@ -127,20 +127,20 @@ def test_a_gradient_reaches_every_parameter(name, modality):
 @pytest.mark.parametrize("name", ["lstm", "gru", "transformer"])
 def test_the_unit_of_time_does_not_matter_but_gaps_do(name):
     encoder = make_encoder(name, MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
+    x, observed = make_batch(MODALITIES[0])
     times = torch.rand(x.shape[:2]).cumsum(1)
-    seconds, hours = encoder(x, seen, times), encoder(x, seen, times / 3600)
+    seconds, hours = encoder(x, observed, times), encoder(x, observed, times / 3600)
     torch.testing.assert_close(seconds.embedding, hours.embedding, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(seconds.embedding, encoder(x, seen).embedding, atol=1e-4)
+    assert not torch.allclose(seconds.embedding, encoder(x, observed).embedding, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_states_are_those_of_packed_sequences(kind):
     """The oracle is torch's own network over packed sequences of the observed steps."""
     encoder = make_encoder(kind, MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
-    seen[3, 4:] = False
-    steps, n_steps = encoder.steps(x, seen, None)
+    x, observed = make_batch(MODALITIES[0])
+    observed[3, 4:] = False
+    steps, n_steps = encoder.packed(x, observed, None)
     oracle = (torch.nn.LSTM if kind == "lstm" else torch.nn.GRU)(
         8, 4, batch_first=True, bidirectional=True
     )
@@ -156,16 +156,16 @@ def test_states_are_those_of_packed_sequences(kind):
     last = last[0] if kind == "lstm" else last
     states, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
     mean = states.sum(1) / n_steps.unsqueeze(1)
-    wanted = encoder.leave(torch.cat([last[0], last[1], mean], -1))
-    torch.testing.assert_close(encoder(x, seen).embedding, wanted, rtol=1e-4, atol=1e-5)
+    wanted = encoder.project(torch.cat([last[0], last[1], mean], -1))
+    torch.testing.assert_close(encoder(x, observed).embedding, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_an_encoder_of_fixed_features_reads_nothing_else():
     encoder = make_encoder("hydra", MODALITIES[0])
-    x, seen = make_batch(MODALITIES[0])
-    features = encoder.features([x], [seen])[0]
-    given = encoder.encoder(torch.zeros_like(x), seen, features=features).embedding
-    assert torch.equal(encoder(x, seen).embedding, given)
+    x, observed = make_batch(MODALITIES[0])
+    features = encoder.features([x], [observed])[0]
+    given = encoder.encoder(torch.zeros_like(x), observed, features=features).embedding
+    assert torch.equal(encoder(x, observed).embedding, given)
 
 
 def test_an_encoder_of_fixed_features_needs_statistics_among_them():
@@ -197,18 +197,18 @@ def test_tokens_of_fixed_features_add_up_to_the_embedding(name):
 
 
 def test_compact_keeps_the_order_of_time():
-    seen = torch.tensor([[False, True, True, False, True], [False] * 5])
-    order, n_seen = compact(seen)
+    observed = torch.tensor([[False, True, True, False, True], [False] * 5])
+    order, n_observed = observed_first(observed)
     assert order[0, :3].tolist() == [1, 2, 4]
-    assert n_seen.tolist() == [3, 0]
+    assert n_observed.tolist() == [3, 0]
 
 
 def test_thinned_steps_are_means_of_equal_parts():
     x = torch.arange(20.0).view(1, 20, 1)
-    tokens, observed = thinned(x, torch.tensor([3]))
+    tokens, observed = pool_to_tokens(x, torch.tensor([3]))
     assert tokens.flatten()[:3].tolist() == [0.0, 1.0, 2.0]
     assert observed.sum() == 3
-    tokens, observed = thinned(x, torch.tensor([20]))
+    tokens, observed = pool_to_tokens(x, torch.tensor([20]))
     assert observed.all()
     torch.testing.assert_close(tokens.mean(), torch.tensor(9.5), atol=0.3, rtol=0)
 
@@ -241,7 +241,7 @@ class _Mean(Encoder):
 
     def _encoded(self, values, observed):
         embedding = self.project(values.mean(1))
-        return Encoded(embedding, embedding.unsqueeze(1), observed.flatten(1).any(1, True))
+        return EncoderOutput(embedding, embedding.unsqueeze(1), observed.flatten(1).any(1, True))
 
 
 class _Leaky(_Mean):
@@ -284,7 +284,11 @@ def test_an_encoder_of_ones_own_is_found_by_name(registry):
         (_Leaky, ValueError, "changes with values that are missing"),
         (_NotFinite, ValueError, "not finite for samples in which values are missing"),
         (_NoTokens, ValueError, r"of shapes \(\(4, 8\), \(4, 8\), \(4, 1\)\) for 4 samples"),
-        (_Bare, TypeError, r"has to return an Encoded\(embedding, tokens, observed\), got Tensor"),
+        (
+            _Bare,
+            TypeError,
+            r"has to return an EncoderOutput\(embedding, tokens, observed\), got Tensor",
+        ),
         (torch.nn.Linear, TypeError, "has to be a subclass of Encoder"),
     ],
 )

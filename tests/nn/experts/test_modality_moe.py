@@ -65,9 +65,9 @@ def test_many_tokens_of_one_expert_fill_several_blocks():
     with torch.no_grad():
         moe.keys[:, :2] *= 0.01  # nearest to the origin, where all tokens are
     x = 0.01 * torch.randn(200, M, L, D)
-    there = torch.ones(200, M, dtype=torch.bool)
+    available = torch.ones(200, M, dtype=torch.bool)
 
-    y, _, record = moe(x, there)
+    y, _, record = moe(x, available)
 
     assert (record["gate"][..., :2] > 0).all()
     torch.testing.assert_close(y[150, 1, 3], _naive(moe, x[150, 1, 3], 1, 0))
@@ -113,11 +113,11 @@ def test_the_regulariser_equals_eq_8_by_hand():
 def test_the_regulariser_ranges_from_sure_and_apart_to_alike():
     apart = torch.eye(M, E).reshape(1, M, 1, E)
     alike = torch.full((1, M, 1, E), 1 / E)
-    there = torch.ones(1, M, dtype=torch.bool)
+    available = torch.ones(1, M, dtype=torch.bool)
 
-    assert routing_entropy_loss(apart, there).item() == pytest.approx(-math.log(M))
-    assert routing_entropy_loss(alike, there).item() == pytest.approx(0, abs=1e-6)
-    assert routing_entropy_loss(apart, ~there).item() == 0
+    assert routing_entropy_loss(apart, available).item() == pytest.approx(-math.log(M))
+    assert routing_entropy_loss(alike, available).item() == pytest.approx(0, abs=1e-6)
+    assert routing_entropy_loss(apart, ~available).item() == 0
 
 
 def test_only_the_per_modality_router_is_steered_where_nothing_is_absent():

@@ -28,8 +28,8 @@ def test_blocks_of_one_expert_equal_a_loop_over_experts(n, k):
     torch.manual_seed(0)
     moe = SparseMoE(8, 4, k)
     x = torch.randn(2, n, 8, requires_grad=True)
-    seen = torch.ones(2, n, dtype=torch.bool)
-    y, _ = moe(x, seen)
+    observed = torch.ones(2, n, dtype=torch.bool)
+    y, _ = moe(x, observed)
     expected = loop_over_experts(moe, x)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     (grad,) = torch.autograd.grad(y.square().sum(), x)
@@ -50,8 +50,8 @@ def test_all_tokens_to_one_expert_drops_none():
 
 def test_gates_sum_to_one_and_balance_is_one_to_n_experts():
     moe = SparseMoE(8, 4)
-    x, seen = torch.randn(2, 50, 8), torch.ones(2, 50, dtype=torch.bool)
-    routing = moe(x, seen)[1]
+    x, observed = torch.randn(2, 50, 8), torch.ones(2, 50, dtype=torch.bool)
+    routing = moe(x, observed)[1]
     torch.testing.assert_close(routing.gate.sum(-1), torch.ones(2, 50))
     assert 0 < routing.balance <= 4
 
@@ -59,11 +59,11 @@ def test_gates_sum_to_one_and_balance_is_one_to_n_experts():
 def test_tokens_that_are_not_observed_do_not_count_in_the_balance():
     moe = SparseMoE(8, 4)
     x = torch.randn(2, 50, 8)
-    seen = torch.zeros(2, 50, dtype=torch.bool)
-    seen[:, :10] = True
+    observed = torch.zeros(2, 50, dtype=torch.bool)
+    observed[:, :10] = True
     other = x.clone()
     other[:, 10:] = 3.0
-    assert torch.equal(moe(x, seen)[1].balance, moe(other, seen)[1].balance)
+    assert torch.equal(moe(x, observed)[1].balance, moe(other, observed)[1].balance)
 
 
 def test_a_gradient_reaches_the_router_with_one_active_expert():

@@ -61,28 +61,28 @@ def loop_counts(
 @every
 def test_values_behind_an_unobserved_point_change_no_bit(kind):
     hydra = make_block(kind)
-    x, seen = make_batch()
-    other = torch.where(seen, x, math.nan)
-    assert torch.equal(hydra(x, seen), hydra(other, seen))
+    x, observed = make_batch()
+    other = torch.where(observed, x, math.nan)
+    assert torch.equal(hydra(x, observed), hydra(other, observed))
 
 
 @every
 @pytest.mark.parametrize("longer", [1, 7, 60])
 def test_longer_padding_changes_nothing(kind, longer):
     hydra = make_block(kind)
-    x, seen = make_batch()
-    padded, unseen = F.pad(x, (0, 0, 0, longer)), F.pad(seen, (0, 0, 0, longer))
-    torch.testing.assert_close(hydra(padded, unseen), hydra(x, seen), rtol=1e-4, atol=1e-4)
+    x, observed = make_batch()
+    padded, unseen = F.pad(x, (0, 0, 0, longer)), F.pad(observed, (0, 0, 0, longer))
+    torch.testing.assert_close(hydra(padded, unseen), hydra(x, observed), rtol=1e-4, atol=1e-4)
 
 
 @every
 def test_a_batch_gives_what_its_samples_give_one_by_one(kind):
     hydra = make_block(kind)
-    x, seen = make_batch()
-    seen[1] = False
-    seen[2, :, 0] = False
-    alone = torch.cat([hydra(x[i : i + 1], seen[i : i + 1]) for i in range(len(x))])
-    torch.testing.assert_close(hydra(x, seen), alone, rtol=1e-4, atol=1e-4)
+    x, observed = make_batch()
+    observed[1] = False
+    observed[2, :, 0] = False
+    alone = torch.cat([hydra(x[i : i + 1], observed[i : i + 1]) for i in range(len(x))])
+    torch.testing.assert_close(hydra(x, observed), alone, rtol=1e-4, atol=1e-4)
 
 
 def test_a_flat_series_has_no_winner():
@@ -105,10 +105,10 @@ def test_counts_are_those_of_a_loop_over_windows():
 @every
 def test_a_sample_without_observations_has_zeros(kind):
     hydra = make_block(kind)
-    x, seen = make_batch()
-    hydra.fit(hydra.compute(x, seen))
-    assert hydra.compute(x, torch.zeros_like(seen)).isnan().all()
-    assert not hydra(x, torch.zeros_like(seen)).any()
+    x, observed = make_batch()
+    hydra.fit(hydra.compute(x, observed))
+    assert hydra.compute(x, torch.zeros_like(observed)).isnan().all()
+    assert not hydra(x, torch.zeros_like(observed)).any()
 
 
 def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
@@ -116,17 +116,17 @@ def test_a_gap_of_a_tenth_of_the_points_moves_features_little():
     x, _ = make_batch(n=10, n_timepoints=200)
     every = torch.ones_like(x, dtype=torch.bool)
     hydra.fit(hydra.compute(x, every))
-    seen = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.1
-    complete, gappy = hydra(x, every), hydra(x, seen)
+    observed = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.1
+    complete, gappy = hydra(x, every), hydra(x, observed)
     assert (complete - gappy).square().mean() < 0.6 * complete.square().mean()
 
 
 def test_fit_standardises_what_is_known():
     hydra = HydraFeatures(sensor(3, 40), n_groups=64)
-    x, seen = make_batch(n=30)
-    seen[:5] = False
-    hydra.fit(hydra.compute(x, seen))
-    features = hydra(x, seen)
+    x, observed = make_batch(n=30)
+    observed[:5] = False
+    hydra.fit(hydra.compute(x, observed))
+    features = hydra(x, observed)
     assert not features[:5].any()
     torch.testing.assert_close(
         features[5:].mean(0), torch.zeros(hydra.n_features), atol=1e-4, rtol=0
@@ -178,22 +178,22 @@ def test_ppv_and_run_lengths_are_those_of_a_loop_over_windows():
 
 def test_biases_are_quantiles_of_the_responses_of_valid_windows():
     rocket = MultiRocketFeatures(sensor(2, 40), n_groups=4)
-    x, seen = make_batch(n=50, n_channels=2)
-    rocket.fit_biases(x, seen)
-    ppv = rocket.compute(x, seen).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
+    x, observed = make_batch(n=50, n_channels=2)
+    rocket.fit_biases(x, observed)
+    ppv = rocket.compute(x, observed).view(50, len(rocket.dilations), 2, 2, 2, 8)[:, :, :, 0]
     wanted = 1 - rocket.quantile  # over all windows; samples have about as many each
     torch.testing.assert_close(ppv.nanmean(0), wanted, atol=0.03, rtol=0)
 
 
 def test_biases_of_long_series_are_learnt_from_some_of_their_responses(monkeypatch):
-    x, seen = make_batch(n=20, n_timepoints=400, n_channels=2)
+    x, observed = make_batch(n=20, n_timepoints=400, n_channels=2)
     every, some = (
         MultiRocketFeatures(sensor(2, 400), n_groups=4),
         MultiRocketFeatures(sensor(2, 400), n_groups=4),
     )
-    every.fit_biases(x, seen)
+    every.fit_biases(x, observed)
     monkeypatch.setattr("mts_fusion.nn.features._multirocket._N_RESPONSES", 20 * 400 // 7)
-    some.fit_biases(x, seen)
+    some.fit_biases(x, observed)
     assert not torch.equal(every.bias, some.bias)
     spread = every.bias.std(-1, keepdim=True).expand_as(every.bias)
     assert float(((every.bias - some.bias) / spread).abs().median()) < 0.05
@@ -231,10 +231,10 @@ def test_rounding_of_a_flat_sample_changes_no_bit():
 def test_a_single_timepoint_has_a_level_but_no_difference():
     hydra = HydraFeatures(sensor(2, 1), n_groups=64)
     x, _ = make_batch(n_timepoints=1, n_channels=2)
-    known = ~hydra.compute(x, torch.ones_like(x, dtype=torch.bool)).isnan()
+    valid = ~hydra.compute(x, torch.ones_like(x, dtype=torch.bool)).isnan()
     half = 2 * 32 * 8
-    assert known[:, :half].all()
-    assert not known[:, half : 2 * half].any()
+    assert valid[:, :half].all()
+    assert not valid[:, half : 2 * half].any()
 
 
 def test_dilations_grow_as_long_as_a_kernel_fits():
@@ -247,10 +247,10 @@ def test_dilations_grow_as_long_as_a_kernel_fits():
 def test_symbols_are_their_centers(kind):
     vocabulary = Vocabulary(3, centers=(-1.0, 0.25, 2.0))
     tokens = torch.randint(0, 4, (4, 40, 2), generator=torch.Generator().manual_seed(0))
-    seen = tokens != 0
+    observed = tokens != 0
     numbers = torch.tensor([0.0, -1.0, 0.25, 2.0])[tokens]
-    of_tokens = kind(Modality("words", 2, 40, vocabulary=vocabulary), n_groups=4)(tokens, seen)
-    assert torch.equal(of_tokens, kind(sensor(2, 40), n_groups=4)(numbers, seen))
+    of_tokens = kind(Modality("words", 2, 40, vocabulary=vocabulary), n_groups=4)(tokens, observed)
+    assert torch.equal(of_tokens, kind(sensor(2, 40), n_groups=4)(numbers, observed))
 
 
 def test_all_kinds_of_features_read_a_symbol_as_one_number():
@@ -301,10 +301,10 @@ def test_a_ridge_on_the_features_is_as_accurate_as_aeon(name, wanted):
 def test_complete_and_silent_samples_are_computed_as_those_with_gaps(kind):
     block = make_block(kind)
     x, _ = make_batch(n=4)
-    seen = torch.ones_like(x, dtype=torch.bool)
-    seen[1] = False
-    together = block.compute(x, seen)  # without a gap
-    gappy = torch.cat([seen, seen[:1]])
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[1] = False
+    together = block.compute(x, observed)  # without a gap
+    gappy = torch.cat([observed, observed[:1]])
     gappy[4, 3] = False
     beside_a_gap = block.compute(torch.cat([x, x[:1]]), gappy)[:4]
     torch.testing.assert_close(together, beside_a_gap, equal_nan=True, rtol=1e-5, atol=1e-5)

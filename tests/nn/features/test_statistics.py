@@ -18,18 +18,18 @@ def _batch(n_timepoints, n_channels, share):
 def test_fixed_features_have_the_same_bits_in_batches_of_16_and_more(
     n_timepoints, n_channels, share
 ):
-    x, seen = _batch(n_timepoints, n_channels, share)
-    x = torch.where(seen, x, 0.0)
+    x, observed = _batch(n_timepoints, n_channels, share)
+    x = torch.where(observed, x, 0.0)
     modality = Modality("a", n_channels, n_timepoints)
     statistics = StatisticFeatures(modality)
     rocket = MultiRocketFeatures(modality, n_groups=4)
-    rocket.fit_biases(x, seen)
+    rocket.fit_biases(x, observed)
 
     def features(rows):
         return torch.cat(
             [
-                statistics.compute(x[rows], seen[rows]),
-                rocket.compute(x[rows], seen[rows]),
+                statistics.compute(x[rows], observed[rows]),
+                rocket.compute(x[rows], observed[rows]),
             ],
             1,
         )
@@ -61,21 +61,21 @@ def test_every_statistic_has_a_name_of_its_own(modality):
 
 def test_names_say_which_statistic_it_is():
     block = StatisticFeatures(Modality("a", 2, 12))
-    x, seen = _batch(12, 2, 0.7)
-    found = dict(zip(block.feature_names(), block.compute(x, seen).T, strict=True))
-    shown = torch.where(seen, x, torch.nan)
-    assert torch.allclose(found["1__mean"], shown[..., 1].nanmean(1), atol=1e-6, equal_nan=True)
-    lowest = torch.where(seen, x, torch.inf).amin(1)[:, 0]
-    has = seen[..., 0].any(1)
-    assert torch.equal(found["0__q00"][has], lowest[has])
-    assert torch.equal(found["1__value3"].isnan(), ~seen[:, 3, 1])
-    assert "0_1__correlation" in found
+    x, observed = _batch(12, 2, 0.7)
+    result = dict(zip(block.feature_names(), block.compute(x, observed).T, strict=True))
+    shown = torch.where(observed, x, torch.nan)
+    assert torch.allclose(result["1__mean"], shown[..., 1].nanmean(1), atol=1e-6, equal_nan=True)
+    lowest = torch.where(observed, x, torch.inf).amin(1)[:, 0]
+    has = observed[..., 0].any(1)
+    assert torch.equal(result["0__q00"][has], lowest[has])
+    assert torch.equal(result["1__value3"].isnan(), ~observed[:, 3, 1])
+    assert "0_1__correlation" in result
 
 
 def test_scores_are_normal_and_beyond_the_training_samples_they_are_bounded():
     block = StatisticFeatures(Modality("a", 1, 40))
-    x, seen = _batch(40, 1, 2.0)
-    raw = block.compute(x, seen)
+    x, observed = _batch(40, 1, 2.0)
+    raw = block.compute(x, observed)
     block.fit(raw)
     scores = block.standardize(raw)
     mean = scores[:, block.feature_names().index("0__mean")]

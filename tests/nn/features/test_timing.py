@@ -37,11 +37,11 @@ def test_two_grids_of_one_patient_have_the_same() -> None:
     observed[:, 0, 0] = True
     raw = _block(6).compute(values, observed, times)
     # Rows with nothing observed in between, and padding at the end.
-    place = [0, 2, 3, 4, 6, 8]
+    index = [0, 2, 3, 4, 6, 8]
     wide, where = torch.zeros(3, 10, 2), torch.zeros(3, 10, 2, dtype=torch.bool)
     clock = torch.full((3, 10), 1e6)
     clock[:, 1], clock[:, 5], clock[:, 7] = 30.0, 170.0, 270.0
-    wide[:, place], where[:, place], clock[:, place] = values, observed, times
+    wide[:, index], where[:, index], clock[:, index] = values, observed, times
     assert torch.allclose(raw, _block(10).compute(wide, where, clock), equal_nan=True, atol=1e-5)
 
 

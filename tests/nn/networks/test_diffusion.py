@@ -114,10 +114,10 @@ def test_more_samples_keep_the_first_and_another_seed_changes_them():
 
 def test_observed_entries_come_back_bit_by_bit():
     values, observed = make_batch()
-    for x, seen, drawn in zip(
+    for x, o, drawn in zip(
         values, observed, make_net().sample(values, observed, n_samples=2), strict=True
     ):
-        kept = seen[:, None].expand_as(drawn)
+        kept = o[:, None].expand_as(drawn)
         assert torch.equal(drawn[kept], x[:, None].expand_as(drawn)[kept])
 
 

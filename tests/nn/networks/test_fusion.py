@@ -32,13 +32,13 @@ def make_batch(n: int = 6, *, seed: int = 0) -> tuple[list[Tensor], list[Tensor]
     values, observed = [], []
     for modality in MIXED:
         shape = (n, modality.n_timepoints, modality.n_channels)
-        seen = torch.rand(shape, generator=generator) < 0.8
+        o = torch.rand(shape, generator=generator) < 0.8
         if modality.vocabulary is None:
-            x = torch.randn(shape, generator=generator).where(seen, torch.zeros(()))
+            x = torch.randn(shape, generator=generator).where(o, torch.zeros(()))
         else:
-            x = torch.randint(1, modality.vocabulary.n_tokens, shape, generator=generator) * seen
+            x = torch.randint(1, modality.vocabulary.n_tokens, shape, generator=generator) * o
         values.append(x)
-        observed.append(seen)
+        observed.append(o)
     return values, observed
 
 
@@ -55,7 +55,7 @@ def make_net(**parameters) -> WithFeatures:
 
 
 def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
-    hidden = [seen.clone() for seen in observed]
+    hidden = [o.clone() for o in observed]
     hidden[m][rows] = False
     return hidden
 
@@ -70,8 +70,8 @@ def test_values_behind_silent_sensors_and_points_change_no_bit(strategy):
     for m in range(len(MIXED)):
         hidden = silence(observed, m, slice(0, 3))
         other = [
-            torch.where(seen, x, 5 if x.dtype == torch.int64 else math.nan)
-            for x, seen in zip(values, hidden, strict=True)
+            torch.where(o, x, 5 if x.dtype == torch.int64 else math.nan)
+            for x, o in zip(values, hidden, strict=True)
         ]
         before, after = (net(x, hidden, record=True) for x in (values, other))
         assert torch.equal(before.prediction, after.prediction)
@@ -113,7 +113,7 @@ def test_longer_padding_changes_nothing(strategy, with_times):
     values, observed = make_batch()
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values] if with_times else None
     padded = [F.pad(x, (0, 0, 0, 11)) for x in values]
-    unseen = [F.pad(seen, (0, 0, 0, 11)) for seen in observed]
+    unseen = [F.pad(o, (0, 0, 0, 11)) for o in observed]
     later = None if times is None else [F.pad(t, (0, 11)) for t in times]
     torch.testing.assert_close(
         net(values, observed, times).prediction,
@@ -225,13 +225,13 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
     values, observed = make_batch()
     net.features.fit(net.features.compute(values, observed))
     other = make_net()
-    torch.nn.init.ones_(other.network.encoders[0].leave.weight)
+    torch.nn.init.ones_(other.network.encoders[0].project.weight)
     other.load_state_dict(net.state_dict())
     for twin in (copy.deepcopy(net), other.eval()):
         assert torch.equal(net(values, observed).prediction, twin(values, observed).prediction)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "mult"])
+@pytest.mark.parametrize("strategy", ["hybrid", pytest.param("mult", marks=pytest.mark.slow)])
 def test_export_with_a_free_batch_size(strategy):
     net = make_net(strategy=strategy).eval()
     values, observed = make_batch(n=4)

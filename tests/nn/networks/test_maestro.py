@@ -33,13 +33,13 @@ def make_batch(
     values, observed = [], []
     for modality in schema:
         shape = (n, modality.n_timepoints, modality.n_channels)
-        seen = torch.rand(shape, generator=generator) < observed_fraction
+        o = torch.rand(shape, generator=generator) < observed_fraction
         if modality.vocabulary is None:
-            x = torch.randn(shape, generator=generator).where(seen, torch.zeros(()))
+            x = torch.randn(shape, generator=generator).where(o, torch.zeros(()))
         else:
-            x = torch.randint(1, modality.vocabulary.n_tokens, shape, generator=generator) * seen
+            x = torch.randint(1, modality.vocabulary.n_tokens, shape, generator=generator) * o
         values.append(x)
-        observed.append(seen)
+        observed.append(o)
     return values, observed
 
 
@@ -51,7 +51,7 @@ def make_net(schema: Schema = MIXED, *, kinds=("statistics",), **parameters) -> 
 
 
 def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
-    hidden = [seen.clone() for seen in observed]
+    hidden = [o.clone() for o in observed]
     hidden[m][rows] = False
     return hidden
 
@@ -80,8 +80,8 @@ def test_values_behind_an_unobserved_point_change_no_bit(missing):
     net = make_net(missing=missing).eval()
     values, observed = make_batch()
     other = [
-        torch.where(seen, x, 5 if x.dtype == torch.int64 else math.nan)
-        for x, seen in zip(values, observed, strict=True)
+        torch.where(o, x, 5 if x.dtype == torch.int64 else math.nan)
+        for x, o in zip(values, observed, strict=True)
     ]
     assert torch.equal(net(values, observed).prediction, net(other, observed).prediction)
 
@@ -91,7 +91,7 @@ def test_times_behind_an_unobserved_point_change_no_bit(missing):
     net = make_net(missing=missing).eval()
     values, observed = make_batch()
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
-    other = [torch.where(seen.any(-1), t, 1e3) for t, seen in zip(times, observed, strict=True)]
+    other = [torch.where(o.any(-1), t, 1e3) for t, o in zip(times, observed, strict=True)]
     assert torch.equal(
         net(values, observed, times).prediction, net(values, observed, other).prediction
     )
@@ -101,7 +101,7 @@ def test_times_behind_an_unobserved_point_change_no_bit(missing):
 def test_all_sensors_missing_gives_finite_numbers_and_gradients(missing):
     net = make_net(missing=missing).train()
     values, observed = make_batch()
-    observed = [torch.zeros_like(seen) for seen in observed]
+    observed = [torch.zeros_like(o) for o in observed]
     output = net(values, observed, record=True)
     output.prediction.sum().backward()
     assert output.prediction.isfinite().all()
@@ -145,7 +145,7 @@ def test_longer_padding_changes_nothing(missing, longer, with_times):
     if with_times:
         times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     padded = [F.pad(x, (0, 0, 0, longer)) for x in values]
-    unseen = [F.pad(seen, (0, 0, 0, longer)) for seen in observed]
+    unseen = [F.pad(o, (0, 0, 0, longer)) for o in observed]
     later = None if times is None else [F.pad(t, (0, longer)) for t in times]
     torch.testing.assert_close(
         net(values, observed, times).prediction,
@@ -316,8 +316,8 @@ def matching_batch(n: int, generator: torch.Generator) -> tuple[list[Tensor], li
     x[rows, first, 0] += 3.0 * sign[:, 0]
     x[rows, second, 0] += 3.0 * sign[:, 1]
     noise = torch.randn(n, 16, 1, generator=generator)
-    seen = torch.ones(n, 16, 1, dtype=torch.bool)
-    return [noise, x], [seen, seen], (sign[:, 0] == sign[:, 1]).long()
+    observed = torch.ones(n, 16, 1, dtype=torch.bool)
+    return [noise, x], [observed, observed], (sign[:, 0] == sign[:, 1]).long()
 
 
 def test_the_budget_moves_to_the_modality_that_tells():
@@ -477,7 +477,7 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
 
 @pytest.mark.parametrize("missing", ["mask", pytest.param("token", marks=pytest.mark.slow)])
 def test_export_with_a_free_batch_size(missing):
-    net = make_net(missing=missing).eval()
+    net = make_net(missing=missing, n_intra_layers=1, n_cross_layers=1).eval()
     values, observed = make_batch(n=4)
     times = [torch.rand(x.shape[:2]).cumsum(1) for x in values]
     batch = torch.export.Dim("batch", min=2, max=1024)
@@ -496,7 +496,7 @@ def test_export_with_a_free_batch_size(missing):
 
 
 def test_the_graph_has_no_break():
-    net = make_net().eval()
+    net = make_net(n_intra_layers=1, n_cross_layers=1, n_experts=2).eval()
     values, observed = make_batch()
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(

@@ -35,27 +35,27 @@ def _batch(n=4, seed=0, rate=0.7):
     values, observed = [], []
     for m in SCHEMA:
         shape = (n, m.n_timepoints, m.n_channels)
-        seen = torch.rand(shape, generator=draw) < rate
-        seen[:, 0] = True
+        o = torch.rand(shape, generator=draw) < rate
+        o[:, 0] = True
         if m.vocabulary is None:
-            values.append(torch.randn(shape, generator=draw) * seen)
+            values.append(torch.randn(shape, generator=draw) * o)
         else:
-            values.append(torch.randint(1, 5, shape, generator=draw) * seen)
-        observed.append(seen)
+            values.append(torch.randint(1, 5, shape, generator=draw) * o)
+        observed.append(o)
     labs = torch.rand(n, 7, generator=draw).sort(1)[0] * 6
     return values, observed, [None, labs, None, None]
 
 
 def _hide(observed, m, samples=slice(None)):
-    observed = [seen.clone() for seen in observed]
+    observed = [o.clone() for o in observed]
     observed[m][samples] = False
     return observed
 
 
 def _noise_behind(values, observed):
     return [
-        torch.where(seen, x, 77.0 if x.is_floating_point() else 3)
-        for x, seen in zip(values, observed, strict=True)
+        torch.where(o, x, 77.0 if x.is_floating_point() else 3)
+        for x, o in zip(values, observed, strict=True)
     ]
 
 
@@ -88,8 +88,8 @@ def test_times_of_unobserved_entries_do_not_matter():
 def test_imputed_values_are_read_and_known_as_such():
     net = _net()
     values, observed, times = _batch()
-    filled, imputed = _noise_behind(values, observed), [~seen for seen in observed]
-    everything = [torch.ones_like(seen) for seen in observed]
+    filled, imputed = _noise_behind(values, observed), [~o for o in observed]
+    everything = [torch.ones_like(o) for o in observed]
     plain = net(values, observed, times).prediction
 
     out = net(filled, observed, times, imputed=imputed).prediction
@@ -103,7 +103,7 @@ def test_an_imputed_value_of_exactly_0_is_read():
     net = _net()
     values, observed, times = _batch()
     values[0], observed[0] = torch.zeros_like(values[0]), torch.zeros_like(observed[0])
-    imputed = [torch.zeros_like(seen) for seen in observed]
+    imputed = [torch.zeros_like(o) for o in observed]
     absent = net(values, observed, times, imputed=imputed, record=True)
     imputed[0] = ~observed[0]
 
@@ -118,8 +118,8 @@ def test_a_modality_that_the_imputer_generated_is_available():
     values, observed, times = _batch()
     observed = _hide(observed, 0)
 
-    nothing = [torch.zeros_like(seen) for seen in observed]
-    imputed = [~seen for seen in observed]
+    nothing = [torch.zeros_like(o) for o in observed]
+    imputed = [~o for o in observed]
     filled = _noise_behind(values, observed)
 
     absent = _net()(filled, observed, times, imputed=nothing, record=True)
@@ -135,7 +135,7 @@ def test_a_sample_without_anything_has_a_finite_output_and_gradient(router, mask
     net = _net(router=router).train()
     values, observed, times = _batch()
     values = [torch.zeros_like(x) for x in values]
-    observed = [torch.zeros_like(seen) for seen in observed]
+    observed = [torch.zeros_like(o) for o in observed]
 
     out = net(values, observed, times, imputed=observed if masked else None, record=True)
     (out.prediction.sum() + out.loss).backward()
@@ -159,12 +159,12 @@ def test_an_absent_modality_is_never_asked():
 def test_longer_padding_changes_nothing(has_imputed):
     net = _net()
     values, observed, times = _batch()
-    imputed = [~seen if has_imputed else torch.zeros_like(seen) for seen in observed]
+    imputed = [~o if has_imputed else torch.zeros_like(o) for o in observed]
 
     out = net(values, observed, times, imputed=imputed).prediction
     longer = net(
         [F.pad(x, (0, 0, 0, 9)) for x in values],
-        [F.pad(seen, (0, 0, 0, 9)) for seen in observed],
+        [F.pad(o, (0, 0, 0, 9)) for o in observed],
         [None if t is None else F.pad(t, (0, 9)) for t in times],
         imputed=[F.pad(filled, (0, 0, 0, 9)) for filled in imputed],
     ).prediction
@@ -182,7 +182,7 @@ def test_one_batch_equals_its_samples_alone(router):
     for i in range(4):
         alone = net(
             [x[i : i + 1] for x in values],
-            [seen[i : i + 1] for seen in observed],
+            [o[i : i + 1] for o in observed],
             [None if t is None else t[i : i + 1] for t in times],
             record=True,
         )
@@ -278,7 +278,7 @@ def test_modality_dropout_hides_imputed_values_too():
     values, observed, times = _batch()
     net.modality_dropout.generator = torch.Generator().manual_seed(0)
 
-    out = net(values, observed, times, imputed=[~seen for seen in observed], record=True)
+    out = net(values, observed, times, imputed=[~o for o in observed], record=True)
 
     assert (out.record["available"].sum(1) == 1).all()
 
@@ -322,7 +322,7 @@ def test_statistics_read_what_was_observed():
     features = net.features(values, observed, times)
     noisy = net.features(_noise_behind(values, observed), observed, times)
 
-    imputed = [~seen for seen in observed]
+    imputed = [~o for o in observed]
     assert net(values, observed, times, imputed=imputed).prediction.isfinite().all()
     assert all(
         torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(features, noisy, strict=True)
@@ -370,12 +370,12 @@ def test_it_exports_for_any_batch_size(router, has_imputed):
     }
     masks = {}
     if has_imputed:
-        masks, shapes["imputed"] = {"imputed": [~seen for seen in observed]}, [{0: n}] * 4
+        masks, shapes["imputed"] = {"imputed": [~o for o in observed]}, [{0: n}] * 4
 
     program = torch.export.export(net, (values, observed, times), masks, dynamic_shapes=shapes)
 
     other = _batch(7, seed=1)
-    more = {"imputed": [~seen for seen in other[1]]} if has_imputed else {}
+    more = {"imputed": [~o for o in other[1]]} if has_imputed else {}
     torch.testing.assert_close(
         program.module()(*other, **more).prediction, net(*other, **more).prediction
     )

@@ -1,4 +1,4 @@
-"""Systems that rounding has left singular."""
+"""Systems that are singular up to rounding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _repeated(n: int = 12):
     x = torch.randn(n // 2, 3, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
     x[:, 2] = 1.0
     targets = x[:, :1].double()
-    some = torch.ones(n, 1, dtype=torch.bool)
-    return x, (targets, torch.ones(n, dtype=torch.float64), torch.arange(n) % 2, some)
+    available = torch.ones(n, 1, dtype=torch.bool)
+    return x, (targets, torch.ones(n, dtype=torch.float64), torch.arange(n) % 2, available)
 
 
 def test_a_regular_system_has_its_factor_and_no_warning() -> None:
@@ -30,9 +30,8 @@ def test_a_regular_system_has_its_factor_and_no_warning() -> None:
 
 
 @pytest.mark.parametrize("form", ["dual", "primal"])
-def test_repeated_rows_and_a_tiny_penalty_have_an_answer_and_a_warning(form: str) -> None:
+def test_repeated_rows_and_a_tiny_penalty_give_a_prediction_and_a_warning(form: str) -> None:
     x, rest = _repeated()
-    given: tuple[RidgeRows, ...] = ()
     if form == "dual":
         rows = RidgeRows([KernelMap(x).gram()], *rest)
         system = DualSystem(rows, 2)
@@ -40,11 +39,10 @@ def test_repeated_rows_and_a_tiny_penalty_have_an_answer_and_a_warning(form: str
         rows = RidgeRows([x.repeat(1, 4).double()], *rest)
         system = PrimalSystem([12], 1, 2)
         system.add(rows)
-        given = (rows,)
     with pytest.warns(UserWarning, match="not positive definite with penalty=1e-18.*was added"):
-        solution = system.solve([0], [1e-18], *given)[0]
-    answer = system.design(rows.coordinates) @ solution.coef
-    assert torch.allclose(answer, rest[0], atol=5e-2)
+        solution = system.solve([0], [1e-18])[0]
+    predicted = system.design(rows.coordinates) @ solution.coef
+    assert torch.allclose(predicted, rest[0], atol=5e-2)
 
 
 def test_what_is_not_positive_definite_at_all_is_refused() -> None:

@@ -171,7 +171,7 @@ def test_a_sure_modality_outweighs_one_that_guesses():
 def test_learnt_uncertainty_serves_numbers():
     fusion = UncertaintyFusion(M, D, 2, learnt=True)
     output = fusion(torch.randn(3, M, D), torch.ones(3, M, dtype=torch.bool))
-    assert fusion.doubt is not None
+    assert fusion.uncertainty is not None
     assert output.record["weight"].std() > 0
 
 
@@ -219,10 +219,10 @@ def test_hybrid_needs_heads_that_divide_the_width():
 def test_low_rank_product_of_absent_modalities_is_one():
     fusion = LowRankFusion(2, D, 3, dropout=0.0, rank=2).eval()
     nothing = torch.zeros(1, 2, dtype=torch.bool)
-    seen = []
-    fusion.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    heads = []
+    fusion.head.register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0]))
     fusion(torch.randn(1, 2, D), nothing)
-    torch.testing.assert_close(seen[0], torch.ones(1, D))
+    torch.testing.assert_close(heads[0], torch.ones(1, D))
 
 
 def test_tensor_stays_bounded_and_says_what_to_do_beyond():
@@ -237,7 +237,7 @@ def test_mag_without_shift_is_the_main_embedding():
     x, available, _ = make_batch()
     fusion = MAGFusion(M, D, N_OUTPUTS, dropout=0.0, beta=0.0).eval()
     weight = fusion(x, available).record["weight"]
-    main = torch.einsum("bm,mbd->bd", weight, fusion.enter(x.transpose(0, 1)))
+    main = torch.einsum("bm,mbd->bd", weight, fusion.embed(x.transpose(0, 1)))
     alone = available.any(1)
     torch.testing.assert_close(fusion(x, available).logits[alone], fusion.head(main)[alone])
 
@@ -298,11 +298,11 @@ def test_a_strategy_of_ones_own_is_found_by_name(registry):
 
 
 def test_unknown_strategy_lists_the_known_ones():
-    known = sorted(STRATEGIES)
+    names = sorted(STRATEGIES)
     with pytest.raises(ValueError, match="there are") as caught:
         get_strategy("magic")
     assert str(caught.value) == (
-        f"No strategy 'magic'; there are {known}. Add your own with register_strategy(name, cls)."
+        f"No strategy 'magic'; there are {names}. Add your own with register_strategy(name, cls)."
     )
 
 

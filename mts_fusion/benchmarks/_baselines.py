@@ -31,7 +31,7 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
     n_timepoints : int or None, default=None
         Length L of the common clock; None is that of the longest modality, at most 512.
     leave_nan : bool, default=False
-        Whether silent channels stay NaN, for a classifier that takes them; the others then have
+        Whether missing channels stay NaN, for a classifier that takes them; the others then have
         mean 0 and deviation 1 in training.
     probabilities : bool, default=False
         Whether what the classifier calls probabilities are some. A ridge classifier of aeon answers
@@ -135,7 +135,7 @@ class FilledRegressor(RegressorMixin, FilledClassifier):
 def _interpolate(
     values: NDArray[Any], times: NDArray[Any] | None, length: int, end: float | None
 ) -> NDArray[Any]:
-    """Values (n, C, L) on a clock of ``length`` timepoints; NaN where a channel is silent."""
+    """Values (n, C, L) on a clock of ``length`` timepoints; NaN where a channel is missing."""
     n, n_channels, n_timepoints = values.shape
     if times is None and n_timepoints == length and not np.isnan(values).any():
         return values

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..panel import Panel
-from ._protocol import Data, Fold
+from ._folds import Data, Fold
 
 __all__ = ["as_actions", "as_gestures", "as_phone"]
 
@@ -17,7 +17,7 @@ _GESTURES = (1, 4, 5, 6, 7, 8)
 
 
 def as_phone(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
-    """One device with three sensors that tell about the same, about 2,500 rows to train on.
+    """One device with three redundant sensors, about 2,500 rows to train on.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def as_phone(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
     values = {name: torso[:, channels] for name, channels in parts.items()}
     panel = Panel(values, rates=dict.fromkeys(values, rate))
     shaped = Data("dsads_phone", panel, data.y, data.groups)
-    return shaped, [Fold(f.name, _thin(shaped, f.train, 2500), f.test[::2]) for f in folds]
+    return shaped, [Fold(f.name, _subsample(shaped, f.train, 2500), f.test[::2]) for f in folds]
 
 
 def as_actions(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
@@ -69,7 +69,7 @@ def as_actions(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
         values[name], rates[name] = array[:, :, ::step], rate / step
     panel = Panel(values, rates=rates)
     shaped = Data("dsads_actions", panel, data.y, data.groups)
-    return shaped, [Fold(f.name, _thin(shaped, f.train, 431), f.test[::2]) for f in folds]
+    return shaped, [Fold(f.name, _subsample(shaped, f.train, 431), f.test[::2]) for f in folds]
 
 
 def as_gestures(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
@@ -102,7 +102,7 @@ def as_gestures(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
     found = []
     for fold in folds:
         train, test = (places[rows][places[rows] >= 0] for rows in (fold.train, fold.test))
-        found.append(Fold(fold.name, _thin(shaped, train, 180), test))
+        found.append(Fold(fold.name, _subsample(shaped, train, 180), test))
     return shaped, found
 
 
@@ -111,7 +111,7 @@ def _positions(data: Data) -> dict[str, tuple[NDArray[np.float32], float]]:
     return {m.name: (data.panel.values[m.name], m.rate or 1.0) for m in data.panel.schema}
 
 
-def _thin(data: Data, rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+def _subsample(data: Data, rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """About ``n`` of the rows, as many of each class, evenly apart."""
     classes = np.unique(data.y[rows])
     found = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from mts_fusion.benchmarks._peers import FilledClassifier, _interpolate
+from mts_fusion.benchmarks._baselines import FilledClassifier, _interpolate
 from mts_fusion.datasets import make_panel_classification
 
 
@@ -67,7 +67,7 @@ def test_complete_data_of_one_length_are_left_alone():
 def test_a_peer_that_is_not_installed_names_the_extra(monkeypatch):
     import sys
 
-    from mts_fusion.benchmarks._peers import multirocket_hydra
+    from mts_fusion.benchmarks._baselines import multirocket_hydra
 
     monkeypatch.setitem(sys.modules, "aeon", None)
     with pytest.raises(ImportError, match=r"pip install 'mts-fusion\[benchmarks\]'"):

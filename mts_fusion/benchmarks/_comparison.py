@@ -1,4 +1,4 @@
-"""Table ``field``: ours and what a user would pick instead, on the same folds and masks."""
+"""Table ``comparison``: ours and what a user would pick instead, on the same folds and masks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _run(settings: Settings) -> str:
     n_all = len(folds)
     folds = folds[: settings.options.get("folds")]
     methods = choose(CLASSIFIERS, settings.methods, list(CLASSIFIERS))
-    rows = classify(f"field-{name}", data, folds, methods, _FRACTIONS, settings)
+    rows = classify(f"comparison-{name}", data, folds, methods, _FRACTIONS, settings)
     names = list(methods)
     parts = [
         f"{name}, {len(data)} samples, folds {[fold.name for fold in folds]}, seeds "
@@ -54,11 +54,11 @@ def _run(settings: Settings) -> str:
         parts.append(pooled_error_table(rows, names, _FRACTIONS))
     best = _best_peer(rows, names)
     if best is not None and len(names) > 1:
-        parts.append(f"Paired differences to the best peer ({best}, mean over p):")
+        parts.append(f"Paired differences to the best baseline ({best}, mean over p):")
         parts.append(difference_table(rows, names, "macro_f1", _FRACTIONS, best))
     parts.append(cost_table(rows, names))
     if settings.out is not None:
-        path = settings.out / f"field-{name}.png"
+        path = settings.out / f"comparison-{name}.png"
         _figure(rows, names, path)
         parts.append(f"Figure: {path}")
     parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
@@ -70,7 +70,7 @@ def _best_peer(rows: list[dict[str, Any]], names: list[str]) -> str | None:
     means = {
         name: entry["mean"]
         for (name,), entry in summarise(rows, ["method"], "macro_f1").items()
-        if name in names and CLASSIFIERS[name].is_peer
+        if name in names and CLASSIFIERS[name].is_baseline
     }
     return max(means, key=means.__getitem__) if means else None
 
@@ -81,7 +81,7 @@ def _figure(rows: list[dict[str, Any]], names: list[str], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            "The figure of the table field requires matplotlib: pip install 'mts-fusion[plot]'."
+            "The figure of this table requires matplotlib: pip install 'mts-fusion[plot]'."
         ) from None
     scores = summarise(rows, ["method", "fraction"], "macro_f1")
     seconds = summarise(rows, ["method"], "fit_seconds")
@@ -91,7 +91,7 @@ def _figure(rows: list[dict[str, Any]], names: list[str], path: Path) -> None:
         line = [(f, scores[name, f]["mean"]) for f in _FRACTIONS if (name, f) in scores]
         if not line:
             continue
-        style = {"color": f"C{i % 10}", "linestyle": "--" if CLASSIFIERS[name].is_peer else "-"}
+        style = {"color": f"C{i % 10}", "linestyle": "--" if CLASSIFIERS[name].is_baseline else "-"}
         left.plot(*zip(*line, strict=True), marker="o", label=name, **style)
         # One mark with everything, a smaller one at .4, for each method.
         for fraction, size in ((0.0, 60), (0.4, 20)):
@@ -107,7 +107,7 @@ def _figure(rows: list[dict[str, Any]], names: list[str], path: Path) -> None:
 
 
 TABLE = Table(
-    summary="ours and the peers on one data set, at 0-60 %% silent sensors",
+    summary="ours and the baselines on one data set, at 0-60 %% missing sensors",
     run=_run,
     arguments=_arguments,
 )

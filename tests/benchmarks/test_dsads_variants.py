@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mts_fusion.benchmarks._protocol import Data, leave_groups_out
-from mts_fusion.benchmarks._shapes import as_actions, as_gestures, as_phone
+from mts_fusion.benchmarks._dsads_variants import as_actions, as_gestures, as_phone
+from mts_fusion.benchmarks._folds import Data, leave_groups_out
 from mts_fusion.panel import Panel
 
 POSITIONS = ("torso", "right_arm", "left_arm", "right_leg", "left_leg")

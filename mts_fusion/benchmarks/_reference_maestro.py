@@ -1,4 +1,4 @@
-"""MAESTRO the straightforward way: loops, and keys gathered for each query; what ours is held to.
+"""MAESTRO written with plain loops, keys gathered for each query: the reference for Maestro.
 
 Sizes: M modalities, B batch, N sequences, T tokens, H heads, d width of a head, S sampled keys.
 """
