@@ -6,7 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -159,6 +159,16 @@ class _LiveBytes(TorchDispatchMode):
         self.live -= self._sizes.pop(key)
 
 
+class _Row(NamedTuple):
+    """Costs of a part, of all samples and networks."""
+
+    network: str
+    part: str
+    parameters: int
+    macs: float
+    peak: float  # bytes
+
+
 def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
@@ -242,38 +252,43 @@ class _Counter:
 
     def table(self, n_samples: int) -> dict[str, list[Any]]:
         """Columns of :func:`model_costs`."""
+        rows = self._rows()
+        macs = [row.macs / n_samples for row in rows]
+        return {
+            "network": [row.network for row in rows],
+            "part": [row.part for row in rows],
+            "parameters": [row.parameters for row in rows],
+            "macs": macs,
+            "flops": [2 * one for one in macs],
+            "peak_mb": [row.peak / 1e6 for row in rows],
+        }
+
+    def _rows(self) -> list[_Row]:
+        sizes = self._sizes_of_parts()
+        rows = []
+        for (network, part), size in sizes.items():
+            macs, peak = self.parts.get((network, part), (0.0, 0))
+            if part == _REST:  # so far the whole network
+                macs -= sum(
+                    m for (n, p), (m, _) in self.parts.items() if n == network and p != part
+                )
+            if size or macs:
+                rows.append(_Row(network, part, size, macs, peak))
+        outside = self.macs - sum(row.macs for row in rows)
+        rows.append(_Row("", "outside of networks", 0, outside, math.nan))
+        rows.append(_Row("", "total", sum(sizes.values()), self.macs, self._memory.peak))
+        return rows
+
+    def _sizes_of_parts(self) -> dict[tuple[str, str], int]:
+        """Trainable numbers by network and part, what is in no part last."""
         sizes: dict[tuple[str, str], int] = {}
         for network in self.networks:
             name = type(network).__name__
-            rest = _n_parameters(network)
-            for part, child in network.named_children():
-                size = _n_parameters(child)
+            parts = {part: _n_parameters(child) for part, child in network.named_children()}
+            parts[_REST] = _n_parameters(network) - sum(parts.values())
+            for part, size in parts.items():
                 sizes[name, part] = sizes.get((name, part), 0) + size
-                rest -= size
-            sizes[name, _REST] = sizes.get((name, _REST), 0) + rest
-        counted = dict(self.parts)
-        for name, _ in [key for key in sizes if key[1] == _REST]:
-            whole, peak = counted.get((name, _REST), (0.0, 0))
-            inside = sum(m for key, (m, _) in counted.items() if key[0] == name and key[1] != _REST)
-            counted[name, _REST] = (whole - inside, peak)
-        rows = [
-            (*key, size, *counted.get(key, (0.0, 0)))
-            for key, size in sizes.items()
-            if size or counted.get(key, (0.0, 0))[0]
-        ]
-        outside = self.macs - sum(macs for macs, _ in counted.values())
-        rows.append(("", "outside of networks", 0, outside, math.nan))
-        rows.append(("", "total", sum(sizes.values()), self.macs, self._memory.peak))
-        network, part, parameters, macs, peak = map(list, zip(*rows, strict=True))
-        per_sample = [m / n_samples for m in macs]
-        return {
-            "network": network,
-            "part": part,
-            "parameters": parameters,
-            "macs": per_sample,
-            "flops": [2 * m for m in per_sample],
-            "peak_mb": [p / 1e6 for p in peak],
-        }
+        return sizes
 
 
 def _n_parameters(module: nn.Module) -> int:
