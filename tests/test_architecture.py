@@ -54,16 +54,7 @@ LONG_FUNCTIONS = {}
 # interface is said by every class that has it), and so are lines that only hand a name on, such as
 # `self.x = x` and `x=self.x,`, of which scikit-learn's constructors consist.
 N_EQUAL = 6
-REPEATED = {
-    (
-        "benchmarks/_dsads.py",
-        "benchmarks/_fusion.py",
-    ): "the ends of two tables, with columns of their own",
-    (
-        "benchmarks/_physionet2012_imputation.py",
-        "benchmarks/_trace_synthetic.py",
-    ): "settings of two tables, with data of their own",
-}
+REPEATED: dict[tuple[str, ...], str] = {}
 # Parameters of constructors in nn that the package never gives another value than the default.
 ONLY_DEFAULT = {
     "LowRankFusion.rank": "from strategy_params of the caller",

@@ -6,12 +6,11 @@ import argparse
 from functools import partial
 from typing import Any
 
-from ._cells import run_information
 from ._classification import classify, cost_table, difference_table, notices, score_table
 from ._data import DATA, load_data
 from ._methods import CLASSIFIERS, choose
 from ._protocol import Method
-from ._tables import Settings, Table
+from ._tables import Settings, Table, page
 
 __all__ = ["TABLE"]
 
@@ -65,8 +64,7 @@ def _run(settings: Settings) -> str:
         parts.append("Paired differences:")
         parts.append(difference_table(rows, names, "macro_f1", _FRACTIONS, _DEFAULT))
     parts.append(cost_table(rows, names))
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 TABLE = Table(

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._cells import run_information
 from ._classification import (
     classify,
     cost_table,
@@ -17,7 +16,7 @@ from ._classification import (
 )
 from ._data import DATA, load_data
 from ._methods import CLASSIFIERS, choose
-from ._tables import Settings, Table, summarise
+from ._tables import Settings, Table, page, summarise
 
 __all__ = ["TABLE"]
 
@@ -61,8 +60,7 @@ def _run(settings: Settings) -> str:
         path = settings.out / f"comparison-{name}.png"
         _figure(rows, names, path)
         parts.append(f"Figure: {path}")
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _best_peer(rows: list[dict[str, Any]], names: list[str]) -> str | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._cells import run_information
 from ._classification import classify, cost_table, difference_table, notices, score_table
 from ._data import load_data
 from ._methods import CLASSIFIERS, choose
-from ._tables import Settings, Table, summarise
+from ._tables import Settings, Table, page, summarise
 
 __all__ = ["TABLE"]
 
@@ -42,8 +41,7 @@ def _run(settings: Settings) -> str:
         parts.append(difference_table(rows, names, "macro_f1", _FRACTIONS, _BASELINE))
     if not settings.quick:
         parts += _verdicts(rows, names)
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _verdicts(rows: list[dict[str, Any]], names: list[str]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..panel import Panel
-from ._cells import run_cells, run_information
-from ._tables import Settings, Table, failures, markdown
+from ._cells import run_cells
+from ._tables import Settings, Table, failures, markdown, page
 
 __all__ = ["TABLE"]
 
@@ -104,8 +104,7 @@ def _run(settings: Settings) -> str:
         found = statistics.median(whole)
         word = "reached" if found < _REQUIRED_MS else "NOT reached"
         parts.append(f"All kinds of one complete window: {found:.2f} ms; wanted below 3: {word}.")
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _spread(numbers: list[float]) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "Imputer",
     "add_budget",
     "budget_notice",
+    "budget_of",
     "evaluate_imputer",
 ]
 
@@ -265,3 +266,20 @@ def budget_notice(options: Mapping[str, Any], *, quick: bool) -> Sequence[str]:
         return []
     what = ", ".join((["--quick"] if quick else []) + cut)
     return [f"SHORTENED ({what}): shows that it runs and in what order, not what it gives in full."]
+
+
+def budget_of(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Seed and training of a cell, as :func:`evaluate_imputer` takes them.
+
+    Parameters
+    ----------
+    cell : dict
+        With ``seed``, ``epochs``, ``precision`` and ``quick``.
+
+    Returns
+    -------
+    dict of str to object
+        Arguments by name.
+    """
+    names = {"seed": "seed", "max_epochs": "epochs", "precision": "precision", "quick": "quick"}
+    return {name: cell[key] for name, key in names.items()}

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from ..metrics import crps_from_quantiles, mae_at_missing
 from ..panel import Panel
 from ..transforms import PanelScaler
-from ._cells import run_cells, run_information
+from ._cells import run_cells
 from ._costs import count_parameters
 from ._imputation import IMPUTERS, LEVELS, Hidden
 from ._methods import choose
 from ._physionet2012_imputation import hide, load_stays
-from ._tables import Settings, Table, failures, markdown
+from ._tables import Settings, Table, failures, markdown, page
 
 __all__ = ["TABLE"]
 
@@ -213,9 +213,8 @@ def _run(settings: Settings) -> str:
         *(["SHORTENED (--quick): not a result."] if settings.quick else []),
         *failures(rows),
         *_text([row for row in rows if "error" not in row]),
-        ", ".join(f"{key} {value}" for key, value in run_information().items()),
     ]
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _three(number: float) -> str:

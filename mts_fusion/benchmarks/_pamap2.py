@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ._cells import run_information
 from ._classification import classify, cost_table, notices, score_table
 from ._data import load_data
 from ._methods import CLASSIFIERS, choose
-from ._tables import Settings, Table
+from ._tables import Settings, Table, page
 
 __all__ = ["TABLE"]
 
@@ -46,8 +45,7 @@ def _run(settings: Settings) -> str:
             score_table(rows, names, "ece", _FRACTIONS),
             cost_table(rows, names),
         ]
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 TABLE = Table(

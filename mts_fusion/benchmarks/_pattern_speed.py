@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ._cells import run_cells, run_information
+from ._cells import run_cells
 from ._costs import peak_memory
 from ._data import load_data
 from ._protocol import hide
-from ._tables import Settings, Table, failures, markdown
+from ._tables import Settings, Table, failures, markdown, page
 
 __all__ = ["TABLE"]
 
@@ -151,8 +151,7 @@ def _run(settings: Settings) -> str:
         parts.append(f"{part}: {_PARTS[part].__doc__}")
         if lines:
             parts.append(markdown(["", *runs], lines))
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 TABLE = Table(

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._cells import run_information
 from ._classification import (
     classify,
     cost_table,
@@ -19,7 +18,7 @@ from ._data import load_data
 from ._methods import CLASSIFIERS, REGRESSORS, choose
 from ._protocol import evaluate_classifier
 from ._regression import evaluate_regressor
-from ._tables import Settings, Table, summarise
+from ._tables import Settings, Table, page, summarise
 
 __all__ = ["TABLE"]
 
@@ -63,8 +62,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(settings: Settings) -> str:
     parts = [_one(name, settings) for name in settings.options["datasets"]]
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _one(name: str, settings: Settings) -> str:

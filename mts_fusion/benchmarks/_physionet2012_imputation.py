@@ -11,10 +11,18 @@ from sklearn.model_selection import KFold
 from ..datasets import fetch_physionet2012
 from ..panel import Panel
 from ..transforms import PanelScaler
-from ._cells import run_cells, run_information
-from ._imputation import IMPUTERS, Hidden, Imputer, add_budget, budget_notice, evaluate_imputer
+from ._cells import run_cells
+from ._imputation import (
+    IMPUTERS,
+    Hidden,
+    Imputer,
+    add_budget,
+    budget_notice,
+    budget_of,
+    evaluate_imputer,
+)
 from ._methods import choose
-from ._tables import Settings, Table, failures
+from ._tables import Settings, Table, failures, page
 from ._trace_synthetic import imputation_tables
 
 __all__ = ["TABLE", "hide", "load_stays"]
@@ -54,10 +62,7 @@ def _run(settings: Settings) -> str:
             train,
             hidden,
             "stay",
-            seed=cell["seed"],
-            max_epochs=cell["epochs"],
-            precision=cell["precision"],
-            quick=cell["quick"],
+            **budget_of(cell),
         )
 
     cells = [
@@ -84,9 +89,8 @@ def _run(settings: Settings) -> str:
         *failures(rows),
         *imputation_tables(rows, ("mae_entries", "crps"), fractions),
         _PUBLISHED,
-        ", ".join(f"{key} {value}" for key, value in run_information().items()),
     ]
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def load_stays(data_home: str | None) -> tuple[Panel, list[tuple[Any, Any]]]:

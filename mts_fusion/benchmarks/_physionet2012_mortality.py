@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ._cells import run_information
 from ._classification import classify, cost_table, difference_table, notices, score_table
 from ._data import load_data
 from ._methods import CLASSIFIERS, choose
-from ._tables import Settings, Table, summarise
+from ._tables import Settings, Table, page, summarise
 
 __all__ = ["TABLE"]
 
@@ -48,8 +47,7 @@ def _run(settings: Settings) -> str:
         parts.append(difference_table(rows, names, "auroc", _FRACTIONS, _BASELINE))
     if not settings.quick:
         parts += _verdict(rows)
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _verdict(rows: list[dict[str, Any]]) -> list[str]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..inspection._costs import macs_of
-from ._cells import run_cells, run_information
+from ._cells import run_cells
 from ._costs import peak_memory
-from ._tables import Settings, Table, failures, markdown
+from ._tables import Settings, Table, failures, markdown, page
 
 __all__ = ["TABLE"]
 
@@ -224,8 +224,7 @@ def _run(settings: Settings) -> str:
         parts += _growth_text([row for row in done if row["part"] == part], column)
     if settings.out is not None:
         _figure(done, settings.out / "speed.png")
-    parts.append(", ".join(f"{key} {value}" for key, value in run_information().items()))
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def _spread(numbers: list[float], digits: int = 2) -> str:

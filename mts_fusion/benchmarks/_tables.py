@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ._cells import run_information
+
 __all__ = [
     "TABLES",
     "Settings",
@@ -19,6 +21,7 @@ __all__ = [
     "load",
     "markdown",
     "mean_and_spread",
+    "page",
     "summarise",
 ]
 
@@ -110,6 +113,23 @@ def load(name: str) -> Table:
     """
     table: Table = import_module(f"{__package__}.{TABLES[name]}").TABLE
     return table
+
+
+def page(parts: Sequence[str]) -> str:
+    """Paragraphs and tables one under another, and what they were made with at the end.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Paragraphs and tables.
+
+    Returns
+    -------
+    str
+        Markdown; the last line has commit, machine and versions.
+    """
+    made_with = ", ".join(f"{key} {value}" for key, value in run_information().items())
+    return "\n\n".join([*parts, made_with])
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from ..datasets import make_trace_benchmark
-from ._cells import run_cells, run_information
-from ._imputation import IMPUTERS, Hidden, add_budget, budget_notice, evaluate_imputer
+from ._cells import run_cells
+from ._imputation import IMPUTERS, Hidden, add_budget, budget_notice, budget_of, evaluate_imputer
 from ._methods import choose
-from ._tables import Settings, Table, failures, markdown, mean_and_spread, summarise
+from ._tables import Settings, Table, failures, markdown, mean_and_spread, page, summarise
 
 __all__ = ["TABLE"]
 
@@ -48,10 +48,7 @@ def _run(settings: Settings) -> str:
             parts[_TRAIN_FRACTION].train.data,
             hidden,
             "series",
-            seed=cell["seed"],
-            max_epochs=cell["epochs"],
-            precision=cell["precision"],
-            quick=cell["quick"],
+            **budget_of(cell),
         )
 
     cells = [
@@ -79,9 +76,8 @@ def _run(settings: Settings) -> str:
         *failures(rows),
         *imputation_tables(rows, ("mae", "crps", "improved"), fractions),
         *_verdicts(rows, settings),
-        ", ".join(f"{key} {value}" for key, value in run_information().items()),
     ]
-    return "\n\n".join(parts)
+    return page(parts)
 
 
 def imputation_tables(
