@@ -84,11 +84,11 @@ def test_checkers_are_told_the_names_that_are_imported_when_asked_for():
         for node in tree.body
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
-    told = {node.module: [alias.name for alias in node.names] for node in block.body}
+    listed = {node.module: [alias.name for alias in node.names] for node in block.body}
 
     assert all(alias.asname == alias.name for node in block.body for alias in node.names)
-    assert sorted(told.pop(None)) == sorted(mts_fusion._PACKAGES)
-    assert {package: sorted(names) for package, names in told.items()} == {
+    assert sorted(listed.pop(None)) == sorted(mts_fusion._PACKAGES)
+    assert {package: sorted(names) for package, names in listed.items()} == {
         package: sorted(names) for package, names in mts_fusion._FIRST_NAMES.items()
     }
 

@@ -37,7 +37,7 @@ _MIN_STEPS = 2
 # Stamps rounded to more than this fraction of an interval are no longer judged step by step.
 _COARSE = 0.35
 
-# Steps in a row from which the interval of such stamps can be told.
+# Steps in a row from which the interval of such stamps can be determined.
 _MIN_RUN = 16
 
 # A gap of more intervals says nothing of one.

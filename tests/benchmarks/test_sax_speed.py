@@ -1,4 +1,4 @@
-"""The tokenizer is worth its vectorisation."""
+"""The tokenizer is faster than loops over samples and segments."""
 
 import pytest
 

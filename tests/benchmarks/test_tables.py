@@ -126,9 +126,9 @@ def test_the_field_table_and_its_figure(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     command = ["comparison", "--dataset", "basic_motions", "--out", str(tmp_path), "--quick"]
     assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
-    told = capsys.readouterr()
-    assert "| ExtraTrees on summaries" in told.out
-    assert "failed" not in told.err
+    printed = capsys.readouterr()
+    assert "| ExtraTrees on summaries" in printed.out
+    assert "failed" not in printed.err
     assert (tmp_path / "comparison-basic_motions.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""Modality, Vocabulary and Schema: what they refuse, and how a mismatch is told."""
+"""Modality, Vocabulary and Schema: what they refuse, and what the error of a mismatch says."""
 
 import re
 from dataclasses import FrozenInstanceError
