@@ -142,9 +142,9 @@ def _interpolate(
     out = np.full((n, n_channels, length), np.nan, dtype=np.float32)
     clock = np.linspace(0, n_timepoints - 1 if end is None else end, length)
     for i, c in np.argwhere(~np.isnan(values).all(axis=2)):
-        seen = ~np.isnan(values[i, c])
-        at = np.flatnonzero(seen) if times is None else times[i, seen]
-        out[i, c] = np.interp(clock, at, values[i, c, seen])
+        observed = ~np.isnan(values[i, c])
+        at = np.flatnonzero(observed) if times is None else times[i, observed]
+        out[i, c] = np.interp(clock, at, values[i, c, observed])
     return out
 
 

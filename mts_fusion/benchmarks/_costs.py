@@ -63,8 +63,8 @@ def peak_memory() -> Iterator[Memory]:
 
 
 def _status(path: Path, field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", path.read_text())
-    return 1024.0 * int(found.group(1)) if found else float("nan")
+    match = re.search(rf"{field}:\s+(\d+) kB", path.read_text())
+    return 1024.0 * int(match.group(1)) if match else float("nan")
 
 
 def _max_rss() -> float:

@@ -99,11 +99,11 @@ def as_gestures(data: Data, folds: Sequence[Fold]) -> tuple[Data, list[Fold]]:
     shaped = Data("dsads_gestures", Panel(values, rates=rates), y, data.groups[kept])
     places = np.full(len(data), -1)
     places[kept] = np.arange(len(kept))
-    found = []
+    result = []
     for fold in folds:
         train, test = (places[rows][places[rows] >= 0] for rows in (fold.train, fold.test))
-        found.append(Fold(fold.name, _subsample(shaped, train, 180), test))
-    return shaped, found
+        result.append(Fold(fold.name, _subsample(shaped, train, 180), test))
+    return shaped, result
 
 
 def _positions(data: Data) -> dict[str, tuple[NDArray[np.float32], float]]:
@@ -114,9 +114,9 @@ def _positions(data: Data) -> dict[str, tuple[NDArray[np.float32], float]]:
 def _subsample(data: Data, rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """About ``n`` of the rows, as many of each class, evenly apart."""
     classes = np.unique(data.y[rows])
-    found = []
+    result = []
     for c in classes:
         of_class = rows[data.y[rows] == c]
         n_kept = min(n // len(classes), len(of_class))
-        found.append(of_class[np.linspace(0, len(of_class) - 1, n_kept).round().astype(int)])
-    return np.sort(np.concatenate(found))
+        result.append(of_class[np.linspace(0, len(of_class) - 1, n_kept).round().astype(int)])
+    return np.sort(np.concatenate(result))

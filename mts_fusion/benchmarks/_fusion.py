@@ -41,12 +41,12 @@ def _make(strategy: str, encoder: str, *, seed: int, quick: bool, epochs: int | 
 
 def _methods() -> dict[str, Method]:
     """Each combination; first those of the default encoder."""
-    found = {
+    result = {
         f"{strategy}, {encoder}": Method(partial(_make, strategy, encoder))
         for encoder in _ENCODERS
         for strategy in _STRATEGIES
     }
-    return {**found, _BASELINE: CLASSIFIERS[_BASELINE]}
+    return {**result, _BASELINE: CLASSIFIERS[_BASELINE]}
 
 
 def _shortened(method: Method, epochs: int) -> Method:

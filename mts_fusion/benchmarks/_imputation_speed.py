@@ -78,10 +78,10 @@ class _PyPOTS:
         return self
 
     def draws(self, panel: Panel) -> NDArray[Any]:
-        found = self.model.impute(
+        result = self.model.impute(
             {"X": panel.values["stay"].transpose(0, 2, 1)}, n_sampling_times=_N_DRAWS
         )
-        return np.asarray(found).transpose(1, 0, 3, 2)
+        return np.asarray(result).transpose(1, 0, 3, 2)
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -142,15 +142,15 @@ def _measure(
                 return np.stack([one.values["stay"] for one in model.sample(panel)])
 
         few = _part(test, slice(n_slow))
-        milliseconds, found = [], []
+        milliseconds, result = [], []
         for repeat in range(_REPEATS):
             # The slow ones fill other stays in each round, the others the same ones each time.
             at = slice(repeat * n_slow // _REPEATS, (repeat + 1) * n_slow // _REPEATS)
             part = _part(test, at if slow else slice(max(n_slow, _ROUND)))
             start = time.process_time()
-            found.append(impute(part.data))
+            result.append(impute(part.data))
             milliseconds.append(1e3 * (time.process_time() - start) / len(part.data))
-        draws = np.concatenate(found, axis=1) if slow else found[-1][:, :n_slow]
+        draws = np.concatenate(result, axis=1) if slow else result[-1][:, :n_slow]
         row = {"setting": setting, "ms": milliseconds, **_errors(few, draws)}
         if not slow:
             whole = _errors(test, impute(test.data))
@@ -230,8 +230,8 @@ def _text(rows: Sequence[dict[str, Any]]) -> list[str]:
         entries.setdefault((row["method"], row["setting"]), []).append(row)
 
     def mean(key: tuple[str, str], column: str) -> float:
-        found = [row[column] for row in entries.get(key, []) if column in row]
-        return statistics.fmean(found) if found else float("nan")
+        result = [row[column] for row in entries.get(key, []) if column in row]
+        return statistics.fmean(result) if result else float("nan")
 
     ms = {key: [x for row in of for x in row["ms"]] for key, of in entries.items()}
     slowest = (_BASELINE, "50 steps")

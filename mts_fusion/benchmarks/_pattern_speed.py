@@ -64,8 +64,8 @@ def _window(settings: Settings) -> dict[str, Any]:
     for i in range(_N_WINDOWS):
         window = test[i : i + 1]
         times.append(_seconds(partial(ridge.predict_proba, window)))
-    found = np.quantile(1e3 * np.array(times[5:]), (0.1, 0.5, 0.9))
-    return dict(zip(("window, ms, 10 %", "median", "90 %"), found.tolist(), strict=True))
+    result = np.quantile(1e3 * np.array(times[5:]), (0.1, 0.5, 0.9))
+    return dict(zip(("window, ms, 10 %", "median", "90 %"), result.tolist(), strict=True))
 
 
 def _many(settings: Settings) -> dict[str, Any]:

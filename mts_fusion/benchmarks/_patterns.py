@@ -71,9 +71,9 @@ def _one(name: str, settings: Settings) -> str:
     n_all = len(folds)
     folds = folds[: settings.options.get("folds")]
     is_regression = name in _NUMBERS
-    known = REGRESSORS if is_regression else CLASSIFIERS
-    wanted = [row for row in settings.methods or _ROWS if row in known]
-    methods = choose(known, wanted, wanted)
+    rows_of_kind = REGRESSORS if is_regression else CLASSIFIERS
+    wanted = [row for row in settings.methods or _ROWS if row in rows_of_kind]
+    methods = choose(rows_of_kind, wanted, wanted)
     rows = classify(
         f"patterns-{name}",
         data,

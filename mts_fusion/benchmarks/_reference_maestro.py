@@ -50,10 +50,10 @@ class LoopMaestro(nn.Module):
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
         d_model = net.modality.shape[1]
         for group, embed in zip(net.patches.groups, net.patches.embed, strict=True):
-            for place, m in enumerate(group):
+            for index, m in enumerate(group):
                 n_channels = net.schema.modalities[m].n_channels
                 one = PatchEmbedding(1, n_channels, d_model, net.patches.lengths[m])
-                self.embed.append(_copy_row(embed, one, place))
+                self.embed.append(_copy_row(embed, one, index))
         for row in range(len(net.schema)):
             layers = nn.ModuleList()
             for layer in net.intra:
@@ -93,8 +93,8 @@ class LoopMaestro(nn.Module):
         net = self.net
         assert net.budget is not None
         observed = net.modality_dropout(observed)
-        there = torch.stack([seen.flatten(1).any(1) for seen in observed], 1)
-        budget = net.budget(there)
+        available = torch.stack([mask.flatten(1).any(1) for mask in observed], 1)
+        budget = net.budget(available)
         all_tokens, all_available = [], []
         for row, m in enumerate(self.patches.order):
             x, available = self.embed[row]([values[m]], [observed[m]])  # (1, B, T, D), (1, B, T)
@@ -182,9 +182,9 @@ class _LoopMoE(nn.Module):
         weight, expert = gate.topk(ours.k, -1)
         y = torch.zeros_like(tokens)
         for e in range(ours.n_experts):
-            rows, place = (expert == e).nonzero(as_tuple=True)
+            rows, index = (expert == e).nonzero(as_tuple=True)
             hidden = F.relu(torch.addmm(experts.bias_in[e], tokens[rows], experts.weight_in[e]))
-            out = hidden @ experts.weight_out[e] * weight[rows, place].unsqueeze(-1)
+            out = hidden @ experts.weight_out[e] * weight[rows, index].unsqueeze(-1)
             y = y.index_add(0, rows, out)
         balance = y.new_zeros(())
         return y.view_as(x), Routing(expert, gate, balance)

@@ -80,14 +80,14 @@ def _same_outputs() -> float:
     values, observed = _batch(_CHANNELS, _N_TOKENS, 4)
     observed[3][1], observed[0][2:] = False, False  # missing sensors too
     values = [x.double() for x in values]
-    found = [ours(values, observed).prediction, loop(values, observed)]
-    for prediction in found:
+    results = [ours(values, observed).prediction, loop(values, observed)]
+    for prediction in results:
         prediction.square().sum().backward()
-    found += [ours.intra[0].qkv.weight.grad]
-    found += [torch.cat([layers[0].qkv.weight.grad for layers in loop.intra])]
+    results += [ours.intra[0].qkv.weight.grad]
+    results += [torch.cat([layers[0].qkv.weight.grad for layers in loop.intra])]
     different = max(
         float((a - b).detach().abs().max() / b.detach().abs().max())
-        for a, b in (found[:2], found[2:])
+        for a, b in (results[:2], results[2:])
     )
     if not different < 1e-6:
         raise RuntimeError(f"The loops give other numbers than the network, by {different:g}.")
@@ -233,8 +233,8 @@ def _spread(numbers: list[float], digits: int = 2) -> str:
     return f"{statistics.median(numbers):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def _word(found: float, required: float) -> str:
-    return f"required at most {required:g}: {'reached' if found <= required else 'NOT reached'}"
+def _word(value: float, required: float) -> str:
+    return f"required at most {required:g}: {'reached' if value <= required else 'NOT reached'}"
 
 
 def _step_text(rows: list[Row]) -> list[str]:
@@ -286,11 +286,11 @@ def _growth_text(rows: list[Row], column: str) -> list[str]:
     if not rows:
         return []
     sizes = sorted({row[column] for row in rows})
-    found = {(row["network"], row[column]): row for row in rows}
+    row_of = {(row["network"], row[column]): row for row in rows}
     lines, exponents = [], []
     for name in (_OURS, _LOOP):
         for key, digits, unit in (("cpu_s", 2, "s"), ("peak_mb", 0, "MB")):
-            points = [(n, found[name, n][key]) for n in sizes if (name, n) in found]
+            points = [(n, row_of[name, n][key]) for n in sizes if (name, n) in row_of]
             cells = {n: f"{x:.{digits}f}" for n, x in points}
             lines.append([f"{name}, {unit}", *(cells.get(n, "-") for n in sizes)])
             half = points[len(points) // 2 - 1 :]

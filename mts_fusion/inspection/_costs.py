@@ -179,7 +179,7 @@ class _Counter:
     Parameters
     ----------
     networks : iterable of Module
-        The module, whose children are the parts.
+        Networks; their children are the parts.
     """
 
     def __init__(self, networks: Iterable[nn.Module]) -> None:

@@ -171,7 +171,7 @@ def _decide(
         return Clock(rates.get(name)), False
     clock = judge_clock(clocks)
     whole = all(c.whole for c in reading.clocks or [] if c is not None)
-    known = schema[name] if schema is not None and name in schema else None
+    in_fit = schema[name] if schema is not None and name in schema else None
     if name in rates and rates[name] is None:
         return replace(clock, rate=None, usual_step=0.0), False
     if whole and ((clock.usual_step == 1 and clock.is_steady) or not clock.n_steps):
@@ -180,9 +180,9 @@ def _decide(
         if whole and clock.is_steady:  # a count in steps, whatever their unit
             return replace(clock, rate=rates[name]), False
         return replace(clock, rate=rates[name], usual_step=1 / float(rates[name])), False  # type: ignore[arg-type]
-    if known is not None and known.irregular:
+    if in_fit is not None and in_fit.irregular:
         return replace(clock, rate=None, usual_step=0.0), False
-    rate = None if known is None else known.rate
+    rate = None if in_fit is None else in_fit.rate
     if rate is not None and clock.rate is None and fits_rate(clocks, rate, clock.rounding):
         return replace(clock, rate=rate, usual_step=1 / rate), False
     warn_of_clock(f"modality {name!r}", name, clock, whole=whole)

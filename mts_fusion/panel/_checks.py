@@ -46,8 +46,8 @@ def check_values(name: str, given: Any, vocabulary: Vocabulary | None) -> np.nda
                 f"Modality {name!r} has a vocabulary, so integer tokens are wanted, but its "
                 f"values are {array.dtype}. Remove the vocabulary or tokenize the values."
             )
-        known = [*range(1, vocabulary.size + 1), vocabulary.missing]
-        if array.size and not min(known) <= array.min() <= array.max() <= max(known):
+        valid = [*range(1, vocabulary.size + 1), vocabulary.missing]
+        if array.size and not min(valid) <= array.min() <= array.max() <= max(valid):
             raise ValueError(
                 f"Modality {name!r} has tokens from {array.min()} to {array.max()}, but its "
                 f"vocabulary has the symbols 1 to {vocabulary.size} and {vocabulary.missing} "

@@ -141,9 +141,9 @@ def _read(X: Any, rates: Any, wanted: Schema | None, strict: bool) -> Panel:
     readings, n = _readings(X, single)
     absent = [name for name, reading in readings.items() if reading is None]
     present = {name: reading for name, reading in readings.items() if reading is not None}
-    known = [name for name in absent if wanted is not None and name in wanted]
-    if len(known) < len(absent):
-        name = next(name for name in absent if name not in known)
+    expected = [name for name in absent if wanted is not None and name in wanted]
+    if len(expected) < len(absent):
+        name = next(name for name in absent if name not in expected)
         raise ValueError(
             f"Modality {name!r} has no timepoint in any sample. Leave it out instead. At "
             "prediction, as_panel(X, schema=model) takes it as silent."

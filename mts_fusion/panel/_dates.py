@@ -52,15 +52,15 @@ def dates_to_seconds(times: dict[str, Any]) -> dict[str, Any]:
         if not is_clock_of_dates(given):
             continue
         array = np.asarray(as_array(given))
-        known = np.array([not is_missing(stamp) for stamp in array.flat]).reshape(array.shape)
-        stamps = read_stamps(array[known], f"Modality {name!r}")
+        present = np.array([not is_missing(stamp) for stamp in array.flat]).reshape(array.shape)
+        stamps = read_stamps(array[present], f"Modality {name!r}")
         if stamps.kind == SECONDS:
             out[name] = np.full(array.shape, np.nan)
-            out[name][known] = stamps.values
+            out[name][present] = stamps.values
             continue
         kinds[name] = stamps.kind
         dates[name] = np.full(array.shape, np.iinfo(np.int64).max)
-        dates[name][known] = stamps.values
+        dates[name][present] = stamps.values
     if len(set(kinds.values())) > 1:
         raise ValueError(
             f"The times of the modalities are {kinds}; how far apart they are is unknown. Give all "

@@ -40,13 +40,13 @@ def schema_of(model: Any) -> tuple[Schema, str]:
     """
     if isinstance(model, Schema):
         return model, "The model"
-    found = _find(model)
-    if found is None:
+    result = _find(model)
+    if result is None:
         raise TypeError(
             f"No schema is found in {type(model).__name__}; a Schema or a fitted estimator that "
             "takes panels is wanted. Fit it first."
         )
-    return found
+    return result
 
 
 def has_schema(model: Any) -> bool:
@@ -70,8 +70,8 @@ def _find(model: Any) -> tuple[Schema, str] | None:
     if isinstance(schema, Schema):
         return schema, type(model).__name__
     for inner in _inside(model):
-        if (found := _find(inner)) is not None:
-            return found
+        if (result := _find(inner)) is not None:
+            return result
     return None
 
 

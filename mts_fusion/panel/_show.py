@@ -21,17 +21,17 @@ def modality_table(panel: Any) -> Any:
     available, observed = panel.available, panel.observed
     for column, m in enumerate(panel.schema):
         values = panel.values[m.name]
-        known = values[observed[m.name]]
-        has_level = m.vocabulary is None and known.size
+        measured = values[observed[m.name]]
+        has_level = m.vocabulary is None and measured.size
         clock = "irregular" if m.irregular else "unknown" if m.rate is None else "regular"
         rows["channels"].append(m.n_channels)
         rows["timepoints"].append(m.n_timepoints)
         rows["clock"].append(clock)
         rows["rate_hz"].append(np.nan if m.rate is None else m.rate)
-        rows["missing_fraction"].append(1 - known.size / values.size if values.size else np.nan)
+        rows["missing_fraction"].append(1 - measured.size / values.size if values.size else np.nan)
         rows["absent_fraction"].append(1 - available[:, column].mean() if len(panel) else np.nan)
-        rows["mean"].append(known.mean(dtype=float) if has_level else np.nan)
-        rows["std"].append(known.std(dtype=float) if has_level else np.nan)
+        rows["mean"].append(measured.mean(dtype=float) if has_level else np.nan)
+        rows["std"].append(measured.std(dtype=float) if has_level else np.nan)
         rows["channel_names"].append(None if m.channels is None else ", ".join(m.channels))
     return as_frame(rows, index=list(panel.schema.names), index_name="modality")
 
@@ -51,8 +51,8 @@ def _table(panel: Any) -> list[list[str]]:
     rows = []
     observed = panel.observed
     for m in panel.schema:
-        seen = observed[m.name]
-        missing = f"{1 - seen.mean():.1%}" if seen.size else "-"
+        mask = observed[m.name]
+        missing = f"{1 - mask.mean():.1%}" if mask.size else "-"
         rate = ("irregular" if m.irregular else "-") if m.rate is None else f"{m.rate:g} Hz"
         kind = "numbers" if m.vocabulary is None else f"{m.vocabulary.size} symbols"
         rows.append([m.name, str(m.n_channels), str(m.n_timepoints), rate, kind, missing])
