@@ -1,5 +1,7 @@
 """The table of fixed features runs, and says whether windows alone and in a batch agree."""
 
+import pytest
+
 from mts_fusion.benchmarks import _features
 from mts_fusion.benchmarks.__main__ import main
 
@@ -16,6 +18,7 @@ def test_the_table_of_features_says_what_was_reached(monkeypatch, capsys):
     assert "| multirocket, hydra, statistics | complete" in text
 
 
+@pytest.mark.slow
 def test_windows_alone_have_the_features_that_they_have_in_the_batch():
     for gaps in (False, True):
         cell = {"kinds": list(_features._KINDS), "gaps": gaps, "rows": 128, "repeats": 1}

@@ -392,6 +392,7 @@ def test_it_compiles_without_a_break():
     torch.testing.assert_close(out, net(values, observed, times).prediction, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_traces_without_a_break():
     net = _net_with_statistics(n_layers=1)
     values, observed, times = _batch(4)
