@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -50,8 +51,10 @@ def model_costs(estimator: Any, X: Any) -> Any:
 
     Raises
     ------
+    NotFittedError
+        If the estimator is not fitted.
     TypeError
-        If the estimator has no networks, or is not fitted.
+        If it has no networks.
 
     Notes
     -----
@@ -72,9 +75,10 @@ def model_costs(estimator: Any, X: Any) -> Any:
     estimator = getattr(estimator, "best_estimator_", estimator)
     networks = networks_of(estimator)
     if not networks:
+        check_is_fitted(estimator)
         raise TypeError(
-            f"{type(estimator).__name__} has no fitted networks, whose costs could be counted. Fit "
-            "it first, or measure time and memory of the process instead."
+            f"{type(estimator).__name__} has no networks, whose costs could be counted. Measure "
+            "time and memory of the process instead."
         )
     panel = read_panel(estimator, X)
     predict = _prediction(estimator)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
@@ -127,5 +128,11 @@ def test_counting_leaves_the_estimator_as_it_was(fitted, data):
 
 
 def test_an_estimator_without_networks_is_an_error(data):
-    with pytest.raises(TypeError, match="PatternRidgeClassifier has no fitted networks"):
-        model_costs(PatternRidgeClassifier(), data[0])
+    ridge = PatternRidgeClassifier(n_groups=2, random_state=0).fit(*data)
+    with pytest.raises(TypeError, match="PatternRidgeClassifier has no networks"):
+        model_costs(ridge, data[0])
+
+
+def test_an_estimator_that_is_not_fitted_is_said_to_be(data):
+    with pytest.raises(NotFittedError, match="MaestroClassifier instance is not fitted yet"):
+        model_costs(MaestroClassifier(), data[0])
