@@ -164,13 +164,15 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         task: Task | None = None,
         target: np.ndarray | None = None,
         weight: np.ndarray | None = None,
+        needed: np.ndarray | None = None,
         sensor_loss_rate: float = 0.0,
         needs_validation: bool = False,
     ) -> FitContext:
         """Split the rows, and resolve the parameters that are "auto"."""
         *net_seeds, seed = seeds
         fraction = choose_fraction(self.validation_fraction, len(panel), required=needs_validation)
-        training, validation = split_rows(strata, fraction, groups=groups, seed=seed)
+        needed = np.concatenate([panel.available, *([] if needed is None else [needed])], axis=1)
+        training, validation = split_rows(strata, fraction, groups=groups, needed=needed, seed=seed)
         silenced = simulate_sensor_loss(panel.available[validation], sensor_loss_rate, seed)
         batch_size, max_epochs = choose_schedule(
             len(training),

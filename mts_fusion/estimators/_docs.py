@@ -26,7 +26,9 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         Fraction of the samples that is held out to choose the epoch and the temperature. Without
         ``groups``, up to three runs of consecutive samples of each class are held out, since
         neighbouring samples are alike (windows of one recording may overlap); with ``groups`` in
-        ``fit``, whole groups. ``"auto"`` is 0.1 from 500 samples on or with
+        ``fit``, whole groups, but none that alone has a class or a modality, and at most so many
+        that half of the samples wanted for training stay; otherwise nothing is held out, with a
+        warning. ``"auto"`` is 0.1 from 500 samples on or with
         ``calibration="temperature"``, and 0 otherwise. Nothing is held out where that would be
         fewer than 10 samples, or where a class has a single sample.
     class_weight : dict, "balanced" or None, default=None

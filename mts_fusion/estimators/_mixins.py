@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,16 @@ class PanelClassifierMixin(ClassifierMixin):
             validation.missing,
             sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
         )
+        if self._task.is_at_bound:
+            temperature = self._task.temperature.round(2).tolist()
+            warnings.warn(
+                f"The temperature of the calibration is {temperature}, at a bound of the search: "
+                "the held-out samples are predicted no better than at random, or without error, so "
+                "that they say little of the confidence. Hold out more samples or groups, or set "
+                "calibration=None.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

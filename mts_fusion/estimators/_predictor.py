@@ -101,6 +101,7 @@ class PanelPredictor(PanelEstimator):
             task=self._task,
             target=self._task.encode(y),
             weight=weight,
+            needed=self._task.needed(y),
             sensor_loss_rate=self.modality_dropout,
             needs_validation=self.calibration == "temperature",
         )

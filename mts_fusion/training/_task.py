@@ -12,6 +12,9 @@ from torch import Tensor
 
 __all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
 
+# Lowest and highest temperature that calibration searches.
+_TEMPERATURES = (0.05, 20.0)
+
 
 class Task(Protocol):
     """Encode y, compute the loss, and turn the outputs of a network into predictions.
@@ -36,6 +39,9 @@ class Task(Protocol):
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The stratum ``(n,)`` of each sample in a stratified split: 0, 1 and so on."""
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """What each sample has that must not be missing in training, bool ``(n, R)``."""
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
@@ -112,6 +118,10 @@ class Multiclass:
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum for each class in y."""
         return _numbered(y)
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """The class of each sample, ``(n, K)``."""
+        return y[:, None] == self.classes
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted cross-entropy of the logits."""
@@ -191,9 +201,17 @@ class Multiclass:
             cost = difference**2 * len(y) / 2 + sharpening_cost * (sharpening**2).sum()
             return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * sharpening
 
-        bounds = [(np.log(0.05), np.log(20.0))] * 2
+        bounds = [np.log(_TEMPERATURES)] * 2
         result = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
         self.temperature = np.exp(result.x)
+
+    @property
+    def is_at_bound(self) -> bool:
+        """Whether a temperature is the lowest or the highest that is searched."""
+        low, high = _TEMPERATURES
+        return bool(
+            (self.temperature <= low * 1.001).any() or (self.temperature >= high / 1.001).any()
+        )
 
 
 def _ends(missing: np.ndarray) -> np.ndarray:
@@ -231,6 +249,10 @@ class Multilabel:
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum for each combination of labels."""
         return _numbered(y)
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """Which labels each sample has, and which not, ``(n, 2 * n_outputs)``."""
+        return np.concatenate([y > 0, y == 0], axis=1)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted binary cross-entropy, mean over the labels."""
@@ -297,6 +319,10 @@ class Regression:
         first = y.reshape(len(y), -1)[:, 0].astype(float)
         limits = np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8]))
         return _numbered(np.searchsorted(limits, first))
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """Nothing: numbers are interpolated."""
+        return np.zeros((len(y), 0), dtype=bool)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean squared error."""

@@ -246,6 +246,15 @@ def test_too_few_samples_are_all_trained_on(X, y):
     assert len(NoteRows.rows["training"]) == 40
 
 
+def test_a_class_of_a_single_subject_is_trained_on(X, y):
+    groups = np.where(y == 2, 9, np.arange(40) % 3)
+
+    for seed in range(3):
+        clf = _clf(validation_fraction=0.3, callbacks=[NoteRows()], random_state=seed)
+        clf.fit(X, y, groups=groups)
+        assert set(y[NoteRows.rows["training"]]) == {0, 1, 2}
+
+
 def test_one_group_cannot_be_split(X, y):
     message = (
         "The inner validation split keeps groups whole, but groups names only one. Pass no groups, "
@@ -279,6 +288,16 @@ def test_temperature_is_learnt_from_held_out_samples(X, y):
     assert_array_equal(plain.temperature_, np.ones(2))
     assert (scaled.temperature_ != 1.0).any()
     assert_array_equal(plain.predict(X), scaled.predict(X))
+
+
+def test_a_temperature_at_its_bound_is_said(X, y, monkeypatch):
+    monkeypatch.setattr(
+        Multiclass,
+        "calibrate",
+        lambda self, *_, **__: setattr(self, "temperature", np.array([20.0, 1.0])),
+    )
+    with pytest.warns(UserWarning, match=r"The temperature of the calibration is \[20.0, 1.0\]"):
+        _clf(validation_fraction=0.3).fit(X, y)
 
 
 def test_calibration_without_held_out_samples_is_refused(X, y):

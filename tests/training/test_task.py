@@ -142,3 +142,23 @@ def test_temperature_is_bounded_where_all_are_right():
 
     assert ((task.temperature >= 0.05) & (task.temperature <= 20.0)).all()
     assert np.isfinite(task.link(10 * np.eye(2))).all()
+
+
+def test_a_temperature_at_its_bound_is_known():
+    logits, y = np.eye(2)[[0, 1, 0, 1]] * 4.0, np.array([0, 1, 0, 1])
+    task = Multiclass(np.arange(2))
+    assert not task.is_at_bound
+
+    task.calibrate(logits, 1 - y)  # all are wrong
+    assert task.is_at_bound
+
+    task.calibrate(logits, np.array([0, 1, 0, 0]))
+    assert not task.is_at_bound
+
+
+def test_what_no_group_may_take_out_of_training():
+    labels = Multilabel(2).needed(np.array([[1, 0], [1, 1]]))
+    assert_array_equal(labels, [[True, False, False, True], [True, True, False, False]])
+    classes = Multiclass(np.array(["a", "b"])).needed(np.array(["b", "a"]))
+    assert_array_equal(classes, [[False, True], [True, False]])
+    assert Regression(np.arange(3.0)).needed(np.arange(3.0)).shape == (3, 0)
