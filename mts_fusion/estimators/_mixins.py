@@ -39,7 +39,7 @@ class PanelClassifierMixin(ClassifierMixin):
 
     _task: Any
 
-    def _make_task(self, y: np.ndarray) -> ClassificationTask:
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> ClassificationTask:
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             self.classes_ = np.arange(y.shape[1])
@@ -204,6 +204,7 @@ class PanelClassifierMixin(ClassifierMixin):
             self._task.combine(nets[0].predict_ensemble(nets, [validation])),
             target,
             validation.missing,
+            weight=None if context.weight is None else context.weight[context.validation],
             sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
         )
         if self._task.is_at_bound:
@@ -229,8 +230,8 @@ class PanelRegressorMixin(RegressorMixin):
 
     _task: Any
 
-    def _make_task(self, y: np.ndarray) -> Task:
-        return Regression(check_numbers(y))
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> Task:
+        return Regression(check_numbers(y), weight)
 
     def _class_weight(self, y: np.ndarray) -> None:
         if self.class_weight is not None:

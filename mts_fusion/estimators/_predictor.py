@@ -42,7 +42,7 @@ class PanelPredictor(PanelEstimator):
     # Hooks of the mixins
 
     @abstractmethod
-    def _make_task(self, y: np.ndarray) -> Task:
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> Task:
         """How y is encoded, what is minimised, and how outputs become predictions."""
 
     @abstractmethod
@@ -67,7 +67,8 @@ class PanelPredictor(PanelEstimator):
         y : array of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for equal weights.
+            Weights of the samples in all that is learnt; None for equal weights. A sample of weight
+            0 is left out.
         groups : array of shape (n,), default=None
             The subject of each sample. The inner validation split then keeps subjects whole.
 
@@ -85,13 +86,17 @@ class PanelPredictor(PanelEstimator):
         continues = self._begin_fit()
         panel = check_X(self, X, reset=not continues)
         y = check_y(self, y, panel)
-        weight = self._check_weight(sample_weight, y, panel)
         groups = check_groups(groups, panel)
+        weight = self._check_weight(sample_weight, y, panel)
+        if weight is not None and not weight.all():
+            used = weight > 0
+            panel, y, weight = panel[used], y[used], weight[used]
+            groups = None if groups is None else groups[used]
         seeds = self._draw_seeds()
         if continues:
             self._task.check_targets(y)
         else:
-            self._task = self._make_task(y)
+            self._task = self._make_task(y, weight)
         panel = self._preprocess(panel, y, continues)
         context = self._make_context(
             panel,
@@ -110,14 +115,19 @@ class PanelPredictor(PanelEstimator):
         return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights ``(n,)`` of samples and classes, with mean 1; None for equal weights."""
-        class_weight = self._class_weight(y)
-        if sample_weight is None and class_weight is None:
+        """Weights ``(n,)`` of samples and classes; None for equal weights.
+
+        Their mean is 1 over the samples that have a weight.
+        """
+        if sample_weight is None and self.class_weight is None:
             return None
         weight = check_weight(sample_weight, panel)
+        used = weight > 0
+        class_weight = self._class_weight(y[used])
         if class_weight is not None:
-            weight = check_weight(weight * class_weight, panel)
-        return weight / weight.mean()
+            weight[used] *= class_weight
+            weight = check_weight(weight, panel)
+        return weight / weight[weight > 0].mean()
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
         # The validation loss rises as soon as a network is overconfident, long before its

@@ -160,6 +160,7 @@ class Multiclass:
         y: np.ndarray,
         missing: np.ndarray | float = 0.0,
         *,
+        weight: np.ndarray | None = None,
         sharpening_cost: float = 0.0,
     ) -> None:
         """Set ``temperature`` to minimise the log loss of held-out samples.
@@ -175,6 +176,8 @@ class Multiclass:
             Encoded targets.
         missing : array of shape (n,) or float, default=0.0
             Fraction of the modalities that are missing in each sample.
+        weight : array of shape (n,), default=None
+            Weights of the samples; None for equal weights.
         sharpening_cost : float, default=0.0
             Penalty of a temperature below 1, in nats a sample, times its squared logarithm.
 
@@ -189,17 +192,20 @@ class Multiclass:
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
         ends = _ends(np.broadcast_to(missing, len(y)))
+        factor = 1.0 if weight is None else weight
+        total = len(y) if weight is None else weight.sum()
 
         def loss(log_ends: np.ndarray) -> tuple[float, np.ndarray]:
             scaled = logits * np.exp(-ends @ log_ends)[:, None]
             log_p = log_softmax(scaled, axis=1)
             excess = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
             # Prior of the two temperatures: log(T1 / T0) ~ N(0, 1).
-            difference = (log_ends[1] - log_ends[0]) / len(y)
-            gradient = (excess @ ends) / len(y) + difference * np.array([-1.0, 1.0])
+            difference = (log_ends[1] - log_ends[0]) / total
+            gradient = ((factor * excess) @ ends) / total + difference * np.array([-1.0, 1.0])
             sharpening = np.minimum(log_ends, 0.0)
-            cost = difference**2 * len(y) / 2 + sharpening_cost * (sharpening**2).sum()
-            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * sharpening
+            cost = difference**2 * total / 2 + sharpening_cost * (sharpening**2).sum()
+            mean = np.average(log_p[rows, y], weights=weight)
+            return cost - mean, gradient + 2 * sharpening_cost * sharpening
 
         bounds = [np.log(_TEMPERATURES)] * 2
         result = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
@@ -287,6 +293,8 @@ class Regression:
     ----------
     y : array of shape (n,) or (n, n_outputs)
         Training targets, for their mean and standard deviation.
+    weight : array of shape (n,), default=None
+        Weights of the samples; None for equal weights.
 
     Examples
     --------
@@ -297,12 +305,12 @@ class Regression:
 
     has_softmax: ClassVar[bool] = False
 
-    def __init__(self, y: np.ndarray) -> None:
+    def __init__(self, y: np.ndarray, weight: np.ndarray | None = None) -> None:
         self.is_flat = y.ndim == 1
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         self.n_outputs = y.shape[1]
-        self.mean = y.mean(0)
-        spread = y.std(0)
+        self.mean = np.average(y, axis=0, weights=weight)
+        spread = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=weight))
         self.scale = np.where(spread > 0, spread, 1.0)
 
     def encode(self, y: np.ndarray) -> np.ndarray:

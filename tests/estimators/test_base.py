@@ -195,6 +195,26 @@ def test_balanced_weights_are_weights_of_the_samples(X, y):
     assert_allclose(balanced.predict_proba(X), weighted.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("make", [_clf, _reg])
+def test_a_weight_of_0_is_leaving_out(X, y, make):
+    outlier = np.arange(40) % 8 == 7
+    values = {name: x.copy() for name, x in X.values.items()}
+    values["acc"][outlier] *= 1e6
+    spoilt = X.replace(values=values)
+    target = np.where(outlier, 0, y) if make is _clf else np.where(outlier, 1e9, y)
+    groups = np.arange(40) % 5
+
+    settings = {"validation_fraction": 0.4}
+    weighted = make(**settings).fit(spoilt, target, np.where(outlier, 0.0, 2.0), groups)
+    kept = make(**settings).fit(X[~outlier], target[~outlier], groups=groups[~outlier])
+
+    assert weighted.n_training_ == kept.n_training_
+    assert_array_equal(weighted.predict(X), kept.predict(X))
+    assert _same(_weights(weighted), _weights(kept))
+    if make is _clf:
+        assert_array_equal(weighted.temperature_, kept.temperature_)
+
+
 def test_the_scale_of_weights_does_not_matter(X, y):
     weight = np.linspace(1, 2, 40)
 
