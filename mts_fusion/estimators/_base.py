@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -225,7 +226,7 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         return trained, validation
 
     def _end_fit(self, context: FitContext, nets: list[PanelNet]) -> Self:
-        """Set the fitted attributes."""
+        """Set the fitted attributes. After Ctrl-C, let the interrupt go on."""
         self.nets_ = nets
         self.history_ = [net.losses() for net in nets]
         self.n_iter_ = max(len(losses) for losses in self.history_)
@@ -233,6 +234,14 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if not self.warm_start:
             for net in nets:
                 net.trim_for_prediction()
+        if nets[-1].interrupted:
+            warnings.warn(
+                f"The fit of {type(self).__name__} was interrupted in epoch {self.n_iter_ + 1} of "
+                f"network {len(nets)}. It is fitted with the weights so far.",
+                UserWarning,
+                stacklevel=3,
+            )
+            raise KeyboardInterrupt  # so that a search or a pipeline stops too
         return self
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -163,6 +163,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         ValueError
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
+        KeyboardInterrupt
+            On Ctrl-C. The imputer is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:

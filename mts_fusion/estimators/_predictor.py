@@ -75,13 +75,15 @@ class PanelPredictor(PanelEstimator):
         Returns
         -------
         object
-            The fitted estimator. If interrupted with Ctrl-C, it has the weights so far.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
             If a parameter, X, y, the weights or the groups cannot be used; the message says what
             was expected and what was given.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         panel = check_X(self, X, reset=not continues)

@@ -19,7 +19,7 @@ from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
-from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
+from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task, check_labels
 from ._validation import ENOUGH_TO_VALIDATE, choose_fraction, simulate_sensor_loss, split_rows
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "Task",
     "TrainingRows",
     "WeightAverage",
+    "check_labels",
     "choose_fraction",
     "choose_schedule",
     "collate",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
-__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
+__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task", "check_labels"]
 
 # Lowest and highest temperature that calibration searches.
 _TEMPERATURES = (0.05, 20.0)
@@ -246,6 +246,7 @@ class Multilabel:
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """float32 ``(n, n_outputs)``."""
+        check_labels(y)
         return np.asarray(y, dtype=np.float32)
 
     def check_targets(self, y: np.ndarray) -> None:
@@ -347,6 +348,28 @@ class Regression:
     def decode(self, p: np.ndarray) -> np.ndarray:
         """``(n,)`` if y was, else ``(n, n_outputs)``."""
         return p[:, 0] if self.is_flat else p
+
+
+def check_labels(y: np.ndarray) -> None:
+    """Raise unless labels are coded as 0 and 1.
+
+    Parameters
+    ----------
+    y : array of shape (n, n_labels)
+        Two values at most, as scikit-learn's "multilabel-indicator" has.
+
+    Raises
+    ------
+    ValueError
+        If there is another value than 0 and 1.
+    """
+    others = np.setdiff1d(y, [0, 1])
+    if others.size:
+        raise ValueError(
+            f"y has shape {y.shape}, which is one column of 0 and 1 a label, but holds "
+            f"{others.tolist()}. Code each label as 0 or 1; for classes fit one classifier a "
+            "column."
+        )
 
 
 def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import signal
 import threading
 import warnings
 from typing import ClassVar
@@ -15,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
@@ -509,14 +510,18 @@ def _interrupt_in(epoch):
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
-def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
+def test_ctrl_c_goes_on_and_leaves_a_fitted_estimator(X, y, validation_fraction):
     clf = _clf(
+        n_estimators=2,
         max_epochs=9,
         validation_fraction=validation_fraction,
         callbacks=[NoteRows(_interrupt_in(2))],
-    ).fit(X, y)
+    )
+    message = r"The fit of MaestroClassifier was interrupted in epoch 3 of network 1\."
+    with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
 
-    assert clf.n_iter_ == 2
+    assert (clf.n_iter_, len(clf.nets_)) == (2, 1)
     assert np.isfinite(clf.predict_proba(X)).all()
     assert len(clf.explain(X))
 
@@ -524,18 +529,30 @@ def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
 def test_ctrl_c_in_the_first_batch_leaves_a_fitted_estimator(X, y):
     class AtOnce(Callback):
         def on_batch_begin(self, net, **kwargs):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
-    clf = _clf(callbacks=[AtOnce()], validation_fraction=0.3).fit(X, y)
+    clf = _clf(callbacks=[AtOnce()], validation_fraction=0.3)
+    with (
+        pytest.warns(UserWarning, match="interrupted in epoch 1"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        clf.fit(X, y)
 
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
-def test_ctrl_c_in_an_ensemble_keeps_the_networks_so_far(X, y):
-    clf = _clf(n_estimators=3, max_epochs=2, callbacks=[NoteRows(_interrupt_in(1))]).fit(X, y)
+def test_ctrl_c_ends_a_search(X, y):
+    clf = _clf(callbacks=[NoteRows(_interrupt_in(1))])
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        cross_val_score(clf, X, y, cv=2)
 
-    assert len(clf.nets_) == 1
-    assert clf.predict(X).shape == (40,)
+
+def test_early_stopping_of_skorch_is_no_ctrl_c(X, y):
+    stop = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
+    clf = _clf(n_estimators=2, max_epochs=9, callbacks=[stop]).fit(X, y)
+
+    assert clf.n_iter_ < 9
+    assert len(clf.nets_) == 2
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
