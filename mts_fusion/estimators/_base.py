@@ -203,10 +203,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         self, context: FitContext, continues: bool
     ) -> tuple[list[PanelNet], PanelDataset | None]:
         """Train the networks. Return them, and the held-out samples if there are any."""
-        nets = self.nets_
         if not continues:
             self.features_ = self._make_features(context)
-            nets = [self._make_net(context, member) for member in range(len(context.net_seeds))]
+        nets = self._make_nets(context, self.nets_ if continues else [])
         dataset = self._make_dataset(context.panel, context.target, context.weight)
         if self.features_ is not None:  # computed once for all networks
             dataset = dataset.with_features(
@@ -224,6 +223,19 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
             if net.interrupted:
                 break
         return trained, validation
+
+    def _make_nets(self, context: FitContext, previous: list[PanelNet]) -> list[PanelNet]:
+        """Networks to train, the first ones with the weights of the previous networks."""
+        n_nets = len(context.net_seeds)
+        if n_nets < len(previous):
+            raise ValueError(
+                f"warm_start continues with the {len(previous)} networks of the last fit, but "
+                f"n_estimators={n_nets}. Raise n_estimators, or set warm_start=False to start anew."
+            )
+        nets = [self._make_net(context, member) for member in range(n_nets)]
+        for net, before in zip(nets, previous, strict=False):
+            net.continue_from(before)
+        return nets
 
     def _end_fit(self, context: FitContext, nets: list[PanelNet]) -> Self:
         """Set the fitted attributes. After Ctrl-C, let the interrupt go on."""

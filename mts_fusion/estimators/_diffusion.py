@@ -181,8 +181,9 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
+        self.time_unit_ = shortest_interval(panel)
         if not continues:
-            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
+            self.seed_ = seed
         return self._end_fit(context, nets)
 
     # Imputation

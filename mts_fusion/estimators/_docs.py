@@ -54,7 +54,9 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     precision : {"float32", "bf16", "fp16"}, default="float32"
         Precision of the matrix products in training and prediction.
     warm_start : bool, default=False
-        Whether a further ``fit`` continues from the weights of the previous one.
+        Whether a further ``fit`` continues from the weights of the previous one, for ``max_epochs``
+        more epochs and with the parameters set now; with a larger ``n_estimators`` networks are
+        added. What was fitted to X besides the networks stays (scaling, imputer, fixed features).
     net_params : dict or None, default=None
         Additional parameters of ``skorch.NeuralNet``.
     random_state : int, RandomState or None, default=None

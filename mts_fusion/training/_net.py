@@ -124,6 +124,32 @@ class PanelNet(NeuralNet):
             self.module_.eval()
         return self
 
+    def continue_from(self, previous: PanelNet) -> None:
+        """Take over the weights and the history of another net; the rest stays as it is here.
+
+        Parameters
+        ----------
+        previous : PanelNet
+            A trained net.
+
+        Raises
+        ------
+        ValueError
+            If its weights have other names or shapes.
+        """
+        mine, others = (dict(net.module_.named_parameters()) for net in (self, previous))
+        shapes = [{name: tuple(p.shape) for name, p in one.items()} for one in (mine, others)]
+        if differing := sorted(name for name, _ in shapes[0].items() ^ shapes[1].items()):
+            raise ValueError(
+                f"warm_start continues with the weights of the last fit, but {differing[0]!r} now "
+                "has another shape. Set the parameters of the network as they were, or set "
+                "warm_start=False to start anew."
+            )
+        with torch.no_grad():
+            for name, weight in others.items():
+                mine[name].copy_(weight)
+        self.history_ = deepcopy(previous.history)
+
     def _train(self, training: PanelDataset) -> None:
         """As ``partial_fit`` of skorch, except that Ctrl-C and a planned end are told apart."""
         self.notify("on_train_begin", X=training, y=None)

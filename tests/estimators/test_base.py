@@ -452,11 +452,11 @@ def test_predictions_of_several_networks_are_averaged(X, y):
 
 def test_warm_start_continues_from_the_last_weights(X, y):
     clf = _clf(warm_start=True, max_epochs=2).fit(X, y)
-    net, before = clf.nets_[0], clf.history_[0]
+    before, p = clf.history_[0], clf.predict_proba(X)
 
-    clf.fit(X, y)
+    clf.set_params(lr=1e-12).fit(X, y)
 
-    assert clf.nets_[0] is net
+    assert_allclose(clf.predict_proba(X), p, atol=1e-5)
     assert len(clf.history_[0]) == 4
     assert clf.history_[0][:2] == before
     assert clf.n_iter_ == 4
@@ -477,6 +477,54 @@ def test_every_network_continues_after_an_early_stop(X, y):
     clf.fit(X, y).fit(X, y)
 
     assert len(clf.nets_) == 2
+
+
+def test_warm_start_takes_the_parameters_and_rows_of_now(X, y):
+    rates = []
+
+    class NoteRates(Callback):
+        def on_batch_end(self, net, training, **kwargs):
+            if training:
+                rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    clf = _clf(warm_start=True, n_estimators=1, validation_fraction=0, callbacks=[NoteRates()])
+    clf.fit(X[:20], y[:20])
+    first = clf.predict_proba(X)
+    rates.clear()
+
+    clf.set_params(lr=0.5, max_epochs=2, n_estimators=2).fit(X, y)
+
+    assert len(clf.nets_) == 2
+    assert [len(losses) for losses in clf.history_] == [3, 2]
+    assert len(rates) == 2 * 2 * 3  # networks, epochs, batches of 16
+    assert min(rates) > 0
+    assert max(rates) > 0.4
+    assert (clf.predict_proba(X) != first).any()
+
+
+def test_warm_start_on_rows_of_which_none_are_held_out(X, y):
+    clf = _clf(warm_start=True, patience=1, validation_fraction=0.3).fit(X, y)
+
+    clf.fit(X[:12], y[:12])
+
+    assert clf.n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_model": 16}, "now has another shape"),
+        ({"n_estimators": 1}, "continues with the 2 networks of the last fit, but n_estimators=1"),
+    ],
+)
+def test_warm_start_of_other_networks_is_refused(X, y, change, message):
+    clf = _clf(warm_start=True, n_estimators=2).fit(X, y)
+    p = clf.predict_proba(X)
+
+    with pytest.raises(ValueError, match=message):
+        clf.set_params(**change).fit(X, y)
+
+    assert_array_equal(clf.predict_proba(X), p)
 
 
 def test_warm_start_with_other_classes_is_refused(X, y):
