@@ -110,7 +110,7 @@ class PanelNet(NeuralNet):
         set_generator(self.module_, generator)
         self.shuffle_: torch.Generator | None = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
-        self.interrupted, self.has_diverged_ = False, False
+        self.interrupted, self.has_restored_ = False, False
         self.scaler_ = torch.amp.GradScaler(
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
@@ -171,15 +171,8 @@ class PanelNet(NeuralNet):
             collate_fn=collate,  # type: ignore[arg-type]
         )
 
-    def stop_training(self, *, diverged: bool = False) -> NoReturn:
-        """End the training as planned; for callbacks.
-
-        Parameters
-        ----------
-        diverged : bool, default=False
-            Whether the last weights are not finite, and earlier ones were restored.
-        """
-        self.has_diverged_ = diverged
+    def stop_training(self) -> NoReturn:
+        """End the training as planned; for callbacks."""
         raise _Stopped
 
     def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
