@@ -29,8 +29,12 @@ from mts_fusion.training import (
     StopOnNaN,
     Task,
     WeightAverage,
+    check_callbacks,
+    check_monitors,
+    check_net_params,
     choose_fraction,
     choose_schedule,
+    has_lr_scheduler,
     pick_device,
     seeded,
     simulate_sensor_loss,
@@ -135,6 +139,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _begin_fit(self) -> bool:
         """Check the parameters. Return whether the fit continues with the networks of the last."""
         self._validate_params()
+        check_callbacks(self.callbacks)
+        check_net_params(self.net_params, type(self).__name__)
         continues = bool(self.warm_start and getattr(self, "nets_", None))
         if not continues:
             self.nets_ = []  # so that a fit that fails half way leaves the estimator unfitted
@@ -171,9 +177,19 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     ) -> FitContext:
         """Split the rows, and resolve the parameters that are "auto"."""
         *net_seeds, seed = seeds
-        fraction = choose_fraction(self.validation_fraction, len(panel), required=needs_validation)
+        required = needs_validation or self.patience is not None
+        fraction = choose_fraction(self.validation_fraction, len(panel), required=required)
         needed = np.concatenate([panel.available, *([] if needed is None else [needed])], axis=1)
         training, validation = split_rows(strata, fraction, groups=groups, needed=needed, seed=seed)
+        check_monitors(self.callbacks, has_validation=len(validation) > 0)
+        if self.patience is not None and not len(validation):
+            warnings.warn(
+                f"patience={self.patience} has no effect: none of the {len(panel)} samples are "
+                f"held out (validation_fraction={self.validation_fraction!r}). Hold out at least "
+                "10 samples and one of each class, or set patience=None.",
+                UserWarning,
+                stacklevel=4,
+            )
         silenced = simulate_sensor_loss(panel.available[validation], sensor_loss_rate, seed)
         batch_size, max_epochs = choose_schedule(
             len(training),
@@ -280,11 +296,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         # Fused steps take a fifth of the time for networks of many small parameters.
         fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
         others = {"gradient_clip": 1.0, "verbose": 0, **fused, **(self.net_params or {})}
-        if clash := sorted(own.keys() & others):
-            raise ValueError(
-                f"net_params names {clash}, which {type(self).__name__} sets itself. Use its own "
-                "parameters of these names, if it has them."
-            )
         net = PanelNet(module, callbacks__print_log=None, **own, **others)
         return net.initialize()
 
@@ -292,7 +303,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         max_epochs = context.max_epochs
         n_steps = max_epochs * math.ceil(context.n_training / context.batch_size)
         curriculum = self._make_curriculum(max_epochs)
-        callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
+        callbacks: list[Any] = [curriculum, StopOnNaN()]
+        if not has_lr_scheduler(self.callbacks):
+            callbacks.insert(0, CosineSchedule(n_steps))
         if self._keeps_best_epoch(context):
             callbacks.append(BestWeights(self.patience))
         callbacks.append(WeightAverage())

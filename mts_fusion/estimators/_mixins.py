@@ -55,10 +55,7 @@ class PanelClassifierMixin(ClassifierMixin):
                 f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        smoothing = self.label_smoothing
-        if smoothing == "auto":
-            smoothing = _SMOOTHING if len(y) >= ENOUGH_TO_VALIDATE else 0.0
-        return Multiclass(self.classes_, label_smoothing=smoothing)
+        return Multiclass(self.classes_)
 
     @property
     def temperature_(self) -> np.ndarray:
@@ -174,11 +171,7 @@ class PanelClassifierMixin(ClassifierMixin):
             return None
         return compute_sample_weight(self.class_weight, y)
 
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
-        if self.calibration is None:
-            return
+    def _check_calibration(self, context: FitContext) -> None:
         required = self.calibration == "temperature"
         if not self._task.has_softmax:
             if required:
@@ -187,19 +180,29 @@ class PanelClassifierMixin(ClassifierMixin):
                     "Set calibration=None."
                 )
             return
-        target = context.target[context.validation]
-        n_absent = self._task.n_outputs - len(np.unique(target))
+        n_absent = self._task.n_outputs - len(np.unique(context.target[context.validation]))
         if required and n_absent:
-            what = "is empty" if validation is None else f"lacks {n_absent} of the classes"
+            what = f"lacks {n_absent} of the classes" if context.has_validation else "is empty"
             raise ValueError(
                 f"calibration='temperature' needs held-out samples of every class, but the inner "
                 f"validation split (validation_fraction={self.validation_fraction}) {what}. "
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
-        if validation is None:
+        smoothing = self.label_smoothing
+        if smoothing == "auto":
+            is_calibrated = context.has_validation and self.calibration is not None
+            is_many = len(context.target) >= ENOUGH_TO_VALIDATE
+            smoothing = _SMOOTHING if is_calibrated and is_many else 0.0
+        self._task.label_smoothing = smoothing
+
+    def _calibrate(
+        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
+    ) -> None:
+        if self.calibration is None or validation is None or not self._task.has_softmax:
             return
+        target = context.target[context.validation]
         # Held-out samples of subjects that were trained on are easier than those of new subjects.
-        optimistic = not required and not context.has_groups
+        optimistic = self.calibration != "temperature" and not context.has_groups
         self._task.calibrate(
             self._task.combine(nets[0].predict_ensemble(nets, [validation])),
             target,
@@ -236,6 +239,9 @@ class PanelRegressorMixin(RegressorMixin):
     def _class_weight(self, y: np.ndarray) -> None:
         if self.class_weight is not None:
             raise ValueError("class_weight is for classifiers; set class_weight=None.")
+
+    def _check_calibration(self, context: FitContext) -> None:
+        """Do nothing: numbers have no temperature."""
 
     def _calibrate(
         self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None

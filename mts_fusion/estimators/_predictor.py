@@ -50,6 +50,10 @@ class PanelPredictor(PanelEstimator):
         """The weight ``(n,)`` of the class of each sample; None for equal weights."""
 
     @abstractmethod
+    def _check_calibration(self, context: FitContext) -> None:
+        """Before the training, check that what was asked for can be learnt from the split."""
+
+    @abstractmethod
     def _calibrate(
         self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
     ) -> None:
@@ -112,6 +116,7 @@ class PanelPredictor(PanelEstimator):
             sensor_loss_rate=self.modality_dropout,
             needs_validation=self.calibration == "temperature",
         )
+        self._check_calibration(context)
         nets, validation = self._fit_networks(context, continues)
         self._calibrate(context, nets, validation)
         return self._end_fit(context, nets)

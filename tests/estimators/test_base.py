@@ -16,12 +16,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.panel import Panel, as_panel
-from mts_fusion.training import Multiclass
+from mts_fusion.training import Multiclass, PanelNet
 from mts_fusion.transforms import SAXTokenizer
 
 TINY = {
@@ -291,7 +291,7 @@ def test_one_group_cannot_be_split(X, y):
 def test_without_groups_sharpening_has_a_cost(X, y, monkeypatch):
     costs = []
 
-    def calibrate(self, prediction, target, missing, *, sharpening_cost):
+    def calibrate(self, prediction, target, missing, *, weight, sharpening_cost):
         costs.append(sharpening_cost)
 
     monkeypatch.setattr(Multiclass, "calibrate", calibrate)
@@ -300,6 +300,24 @@ def test_without_groups_sharpening_has_a_cost(X, y, monkeypatch):
     _clf(**settings).fit(X, y, groups=np.arange(len(y)) // 4)
     _clf(calibration="temperature", **settings).fit(X, y)
     assert costs == [0.05, 0.0, 0.0]
+
+
+def test_patience_holds_samples_out(X, y):
+    X, y = X[np.arange(120) % 40], y[np.arange(120) % 40]  # 12 of them
+    clf = _clf(patience=1, validation_fraction="auto", n_estimators=1).fit(X, y)
+
+    assert clf.n_training_ < 120
+    assert "valid_loss" in clf.history_[0][0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "smoothing"),
+    [({}, 0.05), ({"calibration": None}, 0.0), ({"validation_fraction": 0.0}, 0.0)],
+)
+def test_labels_are_smoothed_where_a_temperature_follows(X, y, settings, smoothing):
+    X, y = X[np.arange(500) % 40], y[np.arange(500) % 40]
+    settings = {"n_estimators": 1, "batch_size": 500, "label_smoothing": "auto", **settings}
+    assert _clf(**settings).fit(X, y)._task.label_smoothing == smoothing
 
 
 def test_temperature_is_learnt_from_held_out_samples(X, y):
@@ -329,6 +347,13 @@ def test_calibration_without_held_out_samples_is_refused(X, y):
     )
     with _raises(ValueError, message):
         _clf(calibration="temperature").fit(X, y)
+
+
+def test_calibration_is_refused_before_the_training(X, y, monkeypatch):
+    monkeypatch.setattr(PanelNet, "train", lambda *_: pytest.fail("trained"))
+    for target in (y, np.eye(3, dtype=int)[y]):
+        with pytest.raises(ValueError, match="calibration='temperature'"):
+            _clf(calibration="temperature").fit(X, target)
 
 
 def test_calibration_of_labels_is_refused(X, y):
@@ -505,7 +530,8 @@ def test_warm_start_takes_the_parameters_and_rows_of_now(X, y):
 def test_warm_start_on_rows_of_which_none_are_held_out(X, y):
     clf = _clf(warm_start=True, patience=1, validation_fraction=0.3).fit(X, y)
 
-    clf.fit(X[:12], y[:12])
+    with pytest.warns(UserWarning, match="patience=1 has no effect: none of the 12 samples are"):
+        clf.fit(X[:12], y[:12])
 
     assert clf.n_iter_ == 2
 
@@ -898,10 +924,23 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"net_params": {"lr": 1.0}},
-            "net_params names ['lr'], which MaestroClassifier sets itself. Use its own parameters "
-            "of these names, if it has them.",
+            "net_params names ['lr'], but takes only ['compile', 'gradient_clip', 'n_threads', "
+            "'torch_load_kwargs', 'verbose'] and optimizer__* but its weight_decay. Use the "
+            "parameters of MaestroClassifier of these names, if it has them.",
         ),
-        ({"net_params": {"foo": 1}}, "got unexpected argument(s) foo"),
+        ({"net_params": {"iterator_train__drop_last": True}}, "['iterator_train__drop_last']"),
+        ({"net_params": {"criterion": 1}}, "net_params names ['criterion'], but takes only"),
+        ({"callbacks": [EarlyStopping]}, "instances of skorch.callbacks.Callback are wanted."),
+        ({"callbacks": [EpochScoring("accuracy")]}, "callbacks holds EpochScoring, which needs"),
+        (
+            {"callbacks": [("stop", EarlyStopping())], "validation_fraction": 0.0},
+            "EarlyStopping monitors 'valid_loss', but no samples are held out. Set "
+            "validation_fraction, give more samples, or set its monitor to 'train_loss'.",
+        ),
+        (
+            {"callbacks": [Checkpoint()], "validation_fraction": 0.0},
+            "Checkpoint monitors 'valid_loss_best', but no samples are held out.",
+        ),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3."),
         (
             {"attention_budget": {"gyro": 1.0}},
@@ -916,6 +955,15 @@ def test_wrong_parameters_are_refused_in_fit(X, y, parameters, message):
 
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         clf.fit(X, y)
+
+
+def test_a_schedule_of_skorch_takes_the_place_of_ours(X, y):
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.1)
+    rates = NoteRows(lambda net: seen.append(net.optimizer_.param_groups[0]["lr"]))
+    seen = []
+    _clf(n_estimators=1, max_epochs=3, lr=1e-2, callbacks=[rates, schedule]).fit(X, y)
+
+    assert_allclose(seen, [1e-2, 1e-3, 1e-4])
 
 
 def test_net_params_reach_the_loop(X, y):
