@@ -163,6 +163,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         ValueError
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
+        KeyboardInterrupt
+            On Ctrl-C. The imputer is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:
@@ -179,8 +181,9 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
+        self.time_unit_ = shortest_interval(panel)
         if not continues:
-            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
+            self.seed_ = seed
         return self._end_fit(context, nets)
 
     # Imputation

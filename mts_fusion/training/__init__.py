@@ -19,7 +19,13 @@ from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
-from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
+from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task, check_labels
+from ._user_settings import (
+    check_callbacks,
+    check_monitors,
+    check_net_params,
+    has_lr_scheduler,
+)
 from ._validation import ENOUGH_TO_VALIDATE, choose_fraction, simulate_sensor_loss, split_rows
 
 __all__ = [
@@ -50,11 +56,16 @@ __all__ = [
     "Task",
     "TrainingRows",
     "WeightAverage",
+    "check_callbacks",
+    "check_labels",
+    "check_monitors",
+    "check_net_params",
     "choose_fraction",
     "choose_schedule",
     "collate",
     "conformal_intervals",
     "conformal_sets",
+    "has_lr_scheduler",
     "pick_device",
     "run_folds",
     "seeded",
