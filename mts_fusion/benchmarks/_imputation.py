@@ -194,7 +194,8 @@ def _diffusion(**parameters: Any) -> Callable[..., Any]:
 def _gaussian_process(*, seed: int, max_epochs: int | None) -> Any:
     from ..estimators import GaussianProcessImputer
 
-    return GaussianProcessImputer(random_state=seed)
+    n_steps = 300 if max_epochs is None else 10 * max_epochs
+    return GaussianProcessImputer(max_iter=n_steps, random_state=seed)
 
 
 # The diffusion of CSDI with all channels of a timepoint in one token: no encoder, noise prediction.

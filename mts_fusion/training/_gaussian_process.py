@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -219,8 +220,8 @@ class GaussianProcessModel:
             Anything where there is no gap.
         """
         for entries, gap, rows in self._chunks(panel, gaps):
-            inputs = PanelDataset(panel[rows]).__getitems__(np.arange(len(rows)))[0].arguments
-            values, observed = inputs["values"], inputs["observed"]
+            inputs = PanelDataset(panel[rows]).__getitems__(np.arange(len(rows)))[0]
+            values, observed = (cast(Any, inputs.arguments[key]) for key in ("values", "observed"))
             keys, numbers = content_keys(values, observed, seed), torch.arange(n)
             normal = [
                 keyed_normal(keys, x.shape[1:], draws=numbers, modality=m).flatten(2)
@@ -258,7 +259,6 @@ class GaussianProcessModel:
 
     def _predict(self, entries: Entries, gap: Tensor, normal: Tensor | None) -> Tensor:
         """Mean and standard deviation ``(2, B, Q)``; with ``normal (B, S, Q)`` draws."""
-        assert entries.value is not None
         n_draws = 1 if normal is None else normal.shape[1]
         value = entries.value.expand(-1, n_draws, -1).clone()  # (B, S, Q)
         known, spread = entries.exists, torch.zeros_like(entries.time)

@@ -75,14 +75,13 @@ def conditional(
     Examples
     --------
     >>> kernel = CoregionalKernel(torch.eye(1), [1.0], rank=1, seed=0)
-    >>> one = torch.zeros(1, 1, dtype=torch.int64)
-    >>> known = Entries(one, one.double(), one == 0, torch.ones(1, 1, 1))
-    >>> near = conditional(kernel, known, Entries(one, one.double(), one == 0), joint=False)
-    >>> far = conditional(kernel, known, Entries(one, one + 9.0, one == 0), joint=False)
+    >>> channel, exists, value = torch.zeros(1, 1).long(), torch.ones(1, 1) > 0, torch.ones(1, 1, 1)
+    >>> at = {t: Entries(channel, torch.full((1, 1), t), exists, value) for t in (0.0, 1.0, 9.0)}
+    >>> near = conditional(kernel, at[0.0], at[1.0], joint=False)
+    >>> far = conditional(kernel, at[0.0], at[9.0], joint=False)
     >>> bool(near.mean > far.mean), bool(near.variance < far.variance)
     (True, True)
     """
-    assert known.value is not None
     with torch.no_grad():
         factor = torch.linalg.cholesky(kernel.noisy_covariance(known))
         cross = kernel.covariance(known, wanted)  # (B, N, K)

@@ -40,7 +40,6 @@ def near_products(entries: Entries, n_channels: int) -> tuple[Tensor, Tensor]:
     >>> near_products(entries, 2)[0].tolist()
     [[1.0, 3.0], [3.0, 9.0]]
     """
-    assert entries.value is not None
     value = torch.where(entries.exists, entries.value[:, 0].double(), 0.0)
     weight = torch.exp(-(entries.time[:, :, None] - entries.time[:, None, :]).abs().double())
     weight = weight * (entries.exists[:, :, None] & entries.exists[:, None, :])

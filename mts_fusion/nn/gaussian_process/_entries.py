@@ -24,14 +24,15 @@ class Entries(NamedTuple):
         Time, in the unit of the kernel.
     exists : bool Tensor of shape (B, N)
         False where a shorter list is padded.
-    value : Tensor of shape (B, S, N) or None, default=None
-        Values in each of S draws (data are one draw), or None where they are unknown.
+    value : Tensor of shape (B, S, N)
+        Values in each of S draws; data are one draw. Those of padding, and of entries that are to
+        be predicted, do not matter.
     """
 
     channel: Tensor
     time: Tensor
     exists: Tensor
-    value: Tensor | None = None
+    value: Tensor
 
     @property
     def n(self) -> int:
@@ -53,9 +54,7 @@ class Entries(NamedTuple):
         Entries
             K of each sample.
         """
-        value = self.value
-        if value is not None:
-            value = value.gather(2, index[:, None].expand(-1, value.shape[1], -1))
+        value = self.value.gather(2, index[:, None].expand(-1, self.value.shape[1], -1))
         return Entries(self.channel.gather(1, index), self.time.gather(1, index), exists, value)
 
 

@@ -46,7 +46,6 @@ def negative_log_likelihood(kernel: CoregionalKernel, entries: Entries) -> Tenso
     >>> loss = negative_log_likelihood(kernel, entries)
     >>> loss.backward()
     """
-    assert entries.value is not None
     total: Tensor = _Likelihood.apply(kernel.matrices(), kernel.noise(), kernel, entries)  # type: ignore[no-untyped-call]
     return total / entries.exists.sum()
 
