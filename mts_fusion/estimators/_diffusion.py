@@ -64,8 +64,9 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         modality, or its time and channel only. ``"target"`` on one modality, with
         ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
         parameterization="noise"`` is CSDI [2]_.
-    gating : {"moe", "fixed"}, default="moe"
-        Whether the other modalities are weighted by a learnt gate or equally.
+    gating : {"moe", "inner_product", "fixed"}, default="moe"
+        How the other modalities are read: by attention, weighted by a learnt gate (``"moe"``) or
+        equally; ``"inner_product"`` is eq. 1 and 2 of the paper, a weighted sum of their values.
     mask_strategy : {"mix", "random", "block", "modality", "historical"}, default="mix"
         What is hidden in training: entries, rectangles, whole modalities, the entries that another
         sample lacks, or a mixture of these. Only ``"modality"`` and ``"mix"`` train for a modality
@@ -175,7 +176,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         groups = check_groups(groups, panel)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seeds = self._draw_seeds()
-        panel = self._preprocess(panel, None, continues)
+        panel = self._preprocess(panel, None, groups, seeds[-1], continues)
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)

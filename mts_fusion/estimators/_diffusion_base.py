@@ -39,7 +39,7 @@ class DiffusionEstimator(PanelEstimator):
         "channels_per_token": [Interval(Integral, 1, None, closed="left"), None],
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "conditioning": [StrOptions({"cross", "target", "none"})],
-        "gating": [StrOptions({"moe", "fixed"})],
+        "gating": [StrOptions({"moe", "inner_product", "fixed"})],
         "mask_strategy": [StrOptions({"mix", "random", "block", "modality", "historical"})],
         "hidden_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "schedule": [StrOptions({"quad", "linear", "cosine"})],

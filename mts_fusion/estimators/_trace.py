@@ -12,11 +12,14 @@ from ._trace_base import TraceEstimator
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
 
-_PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=None
-        Stage 1, fitted with ``(X, y)`` before the network; with
-        :class:`ConditionalDiffusionImputer` the estimator is TRACE. Pass one that is already fitted
-        as ``FrozenEstimator(imputer)``. ``"nearest"`` is ``PanelImputer()``. With None the network
-        reads observed values only; with ``statistics=False`` this is FuseMoE.
+_PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default="diffusion"
+        Stage 1, fitted before the network. ``"diffusion"`` is a small
+        :class:`ConditionalDiffusionImputer`, trained for about 300 steps on all modalities of
+        numbers; modalities of tokens keep their gaps. ``"nearest"`` is ``PanelImputer()``. With
+        None the network reads observed values only: with ``statistics=False`` this is FuseMoE, not
+        TRACE. A transformer is fitted on ``(X, y)``, with ``groups`` where its ``fit`` takes them,
+        and gets seeds where its ``random_state`` is None; pass one that is already fitted as
+        ``FrozenEstimator(imputer)``.
     n_imputations : int, default=1
         Number of imputations that each prediction is averaged over. 1 uses ``imputer.transform``.
         Above 1 the network is trained on one draw of ``imputer.sample(X, n)`` and predicts from
@@ -98,7 +101,9 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
     (5, 3)
     """
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split by source.
 
         Parameters
@@ -106,8 +111,10 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout for each imputation; with ``n_estimators > 1`` the trained networks
-            are used instead.
+            Draws of dropout for each imputation, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees given an imputation: the trained networks, or draws of dropout in each of
+            them. ``"auto"`` is ``"ensemble"`` with ``n_estimators > 1``, otherwise ``"dropout"``.
 
         Returns
         -------
@@ -121,9 +128,10 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
         """
-        p = self._predictive_samples(X, n_samples)  # (I, S, n, K)
+        p = self._predictive_samples(X, n_samples, method)  # (I, S, n, K)
         total = self._task.entropy(p.mean((0, 1)))
         given_imputation = self._task.entropy(p.mean(1)).mean(0)
         aleatoric = self._task.entropy(p).mean((0, 1))
@@ -163,7 +171,9 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
     (5,)
     """
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction, split by source.
 
         Parameters
@@ -171,8 +181,10 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout for each imputation; with ``n_estimators > 1`` the trained networks
-            are used instead.
+            Draws of dropout for each imputation, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees given an imputation: the trained networks, or draws of dropout in each of
+            them. ``"auto"`` is ``"ensemble"`` with ``n_estimators > 1``, otherwise ``"dropout"``.
 
         Returns
         -------
@@ -186,9 +198,10 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
         """
-        samples = self._predictive_samples(X, n_samples)  # (I, S, n, K)
+        samples = self._predictive_samples(X, n_samples, method)  # (I, S, n, K)
         epistemic = samples.var(1).mean(0)
         imputation = samples.mean(1).var(0)
         variances = {

@@ -12,15 +12,28 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
 from mts_fusion.panel import Panel
-from mts_fusion.training import FixedFeatures, PanelDataset
+from mts_fusion.training import FixedFeatures, PanelDataset, choose_schedule
 from mts_fusion.transforms import PanelImputer
 
 from ._checks import check_X
 from ._context import FitContext
+from ._diffusion import ConditionalDiffusionImputer
 from ._impute_then_scale import ImputeThenScale
 from ._predictor import PanelPredictor
 
 __all__ = ["TraceEstimator"]
+
+
+# What imputer="diffusion" is: long patches, few and short draws, and about as many steps of
+# training as the network behind it.
+_SMALL_DIFFUSION: dict[str, Any] = {
+    "d_model": 32,
+    "n_encoder_layers": 2,
+    "patch_length": 8,
+    "n_samples": 5,
+    "n_steps": 2,
+}
+_IMPUTER_STEPS = 300
 
 
 class TraceEstimator(PanelPredictor):
@@ -32,7 +45,7 @@ class TraceEstimator(PanelPredictor):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelPredictor._parameter_constraints,
-        "imputer": [HasMethods(["fit", "transform"]), StrOptions({"nearest"}), None],
+        "imputer": [HasMethods(["fit", "transform"]), StrOptions({"diffusion", "nearest"}), None],
         "n_imputations": [Interval(Integral, 1, None, closed="left")],
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "d_time": [Interval(Integral, 2, None, closed="left")],
@@ -55,7 +68,7 @@ class TraceEstimator(PanelPredictor):
     def __init__(
         self,
         *,
-        imputer: Any = None,
+        imputer: Any = "diffusion",
         n_imputations: int = 1,
         d_model: int = 64,
         d_time: int = 64,
@@ -127,15 +140,40 @@ class TraceEstimator(PanelPredictor):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_preprocessor(self) -> ImputeThenScale:
-        imputer = PanelImputer() if isinstance(self.imputer, str) else self.imputer
+    def _fit_preprocessor(
+        self, panel: Panel, y: np.ndarray | None, groups: np.ndarray | None, seed: int
+    ) -> ImputeThenScale:
+        imputer = self.imputer
+        if imputer == "nearest":
+            imputer = PanelImputer()
+        elif imputer == "diffusion":
+            batch_size, max_epochs = choose_schedule(
+                len(panel),
+                batch_size="auto",
+                max_epochs="auto",
+                min_epochs=1,
+                min_steps=_IMPUTER_STEPS,
+            )
+            imputer = ConditionalDiffusionImputer(
+                **_SMALL_DIFFUSION,
+                batch_size=batch_size,
+                max_epochs=max_epochs,
+                device=self.device,
+                precision=self.precision,
+            )
         if self.n_imputations > 1 and not hasattr(imputer, "sample"):
             raise ValueError(
                 f"n_imputations={self.n_imputations} needs an imputer with sample(X, n), such as "
                 f"ConditionalDiffusionImputer; imputer={self.imputer!r} has none. Set "
                 "n_imputations=1."
             )
-        return ImputeThenScale(imputer, self.n_imputations)
+        preprocessor = ImputeThenScale(
+            imputer,
+            self.n_imputations,
+            numbers_only=self.imputer == "diffusion",
+            random_state=seed,
+        )
+        return preprocessor.fit(panel, y, groups)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         has_statistics = self.statistics

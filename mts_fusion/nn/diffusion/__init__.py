@@ -4,7 +4,8 @@ from ._condition import Condition, ConditionEncoder
 from ._content_noise import content_keys, keyed_normal
 from ._context import CrossModalContext
 from ._denoiser import Denoiser, ResidualDenoiserLayer
-from ._grid import Grid, GridAttention, GridEncoderLayer
+from ._gated_context import GatedContext
+from ._grid import AxisTransformerLayer, Grid, GridAttention, GridEncoderLayer
 from ._interpolation import fill_between
 from ._patches import Patches, join_tokens
 from ._sampler import SAMPLERS
@@ -13,10 +14,12 @@ from ._time_embedding import StepEmbedding, sinusoids
 from ._training_masks import HideObserved
 
 __all__ = [
+    "AxisTransformerLayer",
     "Condition",
     "ConditionEncoder",
     "CrossModalContext",
     "Denoiser",
+    "GatedContext",
     "Grid",
     "GridAttention",
     "GridEncoderLayer",

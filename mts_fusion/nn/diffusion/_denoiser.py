@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._condition import Condition
-from ._grid import Grid, GridEncoderLayer
+from ._grid import AxisTransformerLayer, Grid, GridEncoderLayer
 from ._patches import Patches, join_tokens
 from ._time_embedding import StepEmbedding
 
 __all__ = ["Denoiser", "ResidualDenoiserLayer"]
 
-# Width of the embedding of the step.
+# Width of the embedding of the step, and dropout of the transformer layers of CSDI.
 _D_STEP = 128
+_DROPOUT = 0.1
 
 
 class ResidualDenoiserLayer(nn.Module):
@@ -41,8 +42,8 @@ class ResidualDenoiserLayer(nn.Module):
         Width of the side information.
     d_step : int
         Width of the embedding of the step.
-    d_hidden : int
-        Width of the feed-forward layer within; 0 leaves it out.
+    transformer : bool
+        Whether the two attentions are transformer layers, as in CSDI, or attentions alone.
 
     Notes
     -----
@@ -56,7 +57,7 @@ class ResidualDenoiserLayer(nn.Module):
 
     Examples
     --------
-    >>> layer = ResidualDenoiserLayer(8, 2, d_side=6, d_step=4, d_hidden=0)
+    >>> layer = ResidualDenoiserLayer(8, 2, d_side=6, d_step=4, transformer=False)
     >>> side = layer.prepare(torch.zeros(3, 10, 6))
     >>> x, skip = layer(torch.zeros(3, 1, 10, 8), torch.zeros(3, 4), side, [(5, 2)])
     >>> x.shape, skip.shape
@@ -64,14 +65,20 @@ class ResidualDenoiserLayer(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, n_heads: int, *, d_side: int, d_step: int, d_hidden: int
+        self, d_model: int, n_heads: int, *, d_side: int, d_step: int, transformer: bool
     ) -> None:
         super().__init__()
         self.step = nn.Linear(d_step, d_model)
-        # NOTE[DIFF] CSDI has one generic encoder layer (norm after, ReLU, dropout .1) for each of
-        # the two axes. Here both attentions share one feed-forward layer, with the norm in front,
-        # and go through scaled_dot_product_attention.
-        self.attention = GridEncoderLayer(d_model, n_heads, d_hidden)
+        # NOTE[DIFF] Behind an encoder the layers of CSDI have neither norms after the sums nor
+        # feed-forward layers: a step takes less time.
+        self.attentions: nn.ModuleList
+        if transformer:
+            self.attentions = nn.ModuleList(
+                AxisTransformerLayer(d_model, n_heads, axis, d_model, dropout=_DROPOUT)
+                for axis in ("time", "feature")
+            )
+        else:
+            self.attentions = nn.ModuleList([GridEncoderLayer(d_model, n_heads, 0)])
         self.middle = nn.Linear(d_model, 2 * d_model)
         self.side = nn.Linear(d_side, 2 * d_model)
         self.out = nn.Linear(d_model, 2 * d_model)
@@ -85,7 +92,10 @@ class ResidualDenoiserLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Update ``x``, and compute what the layer adds to the output."""
         y = x + self.step(step)[:, None, None]
-        y = self.attention(y.flatten(0, 1), grids).view_as(x)
+        y = y.flatten(0, 1)
+        for attention in self.attentions:
+            y = attention(y, grids)
+        y = y.view_as(x)
         gate, content = (self.middle(y) + side[:, None]).chunk(2, dim=-1)
         residual, skip = self.out(torch.sigmoid(gate) * torch.tanh(content)).chunk(2, dim=-1)
         return (x + residual) / math.sqrt(2), skip
@@ -106,8 +116,8 @@ class Denoiser(nn.Module):
         Layers. The time of a step grows with them.
     d_side : int
         Width of the side information.
-    d_hidden : int
-        Width of the feed-forward layer within each layer; 0 leaves it out.
+    transformer : bool
+        Whether the attentions of a layer are transformer layers, as in CSDI.
 
     Notes
     -----
@@ -123,7 +133,7 @@ class Denoiser(nn.Module):
         *,
         n_layers: int,
         d_side: int,
-        d_hidden: int,
+        transformer: bool,
     ) -> None:
         super().__init__()
         self.patches = patches
@@ -131,7 +141,7 @@ class Denoiser(nn.Module):
         self.step = StepEmbedding(_D_STEP)
         self.layers = nn.ModuleList(
             ResidualDenoiserLayer(
-                d_model, n_heads, d_side=d_side, d_step=_D_STEP, d_hidden=d_hidden
+                d_model, n_heads, d_side=d_side, d_step=_D_STEP, transformer=transformer
             )
             for _ in range(n_layers)
         )

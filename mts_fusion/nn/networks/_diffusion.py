@@ -71,8 +71,9 @@ class ConditionalDiffusion(nn.Module):
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is filled from: the observed entries of all modalities, those of its own
         modality, or none.
-    gating : {"moe", "fixed"}, default="moe"
-        Weights of the other modalities: from a learnt gate, or equal.
+    gating : {"moe", "inner_product", "fixed"}, default="moe"
+        How the other modalities are read: by attention, weighted by a learnt gate or equally
+        (``"fixed"``), or as the paper, as a sum of their values weighted by an inner product.
     mask_strategy : {"random", "block", "modality", "mix", "historical"}, default="mix"
         What is hidden in training, see :class:`~mts_fusion.nn.diffusion.HideObserved`.
     hidden_fraction : float or None, default=None
@@ -190,7 +191,7 @@ class ConditionalDiffusion(nn.Module):
             n_heads,
             n_layers=n_layers,
             d_side=self.condition.d_side,
-            d_hidden=0 if n_encoder_layers else d_model,
+            transformer=not n_encoder_layers,
         )
 
     def _clean(self, z: Tensor, predicted: Tensor, step: Tensor) -> Tensor:
