@@ -20,6 +20,9 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
     ``transform`` returns the imputation that the networks are trained on, ``draws`` those that a
     prediction is averaged over.
 
+    Timepoints that a modality with a regular clock lacks at its end, against ``fit``, are gaps: so
+    a sample is imputed alike whether or not a longer one is beside it.
+
     Parameters
     ----------
     imputer : transformer of panels or None
@@ -47,6 +50,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         """
         numbers = [m.name for m in X.schema if m.vocabulary is None]
         self.imputed_ = numbers if self.numbers_only else list(X.schema.names)
+        self.schema_ = X.schema
         self.imputer_ = None
         if self.imputer is not None and self.imputed_:
             given = {"groups": groups} if has_fit_parameter(self.imputer, "groups") else {}
@@ -61,6 +65,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
             return next(iter(self.draws(X, 1)))
         if self.imputer_ is None:
             return self._scale(X)
+        X = self._as_long_as_in_fit(X)
         part = X.select(self.imputed_)
         return self._scale(self._checked(self.imputer_.transform(part), part, X))
 
@@ -68,9 +73,19 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         """``n`` imputations, scaled."""
         if self.imputer_ is None:
             return [self._scale(X)] * n
+        X = self._as_long_as_in_fit(X)
         part = X.select(self.imputed_)
         drawn = self.imputer_.sample(part, n)
         return [self._scale(self._checked(one, part, X)) for one in drawn]
+
+    def _as_long_as_in_fit(self, X: Panel) -> Panel:
+        values = {}
+        for name in self.imputed_:
+            lacking = self.schema_[name].n_timepoints - X.schema[name].n_timepoints
+            if lacking > 0 and X.times[name] is None and X.schema[name].vocabulary is None:
+                end = ((0, 0), (0, 0), (0, lacking))
+                values[name] = np.pad(X.values[name], end, constant_values=np.nan)
+        return X.replace(values=values) if values else X
 
     def _checked(self, imputed: Any, part: Panel, X: Panel) -> Panel:
         panel = as_panel(imputed)
@@ -92,4 +107,5 @@ def _seeded(imputer: Any, seed: int) -> Any:
         if name.rpartition("__")[2] == "random_state" and value is None
     )
     seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=len(unset))
-    return imputer.set_params(**dict(zip(unset, seeds.tolist(), strict=True)))
+    imputer.set_params(**dict(zip(unset, seeds.tolist(), strict=True)))
+    return imputer

@@ -24,8 +24,7 @@ from ._predictor import PanelPredictor
 __all__ = ["TraceEstimator"]
 
 
-# What imputer="diffusion" is: long patches, few and short draws, and about as many steps of
-# training as the network behind it.
+# What imputer="diffusion" is: long patches, few and short draws.
 _SMALL_DIFFUSION: dict[str, Any] = {
     "d_model": 32,
     "n_encoder_layers": 2,
@@ -33,7 +32,6 @@ _SMALL_DIFFUSION: dict[str, Any] = {
     "n_samples": 5,
     "n_steps": 2,
 }
-_IMPUTER_STEPS = 300
 
 
 class TraceEstimator(PanelPredictor):
@@ -149,10 +147,10 @@ class TraceEstimator(PanelPredictor):
         elif imputer == "diffusion":
             batch_size, max_epochs = choose_schedule(
                 len(panel),
-                batch_size="auto",
-                max_epochs="auto",
-                min_epochs=1,
-                min_steps=_IMPUTER_STEPS,
+                batch_size=self.batch_size,
+                max_epochs=self.max_epochs,
+                min_epochs=self._MIN_EPOCHS,
+                min_steps=self._MIN_STEPS,
             )
             imputer = ConditionalDiffusionImputer(
                 **_SMALL_DIFFUSION,
