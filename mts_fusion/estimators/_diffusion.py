@@ -17,6 +17,7 @@ from mts_fusion.transforms import MissingnessMasker
 from ._checks import check_groups, check_X
 from ._diffusion_base import DiffusionEstimator
 from ._gaps import check_can_be_imputed, draw_entries, fill_gaps, find_gaps, shortest_interval
+from ._trace_paper import diffusion_settings
 
 __all__ = ["ConditionalDiffusionImputer"]
 
@@ -61,9 +62,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Number of experts that encode the context from the other modalities.
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is imputed from: the observed entries of all modalities, those of its own
-        modality, or its time and channel only. ``"target"`` on one modality, with
-        ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
-        parameterization="noise"`` is CSDI [2]_.
+        modality, or its time and channel only. ``from_paper()`` with ``"target"``, on one modality,
+        is CSDI [2]_.
     gating : {"moe", "inner_product", "fixed"}, default="moe"
         How the other modalities are read: by attention, weighted by a learnt gate (``"moe"``) or
         equally; ``"inner_product"`` is eq. 1 and 2 of the paper, a weighted sum of their values.
@@ -139,6 +139,40 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
     >>> len(imputer.sample(X[:5], n=3))
     3
     """
+
+    @classmethod
+    def from_paper(cls, dataset: str = "mimic4", *, random_state: Any = None) -> Self:
+        """Stage 1 of TRACE as published: CSDI's denoiser, conditioned on the other modalities.
+
+        A token of each entry, four layers with attention along time and along channels, context
+        from the other modalities by eq. 1 to 3, noise prediction (eq. 7), 50 ancestral steps with
+        the quadratic schedule. On a CPU it is many times slower than the default.
+        ``docs/trace.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"mimic4", "mosi", "mosei"}, default="mimic4"
+            Whose settings: MIMIC-IV (median of 20 draws), CMU-MOSI or CMU-MOSEI (one draw).
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers.
+
+        Returns
+        -------
+        ConditionalDiffusionImputer
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+
+        Examples
+        --------
+        >>> imputer = ConditionalDiffusionImputer.from_paper("mimic4", random_state=0)
+        >>> imputer.n_train_steps, imputer.schedule, imputer.n_experts
+        (50, 'quad', 5)
+        """
+        return cls(**diffusion_settings(dataset), random_state=random_state)
 
     # Fitting
 

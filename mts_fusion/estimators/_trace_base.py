@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -20,6 +20,7 @@ from ._context import FitContext
 from ._diffusion import ConditionalDiffusionImputer
 from ._impute_then_scale import ImputeThenScale
 from ._predictor import PanelPredictor
+from ._trace_paper import fusion_settings
 
 __all__ = ["TraceEstimator"]
 
@@ -137,6 +138,35 @@ class TraceEstimator(PanelPredictor):
         self.net_params = net_params
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def from_paper(cls, dataset: str, *, random_state: Any = None) -> Self:
+        """TRACE as published: both stages with the sizes of table 6, nothing that is added here.
+
+        Stage 1 is :meth:`ConditionalDiffusionImputer.from_paper`; stage 2 has no statistics, no
+        modality dropout and no calibration. On a CPU it is many times slower than the default.
+        ``docs/trace.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"mimic4", "mosi", "mosei"}
+            Whose settings: MIMIC-IV, CMU-MOSI or CMU-MOSEI.
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers, of both stages.
+
+        Returns
+        -------
+        estimator
+            Not fitted; every setting is an ordinary parameter, those of the imputer with the
+            prefix ``imputer__``.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+        """
+        imputer = ConditionalDiffusionImputer.from_paper(dataset)
+        return cls(imputer=imputer, **fusion_settings(dataset), random_state=random_state)
 
     def _fit_preprocessor(
         self, panel: Panel, y: np.ndarray | None, groups: np.ndarray | None, seed: int
