@@ -48,6 +48,9 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Number of attention heads; divides ``d_model`` and 128.
     n_layers : int, default=2
         Number of layers of the denoiser, which runs in each step of each draw.
+    denoiser : {"attention", "state_space"}, default="attention"
+        What mixes the tokens in the denoiser: attention along time and channels, or state spaces
+        along time, as in SSSD [3]_.
     n_encoder_layers : int, default=3
         Number of layers of the encoder of the observed entries, which runs once. With 0 there is
         no encoder.
@@ -127,6 +130,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
        Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
     .. [2] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
        Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
+    .. [3] Alcaraz and Strodthoff, "Diffusion-based Time Series Imputation and Forecasting with
+       Structured State Space Models", TMLR, 2023. https://arxiv.org/abs/2208.09399
 
     Examples
     --------

@@ -10,6 +10,7 @@ from ._interpolation import fill_between
 from ._patches import Patches, join_tokens
 from ._sampler import SAMPLERS
 from ._schedule import NoiseSchedule
+from ._state_space import GridStateSpace
 from ._time_embedding import StepEmbedding, sinusoids
 from ._training_masks import HideObserved
 
@@ -23,6 +24,7 @@ __all__ = [
     "Grid",
     "GridAttention",
     "GridEncoderLayer",
+    "GridStateSpace",
     "HideObserved",
     "NoiseSchedule",
     "Patches",

@@ -111,7 +111,7 @@ class Reference:
             for m in range(3):
                 for fixed in range((CHANNELS, LENGTHS)[across][m]):
                     keys = [k for k in y if k[0] == m and k[2 - across] == fixed]
-                    tokens = self.transformer(f"{name}.attentions.{axis}", [y[k] for k in keys])
+                    tokens = self.transformer(f"{name}.mix.{axis}", [y[k] for k in keys])
                     y |= dict(zip(keys, tokens, strict=True))
         passed, skips = {}, {}
         for key, one in y.items():
