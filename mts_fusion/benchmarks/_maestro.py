@@ -47,7 +47,14 @@ _ATTENTION: dict[str, tuple[dict[str, Any], str, str]] = {
         "4390",
     ),
 }
-_BASELINES = ("Transformer with modality dropout", "FuseMoE")
+_BASELINES = (
+    "Transformer, all channels",
+    "iTransformer, all channels",
+    "Transformer with modality dropout",
+    "MulT",
+    "ShaSpec",
+    "FuseMoE",
+)
 # Macro-F1 on DSADS. The last printed figure is for .5.
 _PUBLISHED = {
     "published, with symbols": (".88", ".86", ".84", ".82", "- (.79 at .5)", "-"),
@@ -64,14 +71,18 @@ def _paper(
     quick: bool,
     symbols: bool = True,
     embedding: bool = True,
+    segment: int | None = None,
     **changes: Any,
 ) -> Any:
-    """The preset of the paper with some parameters changed."""
+    """The preset of the paper with some parameters changed; ``segment`` timepoints a token."""
     from ..estimators import MaestroClassifier
 
     cls = MaestroClassifier if embedding else _without_embedding()
     model = cls.from_paper(setting, symbols=symbols, random_state=seed)
     model[-1].set_params(**changes)
+    if segment is not None:
+        where = "sax__segment_length" if symbols else "clf__patch_length"
+        model.set_params(**{where: segment})
     return _shorten(model, 2) if quick else model
 
 
@@ -104,10 +115,13 @@ def _shorten(estimator: Any, epochs: int) -> Any:
     return estimator.set_params(**changes)
 
 
-def _methods(setting: str) -> dict[str, Method]:
+def _methods(setting: str, segment: int | None = None) -> dict[str, Method]:
     """All rows, the presets first."""
     changes = {name: change for name, (change, *_) in {**_ABLATIONS, **_ATTENTION}.items()}
-    presets = {name: Method(partial(_paper, setting, **of)) for name, of in changes.items()}
+    presets = {
+        name: Method(partial(_paper, setting, segment=segment, **of))
+        for name, of in changes.items()
+    }
     first = (_PAPER, _NO_SYMBOLS)
     return {
         **{name: presets[name] for name in first},
@@ -136,6 +150,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, help="folds to compute, the first ones; default: all")
     parser.add_argument("--epochs", type=int, help="epochs of each fit, for a shortened run")
     parser.add_argument("--rows", type=int, help="windows of a fold, for a shortened run")
+    parser.add_argument(
+        "--segment", type=int, help="timepoints of a token of the paper, for a shortened run"
+    )
 
 
 def _run(settings: Settings) -> str:
@@ -155,26 +172,30 @@ def _run(settings: Settings) -> str:
 def _scores(name: str, settings: Settings) -> list[str]:
     """Paragraphs and tables of one data set."""
     data, folds = load_data(name, settings.data_home)
-    n_all, epochs, n_rows = len(folds), settings.options["epochs"], settings.options["rows"]
-    folds = folds[: settings.options["folds"]]
-    methods = _methods(_SETTINGS[name])
-    methods = choose(methods, settings.methods, list(methods))
-    names, suffix = list(methods), f", {epochs} epochs" if epochs else ""
+    limits = {key: settings.options[key] for key in ("folds", "epochs", "rows", "segment")}
     shortened = []
-    if len(folds) < n_all:
-        shortened.append(f"{len(folds)} of {n_all} folds")
-    if epochs:
+    if (n_folds := limits["folds"]) and n_folds < len(folds):
+        shortened.append(f"{n_folds} of {len(folds)} folds")
+        folds = folds[:n_folds]
+    methods = _methods(_SETTINGS[name], limits["segment"])
+    methods = choose(methods, settings.methods, list(methods))
+    names, suffix = list(methods), ""
+    if epochs := limits["epochs"]:
+        shortened.append(f"{epochs} epochs, with the curriculum of the paper shortened alike")
+        suffix += f", {epochs} epochs"
         methods = {
-            key + suffix: replace(method, make=partial(_of_epochs, method.make, epochs))
+            key: replace(method, make=partial(_of_epochs, method.make, epochs))
             for key, method in methods.items()
         }
-        shortened.append(f"{epochs} epochs, with the curriculum of the paper shortened alike")
-    if n_rows:
-        folds = [_limited(fold, data, n_rows) for fold in folds]
+    if n_rows := limits["rows"]:
         shortened.append(f"about {n_rows} windows to train on and {n_rows} to test on")
+        folds = [_limited(fold, data, n_rows) for fold in folds]
+    if segment := limits["segment"]:
+        shortened.append(f"tokens of {segment} timepoints in the rows 'paper'")
+        suffix += f", segments of {segment}"
+    methods = {key + suffix: method for key, method in methods.items()}
     evaluate = partial(evaluate_classifier, noises=_NOISES)
     rows = classify(f"maestro-{name}", data, folds, methods, _FRACTIONS, settings, evaluate)
-    published = _PUBLISHED if name == "dsads" else None
     parts = [
         f"{name}, subjects held out, folds {[fold.name for fold in folds]}, seeds "
         f"{list(settings.seeds)}: each of {len(data.panel.schema)} modalities hidden with "
@@ -182,18 +203,27 @@ def _scores(name: str, settings: Settings) -> list[str]:
         f"MaestroClassifier.from_paper({_SETTINGS[name]!r}).",
         *notices(rows, settings),
         *([f"SHORTENED: {'; '.join(shortened)}."] if shortened else []),
-        score_table(rows, list(methods), "macro_f1", _FRACTIONS, published=published),
-        score_table(rows, list(methods), "ece", _FRACTIONS),
-        _ablation_table(rows, names, suffix),
-        _attention_table(rows, names, suffix),
-        _noise_table(rows, list(methods)),
-        cost_table(rows, list(methods)),
+        *_tables(rows, names, suffix, _PUBLISHED if name == "dsads" else None),
     ]
     if _PAPER in names and len(names) > 1:
         parts.append("Paired differences:")
         reference = _PAPER + suffix
         parts.append(difference_table(rows, list(methods), "macro_f1", _FRACTIONS, reference))
     return parts
+
+
+def _tables(
+    rows: list[dict[str, Any]], names: list[str], suffix: str, published: dict[str, Any] | None
+) -> list[str]:
+    full = [name + suffix for name in names]
+    return [
+        score_table(rows, full, "macro_f1", _FRACTIONS, published=published),
+        score_table(rows, full, "ece", _FRACTIONS),
+        _ablation_table(rows, names, suffix),
+        _attention_table(rows, names, suffix),
+        _noise_table(rows, full),
+        cost_table(rows, full),
+    ]
 
 
 def _ablation_table(rows: list[dict[str, Any]], names: list[str], suffix: str) -> str:
