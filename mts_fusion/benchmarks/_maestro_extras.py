@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..panel import Panel
 from ._cells import run_cells
@@ -24,6 +25,7 @@ _N_TIMEPOINTS, _BATCH = 256, 32  # 128 symbols; the samples whose operations the
 _PARAMETERS = ("attention_budget", "n_experts")
 _GRID = {"attention_budget": [0.0, 1.0, "learnt", "inf"], "n_experts": [1, 4]}
 _N_SEARCHED, _N_FOLDS, _HIDDEN = 300, 2, 0.4
+_LEVEL = 0.01
 # Epochs and tokens a modality of each fit of the search, which has many.
 _SHORT = {"max_epochs": 20, "max_tokens": 16, "n_estimators": 1}
 
@@ -179,14 +181,24 @@ def _search_table(rows: list[Row]) -> list[str]:
     ]
     sentences = []
     for name, table in scores.items():
-        # Differences within a split: what a split has for all choices is not the choice. Of eight
-        # equal choices best and worst differ by three standard errors, and by five in one of 100.
-        within = table - table.mean(0)
-        between = float(np.ptp(within.mean(1)))
-        error = float(np.sqrt(within.var(1, ddof=1).mean() / table.shape[1]))
-        word = "matter" if between > 5 * error else "cannot be told apart"
+        between, p_value = _analysis_of_variance(table)
+        word = "matter" if p_value < _LEVEL else "cannot be told apart"
         sentences.append(
-            f"{name}: best and worst choice differ by {between:.3f}, the standard error of a "
-            f"choice is {error:.3f}: budgets and experts {word}."
+            f"{name}: best and worst choice differ by {between:.3f} (p = {p_value:.2g} in an "
+            f"analysis of variance over folds and seeds): budgets and experts {word}."
         )
     return [markdown([*_PARAMETERS, *scores], lines), *sentences]
+
+
+def _analysis_of_variance(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Range of the means of choices ``(choices, splits)``, and p if they were all equal."""
+    from scipy.stats import f
+
+    n_choices, n_splits = table.shape
+    # What a split has for all choices is not the choice: a two-way analysis without interaction.
+    within = table - table.mean(0)
+    means = within.mean(1)
+    rest = ((within - means[:, None]) ** 2).sum() / ((n_choices - 1) * (n_splits - 1))
+    ratio = n_splits * (means**2).sum() / (n_choices - 1) / max(rest, np.finfo(float).tiny)
+    p_value = f.sf(ratio, n_choices - 1, (n_choices - 1) * (n_splits - 1))
+    return float(np.ptp(means)), float(p_value)
