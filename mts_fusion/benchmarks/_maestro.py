@@ -21,7 +21,7 @@ __all__ = ["TABLE"]
 _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
 _NOISES = ("random", "additive", "spikes", "first_quarter", "last_quarter")
 # Data sets, and those of the paper whose settings they get.
-_SETTINGS = {"dsads": "dsads", "stress_predict": "wesad"}
+_SETTINGS = {"dsads": "dsads", "stress_predict": "wesad", "wesad": "wesad"}
 _PARTS = ("scores", "costs", "search")
 _PAPER, _NO_SYMBOLS, _DEFAULT = "paper", "paper, without symbols", "Maestro"
 # Of the preset, one change a row, with what the paper prints for it: macro-F1 on WESAD with
@@ -117,7 +117,8 @@ def _shorten(estimator: Any, epochs: int) -> Any:
 
 def _methods(setting: str, segment: int | None = None) -> dict[str, Method]:
     """All rows, the presets first."""
-    changes = {name: change for name, (change, *_) in {**_ABLATIONS, **_ATTENTION}.items()}
+    changes = {name: change for name, (change, _) in _ABLATIONS.items()}
+    changes |= {name: change for name, (change, _, _) in _ATTENTION.items()}
     presets = {
         name: Method(partial(_paper, setting, segment=segment, **of))
         for name, of in changes.items()
@@ -145,7 +146,9 @@ def _limited(fold: Fold, data: Data, n: int) -> Fold:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--datasets", nargs="+", choices=list(_SETTINGS), default=list(_SETTINGS))
+    parser.add_argument(
+        "--datasets", nargs="+", choices=list(_SETTINGS), default=["dsads", "stress_predict"]
+    )
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     parser.add_argument("--folds", type=int, help="folds to compute, the first ones; default: all")
     parser.add_argument("--epochs", type=int, help="epochs of each fit, for a shortened run")

@@ -23,11 +23,11 @@ Row = dict[str, Any]
 _CHANNELS = (3, 1, 1, 1, 1, 3, 1, 1, 1, 1)  # of WESAD in the paper: 10 modalities, 14 channels
 _N_TIMEPOINTS, _BATCH = 256, 32  # 128 symbols; the samples whose operations the paper counts
 _PARAMETERS = ("attention_budget", "n_experts")
-_GRID = {"attention_budget": [0.0, 1.0, "learnt", "inf"], "n_experts": [1, 4]}
+_GRID: dict[str, list[Any]] = {"attention_budget": [0.0, 1.0, "learnt", "inf"], "n_experts": [1, 4]}
 _N_SEARCHED, _N_FOLDS, _HIDDEN = 300, 2, 0.4
 _LEVEL = 0.01
 # Epochs and tokens a modality of each fit of the search, which has many.
-_SHORT = {"max_epochs": 20, "max_tokens": 16, "n_estimators": 1}
+_SHORT: dict[str, Any] = {"max_epochs": 20, "max_tokens": 16, "n_estimators": 1}
 
 
 def attention_costs(
