@@ -12,6 +12,7 @@ from ._callbacks import (
 from ._conformal import conformal_intervals, conformal_sets
 from ._features import FixedFeatures
 from ._folds import GroupFolds, run_folds
+from ._gaussian_process import GaussianProcessModel
 from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
 from ._pattern_model import PatternModel
@@ -38,6 +39,7 @@ __all__ = [
     "CosineSchedule",
     "EpochProgress",
     "FixedFeatures",
+    "GaussianProcessModel",
     "GroupFolds",
     "Head",
     "IdentityLink",

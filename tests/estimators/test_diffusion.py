@@ -248,7 +248,7 @@ def test_unusable_panels_are_refused_in_fit():
     with pytest.raises(ValueError, match=r"'a' has negative times \(lowest -2 s\)"):
         imputer.fit(Panel({"a": values}, times={"a": times}))
     tokens = SAXTokenizer().fit_transform({"a": values})
-    with pytest.raises(ValueError, match="'a' holds tokens, but a diffusion fills numbers"):
+    with pytest.raises(ValueError, match="'a' holds tokens, but an imputer fills numbers"):
         imputer.fit(tokens)
     with pytest.raises(ValueError, match="Convert your data to numeric values"):
         imputer.fit({"note": np.full((12, 1, 1), "text")})
