@@ -28,6 +28,7 @@ _STRATEGIES = (
     "mult",
     "mists",
     "flex_moe",
+    "shaspec",
 )
 _ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer", "utde")
 _BASELINE = "ExtraTrees on summaries"

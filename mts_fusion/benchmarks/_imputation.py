@@ -192,6 +192,13 @@ def _diffusion(**parameters: Any) -> Callable[..., Any]:
     return make
 
 
+def _gaussian_process(*, seed: int, max_epochs: int | None) -> Any:
+    from ..estimators import GaussianProcessImputer
+
+    n_steps = 300 if max_epochs is None else 10 * max_epochs
+    return GaussianProcessImputer(max_iter=n_steps, random_state=seed)
+
+
 # The diffusion of CSDI with all channels of a timepoint in one token: no encoder, noise prediction.
 _CSDI_JOINT = {
     "conditioning": "target",
@@ -219,6 +226,7 @@ IMPUTERS: dict[str, Imputer] = {
     "nearest": Imputer(_simple("nearest"), target_only=True),
     "mean": Imputer(_simple("mean"), target_only=True),
     "linear": Imputer(_simple("linear"), target_only=True),
+    "Gaussian process": Imputer(_gaussian_process),
     "CSDI": Imputer(_diffusion(**_CSDI), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(_diffusion(**_CSDI_JOINT), target_only=True, settings=_STEPS),
     "SSSD": Imputer(_diffusion(**{**_CSDI_JOINT, **SSSD}), target_only=True, settings=_STEPS),

@@ -17,6 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from ..inspection import noise_robustness
 from ..metrics import (
     ReliabilityCurve,
     chance_calibration_error,
@@ -75,6 +76,7 @@ def evaluate_classifier(
     seed: int,
     fractions: Sequence[float],
     quick: bool = False,
+    noises: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
@@ -93,6 +95,8 @@ def evaluate_classifier(
         Probabilities with which each modality of a test sample is hidden; each sample keeps one.
     quick : bool, default=False
         Handed to the method, for a shorter training.
+    noises : sequence of str, default=()
+        Of :func:`noise_robustness`: what the complete test windows are changed by in turn.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def evaluate_classifier(
         ``predict_ms``, milliseconds a sample; ``peak_mb``, memory above that of the data, and
         ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
-        method has no network.
+        method has no network. And one per noise: ``noise``, ``noisy_macro_f1``, and the same costs.
     """
     test, y_test = data.panel[fold.test], data.y[fold.test]
     with peak_memory() as memory:
@@ -130,6 +134,7 @@ def evaluate_classifier(
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
+        rows += _under_noise(estimator, test, y_test, noises, seed)
     costs = {
         "fit_seconds": fit_seconds,
         "peak_mb": memory.peak_mb,
@@ -196,6 +201,26 @@ def hide(panel: Panel, fraction: float, seed: int) -> Panel:
         The panel itself at 0.
     """
     return mask_panel(panel, fraction=fraction, seed=_TEST_MASK_SEED + seed)
+
+
+def _under_noise(
+    estimator: Any, test: Panel, y: NDArray[Any], noises: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """Macro-F1 on test windows that are noisy or cut, one draw each."""
+    if not noises:
+        return []
+    scores = noise_robustness(
+        estimator,
+        test,
+        y,
+        noises=noises,
+        n_repeats=1,
+        scoring="f1_macro",
+        random_state=_TEST_MASK_SEED + seed,
+        verbose=0,
+    )
+    pairs = zip(scores["noise"], scores["score"], strict=True)
+    return [{"noise": name, "noisy_macro_f1": float(score)} for name, score in pairs]
 
 
 def _decided(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:

@@ -33,6 +33,7 @@ TABLES: dict[str, str] = {
     "patterns": "_patterns",
     "pattern-speed": "_pattern_speed",
     "comparison": "_comparison",
+    "maestro": "_maestro",
     "ablation": "_ablation",
     "fusion": "_fusion",
     "pamap2": "_pamap2",

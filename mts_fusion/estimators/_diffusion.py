@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import TransformerMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
 
-from mts_fusion.metrics import crps_from_samples
 from mts_fusion.panel import Panel
-from mts_fusion.transforms import MissingnessMasker
+from mts_fusion.transforms import PanelScaler
 
 from ._checks import check_groups, check_X
 from ._diffusion_base import DiffusionEstimator
-from ._gaps import check_can_be_imputed, draw_entries, fill_gaps, find_gaps, shortest_interval
+from ._gaps import (
+    check_can_be_imputed,
+    draw_entries,
+    fill_gaps,
+    find_gaps,
+    rows_with_gaps,
+    shortest_interval,
+    unscale,
+)
+from ._imputer_mixin import ImputerMixin
 from ._trace_paper import diffusion_settings
 
 __all__ = ["ConditionalDiffusionImputer"]
 
 
-class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
+class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     """Impute panels by conditional diffusion, stage 1 of TRACE [1]_.
 
     The networks learn from incomplete data: part of the observed entries is hidden and predicted
@@ -115,6 +121,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
 
     See Also
     --------
+    GaussianProcessImputer : Exact conditional distributions, fitted in less time.
     PanelImputer : Simple and fast rules.
 
     Notes
@@ -203,6 +210,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         ValueError
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
+        KeyboardInterrupt
+            On Ctrl-C. The imputer is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:
@@ -219,145 +228,33 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
+        self.time_unit_ = shortest_interval(panel)
         if not continues:
-            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
+            self.seed_ = seed
         return self._end_fit(context, nets)
 
     # Imputation
 
-    def transform(self, X: Any) -> Panel:
-        """Fill the gaps with the median (or mean) of several draws.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        Panel
-            The same panel with its gaps filled; observed entries and ``observed`` are unchanged. X
-            itself if nothing is missing.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If X has another schema than in ``fit``; the message names the modality.
-        """
+    def _center(self, panel: Panel) -> Panel:
         summarise = np.median if self.statistic == "median" else np.mean
-        panel = self._check_fitted(X)
         return self._fill(panel, self.n_samples, lambda draws: summarise(draws, axis=0)[None])[0]
 
-    def sample(self, X: Any, n: int | None = None) -> list[Panel]:
-        """Fill the gaps with each of several draws.
+    def _draw(self, panel: Panel, n: int) -> list[Panel]:
+        return self._fill(panel, n, lambda draws: draws)
 
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        n : int or None, default=None
-            Number of draws; None takes ``n_samples``. With one network, a larger number begins
-            with the draws of a smaller one.
-
-        Returns
-        -------
-        list of Panel
-            One complete panel a draw, ``observed`` as in X.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If ``n`` is below 1, or X has another schema than in ``fit``.
-        """
-        n = self.n_samples if n is None else n
-        if n < 1:
-            raise ValueError(f"n={n}; at least 1 sample can be drawn.")
-        return self._fill(self._check_fitted(X), n, lambda draws: draws)
-
-    def quantiles(self, X: Any, q: Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
-        """Fill the gaps with quantiles of the draws.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        q : sequence of float, default=(0.05, 0.5, 0.95)
-            Levels in [0, 1]. Levels within ``1 / n_samples`` of 0 or 1 need more draws.
-
-        Returns
-        -------
-        list of Panel
-            One complete panel a level, ``observed`` as in X.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If a level is outside [0, 1], or X has another schema than in ``fit``.
-        """
-        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        if levels.size == 0 or not ((levels >= 0) & (levels <= 1)).all():
-            raise ValueError(f"q is a list of levels in [0, 1], got {q!r}.")
-        panel = self._check_fitted(X)
+    def _quantiles(self, panel: Panel, levels: np.ndarray) -> list[Panel]:
         return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """How well a hidden tenth of the observed entries is predicted; higher is better.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            Negative continuous ranked probability score of ``n_samples`` draws, in standard
-            deviations of the channel, mean over the hidden entries.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If X has another schema than in ``fit``, or nothing of it can be hidden.
-        """
-        panel, scaler = self._check_fitted(X), self.preprocessor_
-        masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
-        masked = masker.fit_transform(panel)
-        truth = scaler.transform(panel)
-        filled = self._fill(masked, self.n_samples, lambda draws: draws)
-        draws = [scaler.transform(one) for one in filled]
-        hidden = {k: panel.observed[k] & ~masked.observed[k] for k in panel.schema.names}
-        if not any(h.any() for h in hidden.values()):
-            raise ValueError(
-                "Too little is observed in X to hide a tenth of it. Give more samples."
-            )
-        parts = [
-            (truth.values[k][h], np.stack([drawn.values[k][h] for drawn in draws]))
-            for k, h in hidden.items()
-        ]
-        return -crps_from_samples(
-            np.concatenate([t for t, _ in parts]), np.concatenate([d for _, d in parts], axis=1)
-        )
-
-    def _check_fitted(self, X: Any) -> Panel:
-        check_is_fitted(self)
-        return check_X(self, X, reset=False)
+    def _unit(self) -> PanelScaler:
+        scaler: PanelScaler = self.preprocessor_
+        return scaler
 
     def _fill(
         self, panel: Panel, n_samples: int, reduce: Callable[[np.ndarray], np.ndarray]
     ) -> list[Panel]:
         """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
         gaps = find_gaps(panel)
-        rows = np.flatnonzero(np.any([gap.any((1, 2)) for gap in gaps.values()], axis=0))
+        rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
         draws = draw_entries(
@@ -368,11 +265,4 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
             sampler=self.sampler,
             seed=self.seed_,
         )
-        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, scaler=self.preprocessor_)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = False
-        assert tags.transformer_tags is not None
-        tags.transformer_tags.preserves_dtype = []  # numbers become float32
-        return tags
+        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=unscale(self.preprocessor_))

@@ -25,8 +25,9 @@ _PARAMETERS = f"""strategy : str, default="early"
         learnt average of the logits of each modality. ``"hybrid"``: both those logits and attention
         between the modalities. ``"uncertainty"``: an average of logits weighted by their certainty.
         ``"tensor"``, ``"low_rank"``: products of modalities. ``"mag"``: the embedding of one
-        modality shifted by the others. ``"mult"``: attention between the tokens of the modalities.
-        ``"mists"``: attention within and between modalities in turn. ``"flex_moe"``: learnt vectors
+        modality shifted by the others. ``"mult"``: a transformer for each ordered pair of
+        modalities. ``"mists"``: attention within and between modalities in turn. ``"shaspec"``:
+        features that all modalities share and features of their own. ``"flex_moe"``: learnt vectors
         for what is missing, and an expert for each combination of modalities.
         Or a name given to ``mts_fusion.nn.register_strategy``.
     encoder : str or dict of str to str, default="multirocket"

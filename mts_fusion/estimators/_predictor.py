@@ -42,12 +42,16 @@ class PanelPredictor(PanelEstimator):
     # Hooks of the mixins
 
     @abstractmethod
-    def _make_task(self, y: np.ndarray) -> Task:
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> Task:
         """How y is encoded, what is minimised, and how outputs become predictions."""
 
     @abstractmethod
     def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
         """The weight ``(n,)`` of the class of each sample; None for equal weights."""
+
+    @abstractmethod
+    def _check_calibration(self, context: FitContext) -> None:
+        """Before the training, check that what was asked for can be learnt from the split."""
 
     @abstractmethod
     def _calibrate(
@@ -67,31 +71,38 @@ class PanelPredictor(PanelEstimator):
         y : array of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for equal weights.
+            Weights of the samples in all that is learnt; None for equal weights. A sample of weight
+            0 is left out.
         groups : array of shape (n,), default=None
             The subject of each sample. The inner validation split then keeps subjects whole.
 
         Returns
         -------
         object
-            The fitted estimator. If interrupted with Ctrl-C, it has the weights so far.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
             If a parameter, X, y, the weights or the groups cannot be used; the message says what
             was expected and what was given.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         panel = check_X(self, X, reset=not continues)
         y = check_y(self, y, panel)
-        weight = self._check_weight(sample_weight, y, panel)
         groups = check_groups(groups, panel)
+        weight = self._check_weight(sample_weight, y, panel)
+        if weight is not None and not weight.all():
+            used = weight > 0
+            panel, y, weight = panel[used], y[used], weight[used]
+            groups = None if groups is None else groups[used]
         seeds = self._draw_seeds()
         if continues:
             self._task.check_targets(y)
         else:
-            self._task = self._make_task(y)
+            self._task = self._make_task(y, weight)
         panel = self._preprocess(panel, y, groups, seeds[-1], continues)
         context = self._make_context(
             panel,
@@ -101,22 +112,29 @@ class PanelPredictor(PanelEstimator):
             task=self._task,
             target=self._task.encode(y),
             weight=weight,
+            needed=self._task.needed(y),
             sensor_loss_rate=self.modality_dropout,
             needs_validation=self.calibration == "temperature",
         )
+        self._check_calibration(context)
         nets, validation = self._fit_networks(context, continues)
         self._calibrate(context, nets, validation)
         return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights ``(n,)`` of samples and classes, with mean 1; None for equal weights."""
-        class_weight = self._class_weight(y)
-        if sample_weight is None and class_weight is None:
+        """Weights ``(n,)`` of samples and classes; None for equal weights.
+
+        Their mean is 1 over the samples that have a weight.
+        """
+        if sample_weight is None and self.class_weight is None:
             return None
         weight = check_weight(sample_weight, panel)
+        used = weight > 0
+        class_weight = self._class_weight(y[used])
         if class_weight is not None:
-            weight = check_weight(weight * class_weight, panel)
-        return weight / weight.mean()
+            weight[used] *= class_weight
+            weight = check_weight(weight, panel)
+        return weight / weight[weight > 0].mean()
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
         # The validation loss rises as soon as a network is overconfident, long before its

@@ -5,10 +5,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
+from skorch.callbacks import Callback
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import (
@@ -379,3 +381,19 @@ def test_regression_is_scored_by_mae_and_correlation():
 
     assert mean_absolute_error(y[100:], predictions) < 0.8 * np.abs(y[100:] - y[:100].mean()).mean()
     assert pearsonr(y[100:], predictions).statistic > 0.6
+
+
+def test_ctrl_c_in_the_first_stage_does_not_begin_the_second():
+    class AtOnce(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    X, y = _classification(20)
+    imputer = ConditionalDiffusionImputer(d_model=8, n_heads=2, callbacks=[AtOnce()])
+    clf = TraceClassifier(imputer=imputer, **SMALL)
+    message = "The fit of ConditionalDiffusionImputer was interrupted"
+    with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
+
+    with pytest.raises(NotFittedError):
+        clf.predict(X)

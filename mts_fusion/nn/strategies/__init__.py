@@ -10,6 +10,7 @@ from mts_fusion.nn.strategies._mag import MAGFusion
 from mts_fusion.nn.strategies._mists import MISTSFusion
 from mts_fusion.nn.strategies._mult import MulTFusion
 from mts_fusion.nn.strategies._registry import STRATEGIES, get_strategy, register_strategy
+from mts_fusion.nn.strategies._shaspec import ShaSpecFusion
 from mts_fusion.nn.strategies._tensor import TensorFusion
 from mts_fusion.nn.strategies._uncertainty import UncertaintyFusion
 
@@ -25,6 +26,7 @@ __all__ = [
     "MISTSFusion",
     "MulTFusion",
     "STRATEGIES",
+    "ShaSpecFusion",
     "TensorFusion",
     "Tokens",
     "UncertaintyFusion",

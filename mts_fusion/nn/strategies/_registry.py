@@ -14,6 +14,7 @@ from mts_fusion.nn.strategies._low_rank import LowRankFusion
 from mts_fusion.nn.strategies._mag import MAGFusion
 from mts_fusion.nn.strategies._mists import MISTSFusion
 from mts_fusion.nn.strategies._mult import MulTFusion
+from mts_fusion.nn.strategies._shaspec import ShaSpecFusion
 from mts_fusion.nn.strategies._tensor import TensorFusion
 from mts_fusion.nn.strategies._uncertainty import UncertaintyFusion
 
@@ -29,6 +30,7 @@ STRATEGIES: dict[str, type[Fusion]] = {
     "mag": MAGFusion,
     "mult": MulTFusion,
     "mists": MISTSFusion,
+    "shaspec": ShaSpecFusion,
     "flex_moe": FlexMoEFusion,
 }
 
