@@ -30,6 +30,7 @@ NN_IMPORTS = {
     "experts": {"layers"},
     "embedding": {"layers"},
     "diffusion": {"layers"},
+    "gaussian_process": set(),
     "strategies": {"layers"},
     "attention": {"layers", "experts"},
     "encoders": {"layers", "embedding", "attention"},
@@ -59,6 +60,9 @@ REPEATED: dict[tuple[str, ...], str] = {}
 ONLY_DEFAULT = {
     "LowRankFusion.rank": "from strategy_params of the caller",
     "MAGFusion.beta": "from strategy_params of the caller",
+    "MulTFusion.n_layers": "from strategy_params of the caller",
+    "ShaSpecFusion.alignment_weight": "from strategy_params of the caller",
+    "ShaSpecFusion.domain_weight": "from strategy_params of the caller",
 }
 
 
@@ -223,7 +227,13 @@ def test_tests_of_nn_stand_in_folders_of_its_packages() -> None:
 def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None:
     """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none."""
     features, rows = "training/_features.py", "training/_pattern_rows.py"
-    on_tensors = ["_pattern_forms", "_pattern_head", "_pattern_model", "_patterns"]
+    on_tensors = [
+        "_gaussian_process",
+        "_pattern_forms",
+        "_pattern_head",
+        "_pattern_model",
+        "_patterns",
+    ]
     bridges = {
         "from_numpy": {"training/_batch.py"},
         "numpy": {"training/_net.py", features, rows},

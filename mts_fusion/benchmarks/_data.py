@@ -18,6 +18,7 @@ from ..datasets import (
     fetch_physionet2012,
     fetch_physionet2019,
     fetch_stress_predict,
+    fetch_wesad,
 )
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
@@ -98,6 +99,13 @@ def _pamap2_random(data_home: str | None) -> tuple[Data, list[Fold]]:
     train, test = train_test_split(rows, test_size=0.15, stratify=data.y, random_state=0)
     data = Data("pamap2_random", data.panel, data.y, data.groups)
     return data, [Fold("random", np.sort(train), np.sort(test))]
+
+
+def _wesad(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Windows of 60 s that do not overlap, chest at 70 Hz, three conditions; three subjects out."""
+    bunch = fetch_wesad(data_home=data_home, chest_rate=70)
+    data = Data("wesad", bunch.data, bunch.target, bunch.groups)
+    return data, leave_groups_out(data.groups, 3)
 
 
 def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
@@ -203,6 +211,7 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     },
     "engines": _engines,
     "pamap2": _pamap2,
+    "wesad": _wesad,
     "pamap2_random": _pamap2_random,
     "basic_motions": _basic_motions,
     "japanese_vowels": _japanese_vowels,

@@ -17,7 +17,17 @@ __all__ = ["TABLE"]
 
 _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 # Those of mts_fusion.nn, named here so that torch is first imported where a cell runs.
-_STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
+_STRATEGIES = (
+    "early",
+    "late",
+    "hybrid",
+    "uncertainty",
+    "tensor",
+    "low_rank",
+    "mag",
+    "mult",
+    "shaspec",
+)
 _ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
 _BASELINE = "ExtraTrees on summaries"
 _MARGIN = 0.01

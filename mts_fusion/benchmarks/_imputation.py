@@ -19,6 +19,7 @@ from ._costs import count_parameters, peak_memory
 __all__ = [
     "IMPUTERS",
     "LEVELS",
+    "SSSD",
     "Hidden",
     "Imputer",
     "add_budget",
@@ -191,6 +192,13 @@ def _diffusion(**parameters: Any) -> Callable[..., Any]:
     return make
 
 
+def _gaussian_process(*, seed: int, max_epochs: int | None) -> Any:
+    from ..estimators import GaussianProcessImputer
+
+    n_steps = 300 if max_epochs is None else 10 * max_epochs
+    return GaussianProcessImputer(max_iter=n_steps, random_state=seed)
+
+
 # The diffusion of CSDI with all channels of a timepoint in one token: no encoder, noise prediction.
 _CSDI_JOINT = {
     "conditioning": "target",
@@ -207,6 +215,8 @@ _CSDI_JOINT = {
 # As its authors have it: a token of each entry, and 200 epochs. One step of one draw of 35 x 48
 # entries takes about 40 ms on a processor: a row for GPUs.
 _CSDI = {**_CSDI_JOINT, "channels_per_token": 1, "max_epochs": 200}
+# What makes it SSSD: the series alone, state spaces along time, a token of each timepoint.
+SSSD = {"conditioning": "target", "denoiser": "state_space", "patch_length": 1}
 _STEPS = {
     "50 steps": {"sampler": "ddpm", "n_steps": 50},
     "10 steps": {"sampler": "dpm++2m", "n_steps": 10},
@@ -216,8 +226,10 @@ IMPUTERS: dict[str, Imputer] = {
     "nearest": Imputer(_simple("nearest"), target_only=True),
     "mean": Imputer(_simple("mean"), target_only=True),
     "linear": Imputer(_simple("linear"), target_only=True),
+    "Gaussian process": Imputer(_gaussian_process),
     "CSDI": Imputer(_diffusion(**_CSDI), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(_diffusion(**_CSDI_JOINT), target_only=True, settings=_STEPS),
+    "SSSD": Imputer(_diffusion(**{**_CSDI_JOINT, **SSSD}), target_only=True, settings=_STEPS),
     "Diffusion, target only": Imputer(
         _diffusion(conditioning="target", patch_length=2), target_only=True
     ),

@@ -15,10 +15,16 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
-from ._baselines import gru_d, inception_time, multirocket_hydra, multirocket_hydra_regressor
+from ._baselines import (
+    gru_d,
+    inception_time,
+    multirocket_hydra,
+    multirocket_hydra_regressor,
+    transformer_of_all_channels,
+)
 from ._protocol import Method
 
-__all__ = ["CLASSIFIERS", "REGRESSORS", "choose"]
+__all__ = ["CLASSIFIERS", "REGRESSORS", "SMALL_IMPUTER", "choose"]
 
 M = TypeVar("M")
 
@@ -38,7 +44,7 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
 
 
 # An imputer for a run on a processor: wide patches, few and short draws, little training.
-_SMALL_IMPUTER = {
+SMALL_IMPUTER = {
     "d_model": 32,
     "n_encoder_layers": 2,
     "patch_length": 8,
@@ -52,7 +58,7 @@ def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    size: dict[str, Any] = _SMALL_IMPUTER if small else {}
+    size: dict[str, Any] = SMALL_IMPUTER if small else {}
     imputer = ConditionalDiffusionImputer(random_state=seed, **{**size, **short})
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
 
@@ -111,12 +117,18 @@ CLASSIFIERS: dict[str, Method] = {
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
+    "MulT": Method(partial(_fusion, strategy="mult", encoder="cnn")),
+    "ShaSpec": Method(partial(_fusion, strategy="shaspec", encoder="cnn")),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_baseline=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_baseline=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_baseline=True),
     "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_baseline=True),
     "GRU-D": Method(gru_d, copies=True, is_baseline=True),
     "Transformer with modality dropout": Method(_plain_transformer, is_baseline=True),
+    "Transformer, all channels": Method(transformer_of_all_channels, copies=True, is_baseline=True),
+    "iTransformer, all channels": Method(
+        partial(transformer_of_all_channels, inverted=True), copies=True, is_baseline=True
+    ),
     "InceptionTime, filled": Method(inception_time, copies=True, is_baseline=True),
     "InceptionTime, filled, 100 epochs": Method(
         partial(inception_time, n_epochs=100), copies=True, is_baseline=True

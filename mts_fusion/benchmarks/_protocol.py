@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -16,6 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from ..inspection import noise_robustness
 from ..metrics import (
     ReliabilityCurve,
     chance_calibration_error,
@@ -74,6 +76,7 @@ def evaluate_classifier(
     seed: int,
     fractions: Sequence[float],
     quick: bool = False,
+    noises: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
@@ -92,18 +95,22 @@ def evaluate_classifier(
         Probabilities with which each modality of a test sample is hidden; each sample keeps one.
     quick : bool, default=False
         Handed to the method, for a shorter training.
+    noises : sequence of str, default=()
+        Of :func:`noise_robustness`: what the complete test windows are changed by in turn.
 
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``,
-        ``ece_chance``, the mean error if the probabilities were right, and ``reliability``, for
-        each bin of ``ece`` samples, sum of the confidence and samples that were right; of ours also
-        ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
-        classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
-        milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; ``entropy`` of
+        the probabilities, in nats; ``ece_chance``, the mean error if the probabilities were right,
+        and ``reliability``, for each bin of ``ece`` samples, sum of the confidence and samples that
+        were right; of ours also ``temperature``, the mean of the samples, and ``ece_plain``, the
+        error without it; with several imputations ``doubt_of_imputation``, their mutual information
+        in nats; with two classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``;
+        ``predict_ms``, milliseconds a sample; ``peak_mb``, memory above that of the data, and
+        ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
-        method has no network.
+        method has no network. And one per noise: ``noise``, ``noisy_macro_f1``, and the same costs.
     """
     test, y_test = data.panel[fold.test], data.y[fold.test]
     with peak_memory() as memory:
@@ -123,9 +130,11 @@ def evaluate_classifier(
                     **_scores(y_test, output, estimator.classes_, _temperature(estimator, hidden)),
                     **_decided(y_test, estimator, hidden),
                     **_sets(y_test, estimator, hidden),
+                    **_doubt(estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
+        rows += _under_noise(estimator, test, y_test, noises, seed)
     costs = {
         "fit_seconds": fit_seconds,
         "peak_mb": memory.peak_mb,
@@ -194,6 +203,26 @@ def hide(panel: Panel, fraction: float, seed: int) -> Panel:
     return mask_panel(panel, fraction=fraction, seed=_TEST_MASK_SEED + seed)
 
 
+def _under_noise(
+    estimator: Any, test: Panel, y: NDArray[Any], noises: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """Macro-F1 on test windows that are noisy or cut, one draw each."""
+    if not noises:
+        return []
+    scores = noise_robustness(
+        estimator,
+        test,
+        y,
+        noises=noises,
+        n_repeats=1,
+        scoring="f1_macro",
+        random_state=_TEST_MASK_SEED + seed,
+        verbose=0,
+    )
+    pairs = zip(scores["noise"], scores["score"], strict=True)
+    return [{"noise": name, "noisy_macro_f1": float(score)} for name, score in pairs]
+
+
 def _decided(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
     """Scores of classes, where ``predict`` is not the class of the largest probability."""
     if getattr(estimator, "decision", "probability") == "probability":
@@ -215,6 +244,20 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
         "coverage": float(sets[np.arange(len(y)), column].mean()),
         "set_size": float(sets.sum(axis=1).mean()),
     }
+
+
+def _doubt(estimator: Any, panel: Panel) -> dict[str, float]:
+    """How far the answers to several imputations are apart, in nats."""
+    if getattr(estimator, "n_imputations", 1) == 1:
+        return {}
+    p = estimator.predict_draws(panel)  # (I, n, K)
+    apart = _entropy(p.mean(0)) - _entropy(p).mean(0)
+    return {"doubt_of_imputation": float(apart.mean())}
+
+
+def _entropy(p: NDArray[Any]) -> NDArray[Any]:
+    """Entropy along the last axis, in nats."""
+    return np.asarray(entr(p).sum(axis=-1))
 
 
 def _predict(estimator: Any, panel: Panel) -> NDArray[Any]:
@@ -249,6 +292,7 @@ def _scores(
     }
     if output.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, output, labels=classes))
+        scores["entropy"] = float(_entropy(output).mean())
         scores["reliability"] = _sums(reliability_curve(y, output, labels=classes))
         chance = chance_calibration_error(output, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())

@@ -2,6 +2,7 @@
 
 from ._diffusion import ConditionalDiffusionImputer
 from ._fusion import FusionClassifier, FusionRegressor
+from ._gaussian_process import GaussianProcessImputer
 from ._maestro import MaestroClassifier, MaestroRegressor
 from ._pattern_ridge import PatternRidgeClassifier, PatternRidgeRegressor
 from ._rocket_features import RocketFeatures
@@ -11,6 +12,7 @@ __all__ = [
     "ConditionalDiffusionImputer",
     "FusionClassifier",
     "FusionRegressor",
+    "GaussianProcessImputer",
     "MaestroClassifier",
     "MaestroRegressor",
     "PatternRidgeClassifier",

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import TransformerMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
 
-from mts_fusion.metrics import crps_from_samples
 from mts_fusion.panel import Panel
-from mts_fusion.transforms import MissingnessMasker
+from mts_fusion.transforms import PanelScaler
 
 from ._checks import check_groups, check_X
 from ._diffusion_base import DiffusionEstimator
-from ._gaps import check_can_be_imputed, draw_entries, fill_gaps, find_gaps, shortest_interval
+from ._gaps import (
+    check_can_be_imputed,
+    draw_entries,
+    fill_gaps,
+    find_gaps,
+    rows_with_gaps,
+    shortest_interval,
+    unscale,
+)
+from ._imputer_mixin import ImputerMixin
+from ._trace_paper import diffusion_settings
 
 __all__ = ["ConditionalDiffusionImputer"]
 
 
-class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
+class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     """Impute panels by conditional diffusion, stage 1 of TRACE [1]_.
 
     The networks learn from incomplete data: part of the observed entries is hidden and predicted
@@ -47,6 +54,9 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Number of attention heads; divides ``d_model`` and 128.
     n_layers : int, default=2
         Number of layers of the denoiser, which runs in each step of each draw.
+    denoiser : {"attention", "state_space"}, default="attention"
+        What mixes the tokens in the denoiser: attention along time and channels, or state spaces
+        along time, as in SSSD [3]_.
     n_encoder_layers : int, default=3
         Number of layers of the encoder of the observed entries, which runs once. With 0 there is
         no encoder.
@@ -61,11 +71,11 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         Number of experts that encode the context from the other modalities.
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is imputed from: the observed entries of all modalities, those of its own
-        modality, or its time and channel only. ``"target"`` on one modality, with
-        ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
-        parameterization="noise"`` is CSDI [2]_.
-    gating : {"moe", "fixed"}, default="moe"
-        Whether the other modalities are weighted by a learnt gate or equally.
+        modality, or its time and channel only. ``from_paper()`` with ``"target"``, on one modality,
+        is CSDI [2]_.
+    gating : {"moe", "inner_product", "fixed"}, default="moe"
+        How the other modalities are read: by attention, weighted by a learnt gate (``"moe"``) or
+        equally; ``"inner_product"`` is eq. 1 and 2 of the paper, a weighted sum of their values.
     mask_strategy : {"mix", "random", "block", "modality", "historical"}, default="mix"
         What is hidden in training: entries, rectangles, whole modalities, the entries that another
         sample lacks, or a mixture of these. Only ``"modality"`` and ``"mix"`` train for a modality
@@ -111,6 +121,7 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
 
     See Also
     --------
+    GaussianProcessImputer : Exact conditional distributions, fitted in less time.
     PanelImputer : Simple and fast rules.
 
     Notes
@@ -126,6 +137,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
        Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
     .. [2] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
        Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
+    .. [3] Alcaraz and Strodthoff, "Diffusion-based Time Series Imputation and Forecasting with
+       Structured State Space Models", TMLR, 2023. https://arxiv.org/abs/2208.09399
 
     Examples
     --------
@@ -138,6 +151,40 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
     >>> len(imputer.sample(X[:5], n=3))
     3
     """
+
+    @classmethod
+    def from_paper(cls, dataset: str = "mimic4", *, random_state: Any = None) -> Self:
+        """Stage 1 of TRACE as published: CSDI's denoiser, conditioned on the other modalities.
+
+        A token of each entry, four layers with attention along time and along channels, context
+        from the other modalities by eq. 1 to 3, noise prediction (eq. 7), 50 ancestral steps with
+        the quadratic schedule. On a CPU it is many times slower than the default.
+        ``docs/trace.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"mimic4", "mosi", "mosei"}, default="mimic4"
+            Whose settings: MIMIC-IV (median of 20 draws), CMU-MOSI or CMU-MOSEI (one draw).
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers.
+
+        Returns
+        -------
+        ConditionalDiffusionImputer
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+
+        Examples
+        --------
+        >>> imputer = ConditionalDiffusionImputer.from_paper("mimic4", random_state=0)
+        >>> imputer.n_train_steps, imputer.schedule, imputer.n_experts
+        (50, 'quad', 5)
+        """
+        return cls(**diffusion_settings(dataset), random_state=random_state)
 
     # Fitting
 
@@ -163,6 +210,8 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         ValueError
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
+        KeyboardInterrupt
+            On Ctrl-C. The imputer is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:
@@ -175,149 +224,37 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
         groups = check_groups(groups, panel)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seeds = self._draw_seeds()
-        panel = self._preprocess(panel, None, continues)
+        panel = self._preprocess(panel, None, groups, seeds[-1], continues)
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
+        self.time_unit_ = shortest_interval(panel)
         if not continues:
-            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
+            self.seed_ = seed
         return self._end_fit(context, nets)
 
     # Imputation
 
-    def transform(self, X: Any) -> Panel:
-        """Fill the gaps with the median (or mean) of several draws.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        Panel
-            The same panel with its gaps filled; observed entries and ``observed`` are unchanged. X
-            itself if nothing is missing.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If X has another schema than in ``fit``; the message names the modality.
-        """
+    def _center(self, panel: Panel) -> Panel:
         summarise = np.median if self.statistic == "median" else np.mean
-        panel = self._check_fitted(X)
         return self._fill(panel, self.n_samples, lambda draws: summarise(draws, axis=0)[None])[0]
 
-    def sample(self, X: Any, n: int | None = None) -> list[Panel]:
-        """Fill the gaps with each of several draws.
+    def _draw(self, panel: Panel, n: int) -> list[Panel]:
+        return self._fill(panel, n, lambda draws: draws)
 
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        n : int or None, default=None
-            Number of draws; None takes ``n_samples``. With one network, a larger number begins
-            with the draws of a smaller one.
-
-        Returns
-        -------
-        list of Panel
-            One complete panel a draw, ``observed`` as in X.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If ``n`` is below 1, or X has another schema than in ``fit``.
-        """
-        n = self.n_samples if n is None else n
-        if n < 1:
-            raise ValueError(f"n={n}; at least 1 sample can be drawn.")
-        return self._fill(self._check_fitted(X), n, lambda draws: draws)
-
-    def quantiles(self, X: Any, q: Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
-        """Fill the gaps with quantiles of the draws.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        q : sequence of float, default=(0.05, 0.5, 0.95)
-            Levels in [0, 1]. Levels within ``1 / n_samples`` of 0 or 1 need more draws.
-
-        Returns
-        -------
-        list of Panel
-            One complete panel a level, ``observed`` as in X.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If a level is outside [0, 1], or X has another schema than in ``fit``.
-        """
-        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        if levels.size == 0 or not ((levels >= 0) & (levels <= 1)).all():
-            raise ValueError(f"q is a list of levels in [0, 1], got {q!r}.")
-        panel = self._check_fitted(X)
+    def _quantiles(self, panel: Panel, levels: np.ndarray) -> list[Panel]:
         return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """How well a hidden tenth of the observed entries is predicted; higher is better.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            Negative continuous ranked probability score of ``n_samples`` draws, in standard
-            deviations of the channel, mean over the hidden entries.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If X has another schema than in ``fit``, or nothing of it can be hidden.
-        """
-        panel, scaler = self._check_fitted(X), self.preprocessor_
-        masker = MissingnessMasker(pattern="point", fraction=0.1, random_state=self.seed_)
-        masked = masker.fit_transform(panel)
-        truth = scaler.transform(panel)
-        filled = self._fill(masked, self.n_samples, lambda draws: draws)
-        draws = [scaler.transform(one) for one in filled]
-        hidden = {k: panel.observed[k] & ~masked.observed[k] for k in panel.schema.names}
-        if not any(h.any() for h in hidden.values()):
-            raise ValueError(
-                "Too little is observed in X to hide a tenth of it. Give more samples."
-            )
-        parts = [
-            (truth.values[k][h], np.stack([drawn.values[k][h] for drawn in draws]))
-            for k, h in hidden.items()
-        ]
-        return -crps_from_samples(
-            np.concatenate([t for t, _ in parts]), np.concatenate([d for _, d in parts], axis=1)
-        )
-
-    def _check_fitted(self, X: Any) -> Panel:
-        check_is_fitted(self)
-        return check_X(self, X, reset=False)
+    def _unit(self) -> PanelScaler:
+        scaler: PanelScaler = self.preprocessor_
+        return scaler
 
     def _fill(
         self, panel: Panel, n_samples: int, reduce: Callable[[np.ndarray], np.ndarray]
     ) -> list[Panel]:
         """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
         gaps = find_gaps(panel)
-        rows = np.flatnonzero(np.any([gap.any((1, 2)) for gap in gaps.values()], axis=0))
+        rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
         draws = draw_entries(
@@ -328,11 +265,4 @@ class ConditionalDiffusionImputer(TransformerMixin, DiffusionEstimator):
             sampler=self.sampler,
             seed=self.seed_,
         )
-        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, scaler=self.preprocessor_)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = False
-        assert tags.transformer_tags is not None
-        tags.transformer_tags.preserves_dtype = []  # numbers become float32
-        return tags
+        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=unscale(self.preprocessor_))

@@ -25,7 +25,8 @@ _PARAMETERS = f"""strategy : str, default="early"
         learnt average of the logits of each modality. ``"hybrid"``: both those logits and attention
         between the modalities. ``"uncertainty"``: an average of logits weighted by their certainty.
         ``"tensor"``, ``"low_rank"``: products of modalities. ``"mag"``: the embedding of one
-        modality shifted by the others. ``"mult"``: attention between the tokens of the modalities.
+        modality shifted by the others. ``"mult"``: a transformer for each ordered pair of
+        modalities. ``"shaspec"``: features that all modalities share and features of their own.
         Or a name given to ``mts_fusion.nn.register_strategy``.
     encoder : str or dict of str to str, default="multirocket"
         What makes the embedding of each modality: ``"multirocket"`` (proportions of positive values

@@ -11,7 +11,20 @@ from mts_fusion.panel import Panel
 from mts_fusion.training import PanelDataset, PanelNet
 from mts_fusion.transforms import PanelScaler
 
-__all__ = ["check_can_be_imputed", "draw_entries", "fill_gaps", "find_gaps", "shortest_interval"]
+__all__ = [
+    "Restore",
+    "check_can_be_imputed",
+    "draw_entries",
+    "fill_gaps",
+    "find_gaps",
+    "rows_with_gaps",
+    "shortest_interval",
+    "unscale",
+]
+
+# Name of a modality, channels (k,) and numbers (..., k) of its entries -> values in their unit.
+Restore = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
+
 
 # Rows that are drawn at a time at least, however many draws each has.
 _MIN_ROWS = 16
@@ -34,7 +47,7 @@ def check_can_be_imputed(panel: Panel) -> None:
         name, times = modality.name, panel.times[modality.name]
         if modality.vocabulary is not None:
             raise ValueError(
-                f"Modality {name!r} holds tokens, but a diffusion fills numbers. Impute before "
+                f"Modality {name!r} holds tokens, but an imputer fills numbers. Impute before "
                 "the tokenizer, or leave it out with X.drop(...)."
             )
         if times is not None and np.nanmin(times, initial=0.0) < 0:
@@ -97,6 +110,40 @@ def find_gaps(panel: Panel) -> dict[str, np.ndarray]:
         times = panel.times[name]
         gaps[name] = ~observed if times is None else ~observed & ~np.isnan(times)[:, None]
     return gaps
+
+
+def rows_with_gaps(gaps: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Samples in which something is to be filled.
+
+    Parameters
+    ----------
+    gaps : dict of str to bool array of shape (n, C, L)
+        From :func:`find_gaps`.
+
+    Returns
+    -------
+    int array of shape (r,)
+        In increasing order.
+    """
+    return np.flatnonzero(np.any([gap.any((1, 2)) for gap in gaps.values()], axis=0))
+
+
+def unscale(scaler: PanelScaler) -> Restore:
+    """Undo a scaler on single entries.
+
+    Parameters
+    ----------
+    scaler : PanelScaler
+        Fitted.
+
+    Returns
+    -------
+    callable
+        For :func:`fill_gaps`.
+    """
+    return lambda name, channel, values: (
+        values * scaler.scale_[name][channel] + scaler.center_[name][channel]
+    )
 
 
 def draw_entries(
@@ -167,7 +214,7 @@ def fill_gaps(
     reduce: Callable[[np.ndarray], np.ndarray],
     *,
     gaps: Mapping[str, np.ndarray],
-    scaler: PanelScaler,
+    restore: Restore,
 ) -> list[Panel]:
     """Copies of a panel whose gaps are filled with draws.
 
@@ -183,8 +230,8 @@ def fill_gaps(
         Makes K values of the draws ``(S, entries)``: ``(K, entries)``.
     gaps : dict of str to bool array of shape (n, C, L)
         From :func:`find_gaps`.
-    scaler : PanelScaler
-        Whose unit the draws are in.
+    restore : callable
+        Values of what ``reduce`` gives, in the unit of each channel, as from :func:`unscale`.
 
     Returns
     -------
@@ -203,7 +250,7 @@ def fill_gaps(
             sample, channel, timepoint = np.nonzero(gaps[name][index])
             entries = entries.reshape(*part.shape[:2], *shape)[:, sample, timepoint, channel]
             values = reduce(entries).astype(np.float64)  # (K, entries)
-            values = values * scaler.scale_[name][channel] + scaler.center_[name][channel]
+            values = restore(name, channel, values)
             if name not in filled:
                 filled[name] = np.stack([panel.values[name]] * len(values))
             filled[name][:, index[sample], channel, timepoint] = values

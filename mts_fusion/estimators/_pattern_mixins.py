@@ -15,6 +15,7 @@ from mts_fusion.training import (
     PatternModels,
     SigmoidLink,
     SoftmaxLink,
+    check_labels,
     conformal_intervals,
     conformal_sets,
 )
@@ -38,6 +39,7 @@ class PatternClassifierMixin(ClassifierMixin):
                     "head='boosting' is for one class a sample, but y holds labels. Set "
                     "head='ridge', or fit one classifier a label."
                 )
+            check_labels(y)
             self.classes_ = np.arange(y.shape[1])
             return SigmoidLink()
         if y.ndim > 1:
@@ -75,6 +77,7 @@ class PatternClassifierMixin(ClassifierMixin):
                 raise ValueError(
                     f"y has shape {y.shape}, but the first call had {len(self.classes_)} labels."
                 )
+            check_labels(y)
             return
         unknown = np.setdiff1d(y, self.classes_)
         if y.ndim > 1 or unknown.size:

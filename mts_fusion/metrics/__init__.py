@@ -9,6 +9,14 @@ from mts_fusion.metrics._calibration import (
     reliability_curve,
 )
 from mts_fusion.metrics._chance import chance_calibration_error
+from mts_fusion.metrics._gaps import (
+    band_coverage,
+    band_width,
+    energy_score,
+    gap_means,
+    lag_correlation,
+    variogram_score,
+)
 from mts_fusion.metrics._imputation import (
     crps_from_quantiles,
     crps_from_samples,
@@ -25,11 +33,16 @@ from mts_fusion.metrics._scorers import (
 
 __all__ = [
     "ReliabilityCurve",
+    "band_coverage",
+    "band_width",
     "brier_score",
     "chance_calibration_error",
     "crps_from_quantiles",
     "crps_from_samples",
+    "energy_score",
     "expected_calibration_error",
+    "gap_means",
+    "lag_correlation",
     "mae_at_missing",
     "make_probability_scorer",
     "maximum_calibration_error",
@@ -40,4 +53,5 @@ __all__ = [
     "negative_log_likelihood",
     "oracle_cosine_similarity",
     "reliability_curve",
+    "variogram_score",
 ]

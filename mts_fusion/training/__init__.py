@@ -12,6 +12,7 @@ from ._callbacks import (
 from ._conformal import conformal_intervals, conformal_sets
 from ._features import FixedFeatures
 from ._folds import GroupFolds, run_folds
+from ._gaussian_process import GaussianProcessModel
 from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
 from ._pattern_model import PatternModel
@@ -19,7 +20,13 @@ from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
-from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
+from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task, check_labels
+from ._user_settings import (
+    check_callbacks,
+    check_monitors,
+    check_net_params,
+    has_lr_scheduler,
+)
 from ._validation import ENOUGH_TO_VALIDATE, choose_fraction, simulate_sensor_loss, split_rows
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "CosineSchedule",
     "EpochProgress",
     "FixedFeatures",
+    "GaussianProcessModel",
     "GroupFolds",
     "Head",
     "IdentityLink",
@@ -50,11 +58,16 @@ __all__ = [
     "Task",
     "TrainingRows",
     "WeightAverage",
+    "check_callbacks",
+    "check_labels",
+    "check_monitors",
+    "check_net_params",
     "choose_fraction",
     "choose_schedule",
     "collate",
     "conformal_intervals",
     "conformal_sets",
+    "has_lr_scheduler",
     "pick_device",
     "run_folds",
     "seeded",

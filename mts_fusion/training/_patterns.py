@@ -289,7 +289,7 @@ class PatternModels:
                 if self.trees is not None:
                     added = self.trees.fold_scores([part[rows] for part in few])
                     total += model.factors[-1] * added
-                scores[:, rows + start] = total @ model.coupling
+                scores[:, rows + start] = total @ model.coupling + model.offset
         return scores
 
     def _ridge_fold_scores(

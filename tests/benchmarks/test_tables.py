@@ -5,12 +5,13 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
-from mts_fusion.benchmarks import _ablation, _dsads, _fusion
+from mts_fusion.benchmarks import _ablation, _dsads, _fusion, _maestro, _maestro_extras
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._cells import run_cells
 from mts_fusion.benchmarks._data import load_data
 from mts_fusion.benchmarks._protocol import Method
 from mts_fusion.benchmarks._tables import TABLES, load, summarise
+from mts_fusion.datasets import make_panel_classification
 from mts_fusion.nn.encoders import ENCODERS
 from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.transforms import PanelSummarizer
@@ -182,3 +183,75 @@ def test_the_pamap2_table_splits_in_two_ways(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "early fusion, published" in text
     assert text.count("| macro_f1") == 2
+
+
+def test_the_maestro_table_has_ablations_attention_and_noise_beside_the_paper(
+    home, monkeypatch, capsys
+):
+    def make(seed, quick):
+        return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=seed))
+
+    names = ["paper", "paper, without experts", "paper, full attention", "Maestro"]
+    methods = {name: Method(make) for name in names}
+    monkeypatch.setattr(_maestro, "_methods", lambda setting, segment: methods)
+    command = ["maestro", "--data-home", str(home), "--in-process", "--rows", "12"]
+    assert main([*command, "--datasets", "dsads", "--parts", "scores", "--folds", "1"]) == 0
+    text = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    cells = {tuple(line[:1]): line for line in lines if line}
+    assert cells["published, with symbols",][1:5] == [".88", ".86", ".84", ".82"]
+    assert ["paper, without experts", ".50"] in [line[::2] for line in lines if len(line) == 3]
+    assert ["paper, full attention", ".75"] in [line[::2] for line in lines if len(line) == 3]
+    noisy = [line for line in lines if line and line[1:2] == ["random"]]
+    assert noisy[0] == ["macro_f1", *(n.replace("_", " ") for n in _maestro._NOISES)]
+    assert "SHORTENED: 1 of 2 folds; about 12 windows" in text
+
+
+def test_ablations_of_the_paper_change_one_thing_a_row():
+    presets = {name: _maestro._ABLATIONS[name][0] for name in _maestro._ABLATIONS}
+    presets |= {name: change for name, (change, *_) in _maestro._ATTENTION.items()}
+    preset = _maestro._paper("dsads", seed=0, quick=False)
+    for change in presets.values():
+        changed = _maestro._paper("dsads", seed=0, quick=False, **change)
+        before, after = preset[-1].get_params(), changed[-1].get_params()
+        different = {key for key in before if before[key] != after[key]}
+        assert different == set(change) - {"symbols", "embedding"}
+        assert (changed[0] == "passthrough") == (not change.get("symbols", True))
+
+
+def test_without_its_embedding_a_modality_cannot_be_told_from_another():
+    X, y = make_panel_classification(20, random_state=0)
+    short = {"d_model": 8, "max_tokens": 2, "patch_length": None, "batch_size": 32}
+    for embedding in (True, False):
+        change = {"embedding": embedding, "n_heads": 2, "n_intra_layers": 0, "n_cross_layers": 1}
+        model = _maestro._paper("dsads", seed=0, quick=True, symbols=False, **change, **short)
+        vectors = model.fit(X, y)[-1].nets_[0].module_.modality
+        assert bool(vectors.any()) == embedding
+
+
+def test_a_shortened_fit_of_the_paper_has_its_curriculum_in_proportion():
+    model = _maestro._shorten(_maestro._paper("dsads", seed=0, quick=False), 45)
+    epochs = {k: v for k, v in model[-1].get_params().items() if k.endswith("epochs")}
+    assert epochs == {"max_epochs": 45, "n_warmup_epochs": 3, "n_curriculum_epochs": 45}
+    default = _maestro._shorten(_maestro.CLASSIFIERS["Maestro"].make(seed=0, quick=False), 7)
+    assert (default.max_epochs, default.n_curriculum_epochs) == (7, "auto")
+
+
+def test_a_search_says_whether_its_choices_differ():
+    def rows(effect):
+        rng = np.random.default_rng(0)
+        return [
+            {
+                "attention_budget": str(budget),
+                "n_experts": "1",
+                **{
+                    f"split{k}_{name}": 0.5 + 0.2 * k + effect * budget + rng.normal(0, 0.01)
+                    for k in range(2)
+                    for name in ("complete", "hidden")
+                },
+            }
+            for budget in range(4)
+        ]
+
+    assert "budgets and experts matter" in _maestro_extras._search_table(rows(0.1))[1]
+    assert "cannot be told apart" in _maestro_extras._search_table(rows(0.0))[1]

@@ -20,6 +20,7 @@ from mts_fusion.estimators import (
     ConditionalDiffusionImputer,
     FusionClassifier,
     FusionRegressor,
+    GaussianProcessImputer,
     MaestroClassifier,
     MaestroRegressor,
     PatternRidgeClassifier,
@@ -62,6 +63,10 @@ ALL = {
     ConditionalDiffusionImputer: (
         ConditionalDiffusionImputer(**DIFFUSION, n_steps=2, **TRAINING),
         {"n_steps": [1, 2]},
+    ),
+    GaussianProcessImputer: (
+        GaussianProcessImputer(max_iter=3, n_scales=2, n_samples=2, random_state=0),
+        {"rank": [1, 2]},
     ),
     PatternRidgeClassifier: (
         PatternRidgeClassifier(n_groups=2, n_threads=1, random_state=0),

@@ -276,9 +276,9 @@ def test_groups_are_routed_through_a_pipeline_into_fit(data, monkeypatch):
     X, y, groups = data
     splits = []
 
-    def noting(strata, fraction, *, groups, seed):
+    def noting(strata, fraction, *, groups, **others):
         splits.append(groups)
-        return split_rows(strata, fraction, groups=groups, seed=seed)
+        return split_rows(strata, fraction, groups=groups, **others)
 
     monkeypatch.setattr("mts_fusion.estimators._base.split_rows", noting)
     with config_context(enable_metadata_routing=True):

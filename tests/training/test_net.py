@@ -380,14 +380,17 @@ def test_patience_ends_training():
     assert not net.interrupted
 
 
-def test_the_average_of_the_weights_is_what_is_left():
+@pytest.mark.parametrize("n_held_out", [0, 16])
+def test_the_average_of_the_weights_is_what_is_left(n_held_out):
     weights = []
 
     class Steps(Callback):
         def on_batch_end(self, net, training=False, **kwargs):
-            weights.append(net.module_.out.weight.detach().clone())
+            if training:
+                weights.append(net.module_.out.weight.detach().clone())
 
-    net = _net(Steps(), WeightAverage(decay=0.5), max_epochs=1).train(_dataset(), None)
+    held_out = _dataset(n_held_out) if n_held_out else None
+    net = _net(Steps(), WeightAverage(decay=0.5), max_epochs=1).train(_dataset(), held_out)
 
     average = seeded_line().out.weight.detach()
     for step, weight in enumerate(weights, start=1):

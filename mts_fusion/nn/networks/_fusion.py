@@ -161,7 +161,7 @@ class FusionNet(nn.Module):
         Returns
         -------
         ModuleOutput
-            Prediction ``(B, n_outputs)``, no loss of its own, record.
+            Prediction ``(B, n_outputs)``, the strategy's own loss, record.
         """
         check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
@@ -185,7 +185,8 @@ class FusionNet(nn.Module):
                 f"(B, {self.n_outputs}) is wanted. Map to n_outputs at its end."
             )
         tensors = {"available": available, **output.record} if record else {}
-        return ModuleOutput(output.logits, output.logits.new_zeros(()), tensors)
+        loss = output.logits.new_zeros(()) if output.loss is None else output.loss
+        return ModuleOutput(output.logits, loss, tensors)
 
 
 def encoder_names(schema: Schema, encoder: str | Mapping[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ from mts_fusion.nn.strategies._low_rank import LowRankFusion
 from mts_fusion.nn.strategies._mag import MAGFusion
 from mts_fusion.nn.strategies._mult import MulTFusion
 from mts_fusion.nn.strategies._registry import STRATEGIES, get_strategy, register_strategy
+from mts_fusion.nn.strategies._shaspec import ShaSpecFusion
 from mts_fusion.nn.strategies._tensor import TensorFusion
 from mts_fusion.nn.strategies._uncertainty import UncertaintyFusion
 
@@ -21,6 +22,7 @@ __all__ = [
     "MAGFusion",
     "MulTFusion",
     "STRATEGIES",
+    "ShaSpecFusion",
     "TensorFusion",
     "Tokens",
     "UncertaintyFusion",

@@ -12,6 +12,7 @@ from mts_fusion.nn.strategies._late import LateFusion
 from mts_fusion.nn.strategies._low_rank import LowRankFusion
 from mts_fusion.nn.strategies._mag import MAGFusion
 from mts_fusion.nn.strategies._mult import MulTFusion
+from mts_fusion.nn.strategies._shaspec import ShaSpecFusion
 from mts_fusion.nn.strategies._tensor import TensorFusion
 from mts_fusion.nn.strategies._uncertainty import UncertaintyFusion
 
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, type[Fusion]] = {
     "low_rank": LowRankFusion,
     "mag": MAGFusion,
     "mult": MulTFusion,
+    "shaspec": ShaSpecFusion,
 }
 
 

@@ -95,7 +95,8 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(name):
 def test_a_gradient_reaches_every_parameter(name):
     fusion = make_fusion(name).train()
     x, available, tokens = make_batch()
-    fusion(x, available, tokens).logits.square().sum().backward()
+    output = fusion(x, available, tokens)
+    (output.logits.square().sum() + (0 if output.loss is None else output.loss)).backward()
     left = [key for key, p in fusion.named_parameters() if p.grad is None or not p.grad.any()]
     # A softmax does not change with a bias that all its scores share; one target of attention with
     # the same key shift neither: keys of one modality do.

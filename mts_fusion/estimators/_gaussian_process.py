@@ -1,0 +1,249 @@
+"""GaussianProcessImputer: gaps are filled from an exact conditional normal distribution."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import ndtri
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from mts_fusion.panel import Panel
+from mts_fusion.training import GaussianProcessModel
+from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._normal_scores import NormalScores
+
+from ._checks import check_X
+from ._gaps import (
+    check_can_be_imputed,
+    fill_gaps,
+    find_gaps,
+    rows_with_gaps,
+    shortest_interval,
+    unscale,
+)
+from ._imputer_mixin import ImputerMixin
+
+__all__ = ["GaussianProcessImputer"]
+
+# Levels whose quantiles are averaged to the mean of a warped distribution.
+_LEVELS = (np.arange(50) + 0.5) / 50
+# A level of 0 or 1 is at this distance from the mean, in standard deviations.
+_OUTERMOST = 8.0
+
+
+class GaussianProcessImputer(ImputerMixin, BaseEstimator):
+    """Impute panels from the exact conditional distribution of a Gaussian process.
+
+    One process describes all channels of all modalities at all times, whatever their clocks: a
+    covariance of the channels at each of several time scales [1]_, on values whose distribution
+    is made normal first, channel by channel [2]_. What is missing follows from what is observed
+    in closed form: its quantiles exactly, and draws that hang together over time and channels.
+
+    Parameters
+    ----------
+    n_samples : int, default=20
+        Number of draws of ``sample`` and ``score``. ``transform`` and ``quantiles`` need none.
+    statistic : {"median", "mean"}, default="median"
+        What fills a gap: the median (best for absolute errors) or the mean (best for squared
+        errors).
+    margins : {"rank", "normal"}, default="rank"
+        ``"rank"``: the values of each channel are mapped to normal scores by their rank in
+        training, and mapped back in the end; skewed, coarse and bounded channels, and outliers, do
+        no harm. ``"normal"``: they are standardised only, for data that are normal.
+    n_scales : int, default=6
+        Number of time scales, evenly spaced on a log scale from the shortest sampling interval to
+        the duration of the longest sample. There is one more covariance for the levels of the
+        samples. Time grows linearly with it.
+    rank : int, default=12
+        Rank of the part of each covariance that channels share, at most their number.
+    max_iter : int, default=300
+        Number of steps of the optimiser.
+    batch_size : int, default=16
+        Samples a step.
+    max_train_entries : int, default=200
+        Observed entries of a sample that a step reads at most. Time and memory of a step grow with
+        its square.
+    max_entries : int, default=2000
+        Entries of a sample, observed and missing, up to which predictions are exact. Longer ones
+        are filled block by block, each from the nearest entries in time, and draws from those drawn
+        before too. It bounds the memory, which grows with its square: about 300 MB at 2,000.
+    random_state : int, RandomState or None, default=None
+        Seed of the batches and of the draws. The same int gives the same bits.
+
+    Attributes
+    ----------
+    schema_ : Schema
+        The modalities seen in ``fit``.
+    margins_ : transformer
+        The map of each channel to a normal variable.
+    model_ : GaussianProcessModel
+        The fitted process; ``model_.kernel`` has its covariances.
+    scaler_ : PanelScaler
+        Mean and standard deviation of each channel, the unit of ``score``.
+    losses_ : list of float
+        Minus the log likelihood of an entry in each step, in nats.
+    seed_ : int
+        Seed of the draws; those of a sample depend on it and on the content of the sample.
+    n_features_in_ : int
+        Columns of a 2-D X, channels of a 3-D X, otherwise the number of modalities.
+
+    See Also
+    --------
+    ConditionalDiffusionImputer : Networks, for distributions that this cannot describe.
+    PanelImputer : Simple and fast rules.
+
+    Notes
+    -----
+    Parameters of the kernel maximise the marginal likelihood of mini-batches, with gradients in
+    closed form. A gap is a measurement that was not made: its distribution includes noise. The
+    filled values depend neither on the order of the samples nor on other samples. An entry without
+    a time (padding of an irregular modality) does not exist, and stays NaN. Far from everything
+    observed, values are those of the channel in training, given the level of the sample.
+
+    References
+    ----------
+    .. [1] Bonilla, Chai and Williams, "Multi-task Gaussian process prediction", NeurIPS, 2007.
+    .. [2] Snelson, Rasmussen and Ghahramani, "Warped Gaussian processes", NeurIPS, 2003.
+
+    Examples
+    --------
+    >>> from mts_fusion.datasets import make_panel_classification
+    >>> X, _ = make_panel_classification(n_samples=40, missing_fraction=0.2, random_state=0)
+    >>> imputer = GaussianProcessImputer(max_iter=20, random_state=0).fit(X)
+    >>> filled = imputer.transform(X)
+    >>> any(np.isnan(x).any() for x in filled.values.values())
+    False
+    >>> low, high = imputer.quantiles(X[:5], [0.05, 0.95])
+    >>> len(imputer.sample(X[:5], n=3))
+    3
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "statistic": [StrOptions({"median", "mean"})],
+        "margins": [StrOptions({"rank", "normal"})],
+        "n_scales": [Interval(Integral, 1, None, closed="left")],
+        "rank": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_train_entries": [Interval(Integral, 1, None, closed="left")],
+        "max_entries": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_samples: int = 20,
+        statistic: str = "median",
+        margins: str = "rank",
+        n_scales: int = 6,
+        rank: int = 12,
+        max_iter: int = 300,
+        batch_size: int = 16,
+        max_train_entries: int = 200,
+        max_entries: int = 2000,
+        random_state: Any = None,
+    ) -> None:
+        self.n_samples = n_samples
+        self.statistic = statistic
+        self.margins = margins
+        self.n_scales = n_scales
+        self.rank = rank
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.max_train_entries = max_train_entries
+        self.max_entries = max_entries
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the distribution of each channel, and their covariance.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples; NaN marks what is missing.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        GaussianProcessImputer
+            The fitted imputer.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, a modality has tokens or negative times, or a channel
+            is never observed.
+        """
+        self._validate_params()
+        panel = check_X(self, X, reset=True)
+        check_can_be_imputed(panel)
+        model_seed, seed = check_random_state(self.random_state).randint(
+            np.iinfo(np.int32).max, size=2
+        )
+        margins = NormalScores() if self.margins == "rank" else PanelScaler()
+        model = GaussianProcessModel(
+            n_scales=self.n_scales,
+            rank=self.rank,
+            interval=shortest_interval(panel),
+            max_iter=self.max_iter,
+            batch_size=self.batch_size,
+            max_train_entries=self.max_train_entries,
+            max_entries=self.max_entries,
+            seed=int(model_seed),
+        ).fit(margins.fit_transform(panel))
+        self.scaler_ = PanelScaler().fit(panel)
+        self.margins_, self.model_, self.seed_ = margins, model, int(seed)
+        self.losses_ = model.losses
+        return self
+
+    # Imputation
+
+    def _center(self, panel: Panel) -> Panel:
+        if self.statistic == "median":
+            return self._quantiles(panel, np.array([0.5]))[0]
+        return self._fill(panel, _LEVELS, average=True)[0]
+
+    def _quantiles(self, panel: Panel, levels: np.ndarray) -> list[Panel]:
+        return self._fill(panel, levels, average=False)
+
+    def _draw(self, panel: Panel, n: int) -> list[Panel]:
+        gaps = find_gaps(panel)
+        rows = rows_with_gaps(gaps)
+        if not len(rows):
+            return [panel] * n
+        scores = self.margins_.transform(panel[rows])
+        own = {name: gap[rows] for name, gap in gaps.items()}
+        draws = self.model_.draws(scores, own, n, self.seed_)
+        return fill_gaps(panel, rows, draws, lambda z: z, gaps=gaps, restore=self._restore)
+
+    def _fill(self, panel: Panel, levels: np.ndarray, *, average: bool) -> list[Panel]:
+        """Panels whose gaps are filled with quantiles, or with the average of these."""
+        gaps = find_gaps(panel)
+        rows = rows_with_gaps(gaps)
+        if not len(rows):
+            return [panel] * (1 if average else len(levels))
+        normal = ndtri(levels).clip(-_OUTERMOST, _OUTERMOST)[:, None]
+        scores = self.margins_.transform(panel[rows])
+        own = {name: gap[rows] for name, gap in gaps.items()}
+
+        def restore(name: str, channel: np.ndarray, moments: np.ndarray) -> np.ndarray:
+            values = self._restore(name, channel, moments[0] + normal * moments[1])
+            return values.mean(axis=0, keepdims=True) if average else values
+
+        moments = self.model_.moments(scores, own)
+        return fill_gaps(panel, rows, moments, lambda z: z, gaps=gaps, restore=restore)
+
+    def _restore(self, name: str, channel: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        if isinstance(self.margins_, NormalScores):
+            return self.margins_.inverse(name, channel, scores)
+        return unscale(self.margins_)(name, channel, scores)
+
+    def _unit(self) -> PanelScaler:
+        return self.scaler_

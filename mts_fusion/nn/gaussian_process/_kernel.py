@@ -1,0 +1,139 @@
+"""Covariance of channels and times: a sum of exponentials, each with its own channel covariance.
+
+Sizes: Q time scales, C channels of all modalities, R rank, B samples, N and K entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._entries import Entries
+
+__all__ = ["CoregionalKernel"]
+
+_MIN_NOISE = 1e-4
+_MIN_DIAGONAL = 0.05
+
+
+class CoregionalKernel(nn.Module):
+    """Linear model of coregionalisation: covariance between any two channels at any two times.
+
+    ``k((c, t), (d, u)) = sum_q B_q[c, d] exp(-|t - u| / scale_q)`` with ``B_q = A_q A_q' +
+    diag(D_q)``, plus independent noise of each channel [1]_. The last of the B_q has no scale: it
+    is the covariance of the levels of a sample.
+
+    Parameters
+    ----------
+    covariance : Tensor of shape (C, C)
+        Covariance of the channels at one time, to start from; positive semidefinite.
+    scales : sequence of Q - 1 float
+        Time scales, in the unit of the times. They stay fixed: many are a grid that the B_q weight.
+    rank : int
+        Rank R of the shared part A_q A_q' of each B_q, at most C.
+    seed : int
+        Of the small differences between the A_q at the start.
+
+    Raises
+    ------
+    ValueError
+        If a scale is not positive or the rank is below 1.
+
+    Notes
+    -----
+    Parameters and results are float64.
+
+    References
+    ----------
+    .. [1] Bonilla, Chai and Williams, "Multi-task Gaussian process prediction", NeurIPS, 2007.
+
+    Examples
+    --------
+    >>> kernel = CoregionalKernel(torch.eye(3), [1.0, 10.0], rank=2, seed=0)
+    >>> [tuple(parameter.shape) for parameter in kernel.parameters()]
+    [(3, 3, 2), (3, 3), (3,)]
+    """
+
+    rates: Tensor
+
+    def __init__(
+        self, covariance: Tensor, scales: Sequence[float], *, rank: int, seed: int
+    ) -> None:
+        super().__init__()
+        if rank < 1 or min(scales) <= 0:
+            raise ValueError(
+                f"rank is at least 1 and scales are positive, got rank={rank} and scales={scales}."
+            )
+        covariance = covariance.double()
+        n_channels, n_parts = len(covariance), len(scales) + 1
+        rank = min(rank, n_channels)
+        size, direction = torch.linalg.eigh(covariance)
+        largest = slice(n_channels - rank, n_channels)
+        factors = direction[:, largest] * size[largest].clamp(min=1e-4).sqrt()
+        own = (covariance.diagonal() - (factors**2).sum(1)).clamp(min=_MIN_DIAGONAL)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(n_parts, n_channels, rank, generator=generator, dtype=torch.float64)
+        self.register_buffer("rates", torch.tensor([*(1 / s for s in scales), 0.0]).double())
+        self.factors = nn.Parameter(0.9 * factors / n_parts**0.5 + 0.01 * noise)
+        self.log_diagonal = nn.Parameter((own / (2 * n_parts)).log().repeat(n_parts, 1))
+        self.log_noise = nn.Parameter((own / 2).log())
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels C."""
+        return self.factors.shape[1]
+
+    def matrices(self) -> Tensor:
+        """Covariance B_q of the channels at each time scale, ``(Q, C, C)``."""
+        return self.factors @ self.factors.mT + torch.diag_embed(self.log_diagonal.exp())
+
+    def noise(self) -> Tensor:
+        """Variance of the noise of each channel, ``(C,)``."""
+        return self.log_noise.exp() + _MIN_NOISE
+
+    def variance(self) -> Tensor:
+        """Variance of an entry of each channel with its noise, ``(C,)``."""
+        return self.matrices().sum(0).diagonal() + self.noise()
+
+    def covariance(self, first: Entries, second: Entries) -> Tensor:
+        """Covariance of the entries of each sample without their noise; 0 for padding.
+
+        Parameters
+        ----------
+        first : Entries
+            N of each of B samples.
+        second : Entries
+            K of each of them.
+
+        Returns
+        -------
+        Tensor of shape (B, N, K)
+            Not differentiable.
+        """
+        with torch.no_grad():
+            pair = first.channel[:, :, None] * self.n_channels + second.channel[:, None, :]
+            distance = (first.time[:, :, None] - second.time[:, None, :]).abs()
+            total = torch.zeros_like(distance)
+            for matrix, rate in zip(self.matrices(), self.rates, strict=True):
+                total.addcmul_(matrix.flatten()[pair], torch.exp(-rate * distance))
+            return total * (first.exists[:, :, None] & second.exists[:, None, :])
+
+    def noisy_covariance(self, entries: Entries) -> Tensor:
+        """Covariance of the entries of each sample with their noise; 1 on the diagonal of padding.
+
+        Parameters
+        ----------
+        entries : Entries
+            N of each of B samples.
+
+        Returns
+        -------
+        Tensor of shape (B, N, N)
+            Positive definite.
+        """
+        covariance = self.covariance(entries, entries)
+        noise = torch.where(entries.exists, self.noise().detach()[entries.channel], 1.0)
+        covariance.diagonal(dim1=1, dim2=2).add_(noise)
+        return covariance

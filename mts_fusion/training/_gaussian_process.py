@@ -1,0 +1,358 @@
+"""GaussianProcessModel: a Gaussian process fitted to a panel, and its predictions of gaps.
+
+Sizes: n samples, B of them at a time, S draws, C channels of all modalities, Q entries of a sample
+(the sum of L * C over the modalities, time before channels).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mts_fusion.nn.diffusion import content_keys, keyed_normal
+from mts_fusion.nn.gaussian_process import (
+    CoregionalKernel,
+    Entries,
+    conditional,
+    near_products,
+    negative_log_likelihood,
+    pack_entries,
+    shrunk_covariance,
+)
+from mts_fusion.panel import Panel
+
+from ._batch import PanelDataset
+from ._pattern_rows import as_array, as_tensor
+from ._runtime import threads
+
+__all__ = ["GaussianProcessModel"]
+
+# Learning rate, and the share of the steps over which it rises.
+_LR, _WARM_UP = 0.03, 0.03
+# Samples whose covariance the fit starts from.
+_N_START = 512
+# Cells of the covariance matrices that are held at a time.
+_CELLS = 2**24
+
+
+class GaussianProcessModel:
+    """A Gaussian process over all channels and times: its kernel, fitted, and its predictions.
+
+    Parameters
+    ----------
+    n_scales : int
+        Number of time scales, from ``interval`` to the duration of the longest sample.
+    rank : int
+        Rank of the covariance of the channels at each time scale.
+    interval : float
+        Shortest time scale in seconds.
+    max_iter : int
+        Steps of the optimiser.
+    batch_size : int
+        Samples a step.
+    max_train_entries : int
+        Observed entries of a sample that a step reads at most.
+    max_entries : int
+        Observed and missing entries of a sample up to which predictions are exact. Beyond, gaps are
+        predicted in blocks of neighbours in time, each from the nearest entries that are observed
+        or, in draws, drawn before.
+    seed : int
+        Of the batches.
+
+    Attributes
+    ----------
+    kernel : CoregionalKernel
+        The fitted covariance; its unit of time is ``interval``.
+    losses : list of float
+        Minus the log likelihood of an entry in each step, in nats.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_scales: int,
+        rank: int,
+        interval: float,
+        max_iter: int,
+        batch_size: int,
+        max_train_entries: int,
+        max_entries: int,
+        seed: int,
+    ) -> None:
+        self.n_scales = n_scales
+        self.rank = rank
+        self.interval = interval
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.max_train_entries = max_train_entries
+        self.max_entries = max_entries
+        self.seed = seed
+
+    # Fitting
+
+    def fit(self, panel: Panel) -> GaussianProcessModel:
+        """Maximise the marginal likelihood of mini-batches.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples, whose channels have mean 0 and variance 1.
+
+        Returns
+        -------
+        GaussianProcessModel
+            The fitted model.
+        """
+        rows = _EntryTable(panel, panel.observed, self.interval)
+        available = np.flatnonzero(panel.available.any(1))
+        generator = torch.Generator().manual_seed(self.seed)
+        self.losses: list[float] = []
+        with threads(1):
+            kernel = CoregionalKernel(
+                self._covariance(rows, available, generator),
+                np.geomspace(1.0, max(rows.duration, 2.0), self.n_scales).tolist(),
+                rank=self.rank,
+                seed=self.seed,
+            )
+            optimizer = torch.optim.Adam(kernel.parameters(), lr=_LR, betas=(0.9, 0.99))
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+            for chosen in self._batches(len(available), generator):
+                entries = rows.take(available[chosen])
+                loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                self.losses.append(float(loss.detach()))
+        self.kernel = kernel.requires_grad_(False)
+        return self
+
+    def _covariance(
+        self, rows: _EntryTable, available: np.ndarray, generator: torch.Generator
+    ) -> Tensor:
+        """Covariance of the channels at one time, from some of the samples."""
+        order = as_array(torch.randperm(len(available), generator=generator))[:_N_START]
+        products = torch.zeros(rows.n_channels, rows.n_channels, dtype=torch.float64)
+        weights = torch.zeros_like(products)
+        for start in range(0, len(order), self.batch_size):
+            entries = rows.take(available[order[start : start + self.batch_size]])
+            pairs = near_products(self._subsample(entries, generator), rows.n_channels)
+            products += pairs[0]
+            weights += pairs[1]
+        return shrunk_covariance(products, weights)
+
+    def _rate(self, step: int) -> float:
+        """Factor of the learning rate: a short rise, then half a cosine."""
+        rise = (step + 1) / (_WARM_UP * self.max_iter + 1)
+        return min(rise, (1 + math.cos(math.pi * step / self.max_iter)) / 2)
+
+    def _batches(self, n: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+        """Rows of each step: all in random order, then anew."""
+        size = min(self.batch_size, n)
+        order = torch.zeros(0, dtype=torch.int64)
+        for _ in range(self.max_iter):
+            if len(order) < size:
+                order = torch.cat([order, torch.randperm(n, generator=generator)])
+            yield as_array(order[:size])
+            order = order[size:]
+
+    def _subsample(self, entries: Entries, generator: torch.Generator) -> Entries:
+        """At most ``max_train_entries`` of each sample.
+
+        Of one sample they are spread at random, of another one those around a random time: the
+        first show slow changes, the second fast ones.
+        """
+        shape = entries.channel.shape
+        random = torch.rand(shape, generator=generator, dtype=torch.float64)
+        which = torch.rand(shape[0], 1, generator=generator)
+        last = torch.where(entries.exists, entries.time, 0.0).amax(1, keepdim=True)
+        center = last * torch.rand(shape[0], 1, generator=generator)
+        order = torch.where(which < 0.5, random, (entries.time - center).abs() + 1e-3 * random)
+        order = torch.where(entries.exists, order, math.inf)
+        index = order.argsort(dim=1)[:, : self.max_train_entries]
+        some = entries.take(index, entries.exists.gather(1, index))
+        return some.take(*pack_entries(some.exists))
+
+    # Prediction
+
+    def moments(self, panel: Panel, gaps: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
+        """Mean and standard deviation of each gap, a few samples at a time.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples, scaled as in ``fit``.
+        gaps : dict of str to bool array of shape (n, C, L)
+            Entries to predict.
+
+        Yields
+        ------
+        array of shape (2, B, Q)
+            Anything where there is no gap.
+        """
+        for entries, gap, _ in self._chunks(panel, gaps):
+            yield self._each(entries, gap, None)
+
+    def draws(
+        self, panel: Panel, gaps: Mapping[str, np.ndarray], n: int, seed: int
+    ) -> Iterator[np.ndarray]:
+        """Joint draws of all gaps of each sample, a few samples at a time.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples, scaled as in ``fit``.
+        gaps : dict of str to bool array of shape (n, C, L)
+            Entries to predict.
+        n : int
+            Number of draws S; more begin with those of fewer.
+        seed : int
+            Of the noise, which depends on it and on the content of the sample alone.
+
+        Yields
+        ------
+        array of shape (S, B, Q)
+            Anything where there is no gap.
+        """
+        for entries, gap, rows in self._chunks(panel, gaps):
+            inputs = PanelDataset(panel[rows]).__getitems__(np.arange(len(rows)))[0]
+            values, observed = (cast(Any, inputs.arguments[key]) for key in ("values", "observed"))
+            keys, numbers = content_keys(values, observed, seed), torch.arange(n)
+            normal = [
+                keyed_normal(keys, x.shape[1:], draws=numbers, modality=m).flatten(2)
+                for m, x in enumerate(values)
+            ]
+            yield self._each(entries, gap, torch.cat(normal, dim=2).double())
+
+    def _chunks(
+        self, panel: Panel, gaps: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[Entries, Tensor, np.ndarray]]:
+        """Entries ``(B, Q)``, which of them are gaps, and rows, of a few samples at a time."""
+        observed = _EntryTable(panel, panel.observed, self.interval)
+        table = _EntryTable(panel, gaps, self.interval)
+        size = max(_CELLS // min(table.n_entries, self.max_entries) ** 2, 1)
+        for start in range(0, len(panel), size):
+            rows = np.arange(start, min(start + size, len(panel)))
+            yield observed.take(rows), table.take(rows).exists, rows
+
+    def _each(self, entries: Entries, gap: Tensor, normal: Tensor | None) -> np.ndarray:
+        """Predictions of a few samples: of all at once, but one by one of those too long for it."""
+        long = (entries.exists | gap).sum(1) > self.max_entries
+        parts = [torch.nonzero(~long)[:, 0], *torch.nonzero(long)]
+        with threads(1):
+            done = [
+                self._predict(
+                    Entries(*(x[rows] for x in entries)),
+                    gap[rows],
+                    None if normal is None else normal[rows],
+                )
+                for rows in parts
+                if len(rows)
+            ]
+        order = torch.cat(parts).argsort()
+        return as_array(torch.cat(done, dim=1)[:, order])
+
+    def _predict(self, entries: Entries, gap: Tensor, normal: Tensor | None) -> Tensor:
+        """Mean and standard deviation ``(2, B, Q)``; with ``normal (B, S, Q)`` draws."""
+        n_draws = 1 if normal is None else normal.shape[1]
+        value = entries.value.expand(-1, n_draws, -1).clone()  # (B, S, Q)
+        known, spread = entries.exists, torch.zeros_like(entries.time)
+        for block in self._blocks(entries, gap):
+            index, exists = pack_entries(block)
+            wanted = entries.take(index, exists)
+            near = self._nearest(entries, known, wanted)
+            given = Entries(*entries[:3], value).take(*pack_entries(near))
+            result = conditional(self.kernel, given, wanted, joint=normal is not None)
+            if normal is None:
+                new = result.mean
+                spread = _write(spread[:, None], index, exists, result.variance[:, None])[:, 0]
+            else:
+                along = index[:, None].expand(-1, n_draws, -1)
+                new = result.draw(normal.gather(2, along))
+                known = known | block
+            value = _write(value, index, exists, new)
+        if normal is None:
+            return torch.stack([value[:, 0], spread.sqrt()])
+        return value.transpose(0, 1)
+
+    def _blocks(self, entries: Entries, gap: Tensor) -> list[Tensor]:
+        """Masks of gaps that are predicted together: all, or neighbours in time of one sample."""
+        n_entries, n_gaps = int((entries.exists | gap).sum(1).max()), int(gap.sum(1).max())
+        if n_entries <= self.max_entries:
+            return [gap]
+        # A quarter of the entries that fit: the observed ones between them take part of the rest.
+        size = max(self.max_entries * n_gaps // (4 * n_entries), 1)
+        index = torch.nonzero(gap[0])[:, 0]
+        index = index[entries.time[0, index].argsort(stable=True)]
+        return [torch.zeros_like(gap).index_fill_(1, part, True) for part in index.split(size)]
+
+    def _nearest(self, entries: Entries, known: Tensor, wanted: Entries) -> Tensor:
+        """Known entries that a block is predicted from, ``(B, Q)``."""
+        n_near = self.max_entries - wanted.n
+        if int(known.sum(1).max()) <= n_near or known.shape[0] > 1:
+            return known
+        center = wanted.time[wanted.exists].mean()
+        distance = torch.where(known, (entries.time - center).abs(), math.inf)
+        index = distance.argsort(dim=1, stable=True)[:, :n_near]
+        return torch.zeros_like(known).scatter_(1, index, True)
+
+
+def _write(target: Tensor, index: Tensor, exists: Tensor, new: Tensor) -> Tensor:
+    """Copy of ``target (B, S, Q)`` with new values ``(B, S, K)``, but those of padding."""
+    along = index[:, None].expand(-1, target.shape[1], -1)
+    old = target.gather(2, along)
+    return target.scatter(2, along, torch.where(exists[:, None], new, old))
+
+
+class _EntryTable:
+    """The entries of a panel, as lists of one length.
+
+    Parameters
+    ----------
+    panel : Panel
+        n samples.
+    masks : dict of str to bool array of shape (n, C, L)
+        Which entries exist.
+    interval : float
+        Seconds of one unit of time.
+    """
+
+    def __init__(self, panel: Panel, masks: Mapping[str, np.ndarray], interval: float) -> None:
+        dataset = PanelDataset(panel)
+        self.values = dataset.values
+        self.masks = [as_tensor(masks[name]) for name in panel.schema.names]
+        self.times: list[Tensor] = []
+        for modality, clock in zip(panel.schema, dataset.times, strict=True):
+            regular = torch.arange(modality.n_timepoints) / (modality.rate or 1.0)
+            seconds = regular.expand(len(panel), -1) if clock is None else clock.nan_to_num(0.0)
+            self.times.append(seconds.double() / interval)
+        first, channels = 0, []
+        for modality in panel.schema:
+            own = torch.arange(modality.n_channels) + first
+            channels.append(own.repeat(modality.n_timepoints))
+            first += modality.n_channels
+        self.n_channels = first
+        self.channel = torch.cat(channels)
+        self.n_entries = len(self.channel)
+        self.duration = max(float(t.max()) for t in self.times)
+
+    def take(self, rows: np.ndarray) -> Entries:
+        """Entries ``(B, Q)`` of some samples."""
+        index = as_tensor(rows)
+        values = [x[index].transpose(1, 2).flatten(1).nan_to_num(0.0) for x in self.values]
+        masks = [x[index].transpose(1, 2).flatten(1) for x in self.masks]
+        times = [
+            t[index].repeat_interleave(x.shape[1], dim=1)
+            for t, x in zip(self.times, self.values, strict=True)
+        ]
+        return Entries(
+            self.channel.expand(len(rows), -1),
+            torch.cat(times, dim=1),
+            torch.cat(masks, dim=1),
+            torch.cat(values, dim=1).double()[:, None],
+        )
