@@ -212,21 +212,30 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
+        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
+        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
                 max_budget=max_budget if self.attends_in_full else self.budget.largest,
+                n_tokens=[n_tokens[i][m] for m in self.patches.order],
                 d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
-            for _ in range(n_intra_layers)
+            for i in range(n_intra_layers)
         )
-        n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
-        n_tokens = -(-n_tokens // 2 ** (n_intra_layers * distil))
-        if cross_budget is None and n_tokens > _LONG:
+        self.features: FeatureTypes | None = None
+        self.linear_head: FeatureLogits | None = None
+        n_across = sum(n_tokens[-1])
+        if feature_widths is not None:
+            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+            n_across += self.features.n_tokens
+            if linear_head and any(self.features.n_statistics):
+                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
+        if cross_budget is None and n_across > _LONG:
             cross_budget = max_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
@@ -236,16 +245,11 @@ class Maestro(nn.Module):
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
                 budget=cross_budget,
+                n_tokens=n_across,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
         )
-        self.features: FeatureTypes | None = None
-        self.linear_head: FeatureLogits | None = None
-        if feature_widths is not None:
-            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
-            if linear_head and any(self.features.n_statistics):
-                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
         self.feature_token_dropout = Dropout(dropout)
         self.token_type_dropout = ModalityDropout(token_type_dropout)
         self.head = nn.Sequential(
