@@ -23,6 +23,7 @@ __all__ = [
     "scaled_attend",
 ]
 
+
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
     """Scaled dot-product attention to observed keys only.
 
@@ -206,9 +207,7 @@ def budgeted_attend(
     return everywhere.scatter(1, target, mixed.transpose(1, 2)).transpose(1, 2)
 
 
-def scaled_attend(
-    q: Tensor, k: Tensor, v: Tensor, observed: Tensor, n_queries: Tensor
-) -> Tensor:
+def scaled_attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor, n_queries: Tensor) -> Tensor:
     """Attention of all queries, each by the fraction of them that the budget allows.
 
     The same budget as that of :func:`budgeted_attend` without the ranking of the queries, for

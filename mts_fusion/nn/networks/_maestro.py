@@ -91,13 +91,12 @@ class Maestro(nn.Module):
         all with "learnt" or None, are learnt. 0: none attends; ``inf`` (for all only): all attend.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.6
-        Highest rate at which a modality of a sample is hidden in training. It is the buffer
+    modality_dropout : float, default=0.3
+        Rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
     modality_dropout_spread : bool, default=True
-        Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``, which is then twice the mean rate. False: ``modality_dropout`` is the
-        rate of all samples, as in the paper.
+        Whether each sample has a rate of its own, of which ``modality_dropout`` is the mean
+        (:class:`ModalityDropout`). False: it is the rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
@@ -183,7 +182,7 @@ class Maestro(nn.Module):
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
