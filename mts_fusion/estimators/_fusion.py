@@ -41,9 +41,9 @@ _PARAMETERS = f"""strategy : str, default="early"
         Number of attention heads; divides ``d_model`` if encoder or strategy has attention.
     modality_dropout : float, default=0.3
         Fraction of the modalities that is hidden in training, on average; each sample has a rate of
-        its own, drawn uniformly between 0 and twice that. The rate grows over the first quarter of the
-        epochs. With 0 the networks do not learn to predict without a sensor that is always there
-        in training.
+        its own, drawn uniformly between 0 and twice that. The rates grow over the first quarter of
+        the epochs. With 0 the networks do not learn to predict without a sensor that is always
+        there in training.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
