@@ -106,10 +106,10 @@ class PanelDataset(Dataset[Batch]):
         self.observed = [_tensor(observed[name]) for name in names]
         self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
         self.times = _since_start([times[name] for name in names], _regular_seconds(panel))
-        self.y = torch.zeros(n) if y is None else _tensor(y)
-        self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
+        self.y = _tensor(np.zeros(n, dtype=np.float32) if y is None else y)
+        self.weight = _tensor(np.ones(n) if sample_weight is None else sample_weight).float()
         self.features: list[Tensor] | None = None
-        self.rows = torch.arange(n)
+        self.rows = _tensor(np.arange(n))
         self.silenced: Tensor | None = None
         self._missing = ~panel.available  # (n, M)
 
@@ -165,7 +165,7 @@ class PanelDataset(Dataset[Batch]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        index = torch.as_tensor(indices)
+        index = _tensor(np.asarray(indices))
         rows = self.rows[index]
         values = [_values(part[rows]) for part in self.values]
         masks = {"observed": [part[rows].transpose(1, 2) for part in self.observed]}

@@ -1,8 +1,16 @@
 """What no input, interruption or neighbour may do to an estimator: docs/reliability.md."""
 
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
+import torch
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from threadpoolctl import threadpool_info
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
@@ -18,7 +26,7 @@ TRACE = {"d_model": 8, "d_time": 8, "n_reference": 4, "n_heads": 2, "n_layers": 
 CLASSIFIERS = {
     "maestro": MaestroClassifier(n_groups=2, n_estimators=1, patches=True, **MAESTRO, **TRAINING),
     "fusion": FusionClassifier(d_model=8, n_heads=2, n_groups=2, **TRAINING),
-    "trace": TraceClassifier(**TRACE, **TRAINING),
+    "trace": TraceClassifier(imputer=None, **TRACE, **TRAINING),
     "trace, nearest": TraceClassifier(imputer="nearest", **TRACE, **TRAINING),
     "pattern ridge": PatternRidgeClassifier(n_groups=2, n_threads=1, random_state=0),
 }
@@ -65,3 +73,95 @@ def test_two_columns_of_other_codes_than_0_and_1_are_refused(data, name, codes):
     )
     with pytest.raises(ValueError, match=message):
         clone(CLASSIFIERS[name]).fit(X, np.asarray(codes)[columns])
+
+
+# The state of torch
+
+
+@contextmanager
+def _default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        assert torch.get_default_dtype() == torch.float64
+        torch.set_default_dtype(torch.float32)
+
+
+STATES = {
+    "float64": _default_type,
+    "no gradients": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "meta device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ["maestro", "fusion", "trace, nearest", "pattern ridge"])
+def test_the_state_of_torch_does_not_leak_in_or_out(data, fitted, name, state):
+    X, y = data
+    before = torch.random.get_rng_state()
+    with STATES[state]():
+        inside = clone(CLASSIFIERS[name]).fit(X, y).predict_proba(X)
+
+    assert_array_equal(inside, fitted(name).predict_proba(X))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.is_grad_enabled()
+
+
+def test_a_fit_with_held_out_samples_draws_nothing_from_the_global_generator(data):
+    X, y = data
+    before = torch.random.get_rng_state()
+    clone(CLASSIFIERS["maestro"]).set_params(validation_fraction=0.4).fit(X, y)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_predictions_side_by_side_leave_the_number_of_threads(data, fitted, two_threads):
+    X, model, later = data[0], fitted("maestro"), []
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(model.predict_proba, [X] * 8))
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+
+    assert torch.get_num_threads() == 2
+    assert later == [2]
+
+
+def _fit_and_predict(model, X, y):
+    return clone(model).fit(X, y).predict_proba(X)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maestro", "pattern ridge"])
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent(data, fitted, name, two_threads):
+    torch.randn(10**6).sort()  # starts threads of OpenMP
+    expected = fitted(name).predict_proba(data[0])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        result = pool.apply_async(_fit_and_predict, (CLASSIFIERS[name], *data)).get(120)
+    assert_array_equal(result, expected)
+
+
+def test_boosted_trees_use_the_threads_of_the_estimator(data, monkeypatch):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    seen = []
+    inner = HistGradientBoostingClassifier.fit
+
+    def noted(self, *args, **kwargs):
+        seen.extend(m["num_threads"] for m in threadpool_info() if m["user_api"] == "openmp")
+        return inner(self, *args, **kwargs)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", noted)
+    clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1).fit(*data)
+    assert set(seen) == {1}
