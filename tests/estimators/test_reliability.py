@@ -60,6 +60,51 @@ def fitted(data):
     return get
 
 
+# What a prediction depends on
+
+
+def _ragged(X):
+    """X with a random number of timepoints at the end of each sample missing."""
+    values = {name: x.copy() for name, x in X.values.items()}
+    for i, length in enumerate(np.random.default_rng(0).integers(6, 16, size=len(X))):
+        values["acc"][i, :, length:] = np.nan
+    return X.replace(values=values)
+
+
+@EACH
+def test_predictions_depend_on_observed_values_alone(data, fitted, name, check_predictions):
+    check_predictions(fitted(name), data[0])
+
+
+@pytest.mark.parametrize("name", ["trace", "trace, nearest", "maestro"])
+def test_those_of_ragged_series_too(data, name, check_predictions):
+    X, y = _ragged(data[0]), data[1]
+    check_predictions(clone(CLASSIFIERS[name]).fit(X, y), X)
+
+
+@EACH
+@pytest.mark.parametrize("extreme", [9.96921e36, -3.4028235e38])
+def test_a_fill_value_is_answered_with_a_warning_and_without_nan(data, fitted, name, extreme):
+    X = data[0][:6]
+    values = {"acc": X.values["acc"].copy()}
+    values["acc"][2, 1, 3] = extreme
+    message = "Modality 'acc' has 1 values that are more than 1e\\+06 scales .* in channel '1'"
+    with pytest.warns(UserWarning, match=message):
+        p = fitted(name).predict_proba(X.replace(values=values))
+
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-6)
+
+
+@EACH
+def test_a_channel_of_tiny_spread_that_shifts_later_stays_finite(data, name):
+    X, y = data
+    tiny = X.replace(values={"acc": X.values["acc"] * np.float32(1e-30)})
+    model = clone(CLASSIFIERS[name]).fit(tiny, y)
+    with pytest.warns(UserWarning, match="scales from the center"):
+        assert np.isfinite(model.predict_proba(X)).all()
+
+
 # Targets
 
 
