@@ -46,7 +46,7 @@ def _variants(X):
             values[m.name] = np.where(observed, x, np.float32(1e30))
         clock, silent = X.times[m.name], ~observed.any((1, 2))
         if clock is not None and silent.any():
-            times[m.name] = np.where(silent[:, None], clock + 1e4, clock)
+            times[m.name] = np.where(silent[:, None], clock - 1e4, clock)
     return {
         "alone": (X[0], rows[:1]),
         "order": (X[order], order),

@@ -17,8 +17,10 @@ from mts_fusion.estimators import (
     FusionClassifier,
     MaestroClassifier,
     PatternRidgeClassifier,
+    PatternRidgeRegressor,
     TraceClassifier,
 )
+from mts_fusion.training import PanelNet
 
 TRAINING = {"max_epochs": 2, "device": "cpu", "random_state": 0}
 MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
@@ -105,7 +107,30 @@ def test_a_channel_of_tiny_spread_that_shifts_later_stays_finite(data, name):
         assert np.isfinite(model.predict_proba(X)).all()
 
 
-# Targets
+# Targets and training
+
+
+def test_a_training_that_diverges_is_an_error(data, monkeypatch):
+    train = PanelNet.train
+
+    def diverge(self, *datasets):
+        train(self, *datasets)
+        with torch.no_grad():
+            for weight in self.module_.parameters():
+                weight.fill_(1e30)
+
+    monkeypatch.setattr(PanelNet, "train", diverge)
+    message = "The training of MaestroClassifier diverged: .* are not finite. Lower lr=0.002"
+    with pytest.raises(ValueError, match=message):
+        clone(CLASSIFIERS["maestro"]).fit(*data)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_numbers_of_any_size_are_predicted(data, size):
+    X, y = data
+    regressor = PatternRidgeRegressor(n_groups=2, n_threads=1, random_state=0)
+    p = clone(regressor).fit(X, y * size).predict(X) / size
+    np.testing.assert_allclose(p, clone(regressor).fit(X, y).predict(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("codes", [(1, 2), (0, 5), (-1, 1)])
