@@ -135,8 +135,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _folds(data: Data, people: Sequence[Fold], split: str) -> list[Fold]:
     if split == "people":
         return list(people)
+    n_test = round(0.15 * len(data))
+    # As many to train on as where people are held out, so that the splits differ in nothing else.
+    n_train = min(len(people[0].train), len(data) - n_test)
     train, test = train_test_split(
-        np.arange(len(data)), test_size=0.15, stratify=data.y, random_state=0
+        np.arange(len(data)), train_size=n_train, test_size=n_test, stratify=data.y, random_state=0
     )
     return [Fold("random", np.sort(train), np.sort(test))]
 
