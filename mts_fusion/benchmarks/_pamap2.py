@@ -80,13 +80,22 @@ class SlowestClock(TransformerMixin, BaseEstimator):
         -------
         Panel
             All modalities at one rate; NaN at the times that were dropped.
+
+        Raises
+        ------
+        ValueError
+            If a modality has no rate.
         """
-        rate = min(m.rate for m in X.schema)
-        length = min(int(m.n_timepoints / m.rate * rate) for m in X.schema)
+        rates = {m.name: m.rate for m in X.schema if m.rate is not None}
+        if len(rates) < len(X.schema):
+            unknown = [m.name for m in X.schema if m.rate is None]
+            raise ValueError(f"Rows are aligned by rates, but modalities {unknown} have none.")
+        rate = min(rates.values())
+        length = min(int(m.n_timepoints / rates[m.name] * rate) for m in X.schema)
         values = {}
         for m in X.schema:
-            at = np.minimum(np.round(np.arange(length) * m.rate / rate), m.n_timepoints - 1)
-            values[m.name] = X.values[m.name][:, :, at.astype(int)]
+            at = np.round(np.arange(length) * rates[m.name] / rate).astype(int)
+            values[m.name] = X.values[m.name][:, :, np.minimum(at, m.n_timepoints - 1)]
         complete = np.all([~np.isnan(x).any(axis=1) for x in values.values()], axis=0)  # (n, L)
         kept = {name: np.where(complete[:, None], x, np.nan) for name, x in values.items()}
         return Panel(kept, rates=dict.fromkeys(kept, rate))
