@@ -101,7 +101,7 @@ class SlowestClock(TransformerMixin, BaseEstimator):
         return Panel(kept, rates=dict.fromkeys(kept, rate))
 
 
-def _fusion(strategy: str, *, seed: int, quick: bool) -> Any:
+def _fusion(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
     """The settings of the report."""
     from ..estimators import FusionClassifier
 
@@ -115,20 +115,20 @@ def _fusion(strategy: str, *, seed: int, quick: bool) -> Any:
         lr=1e-3,
         weight_decay=1e-4,
         label_smoothing=0.0,
-        max_epochs=2 if quick else "auto",
+        max_epochs=epochs or (2 if quick else "auto"),
         random_state=seed,
         verbose=0,
     )
 
 
-def _aligned(strategy: str, *, seed: int, quick: bool) -> Any:
-    return make_pipeline(SlowestClock(), _fusion(strategy, seed=seed, quick=quick))
+def _aligned(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
+    return make_pipeline(SlowestClock(), _fusion(strategy, epochs, seed=seed, quick=quick))
 
 
-def _methods() -> dict[str, Method]:
+def _methods(epochs: int | None) -> dict[str, Method]:
     return {
-        **{f"{name}, LSTM": Method(partial(_fusion, name)) for name in _STRATEGIES},
-        "early, LSTM, rows with gaps dropped": Method(partial(_aligned, "early")),
+        **{f"{name}, LSTM": Method(partial(_fusion, name, epochs)) for name in _STRATEGIES},
+        "early, LSTM, rows with gaps dropped": Method(partial(_aligned, "early", epochs)),
         "ExtraTrees on summaries": CLASSIFIERS["ExtraTrees on summaries"],
         "Maestro": CLASSIFIERS["Maestro"],
         "PatternRidge": CLASSIFIERS["PatternRidge"],
@@ -138,6 +138,7 @@ def _methods() -> dict[str, Method]:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=_DATASETS, default="pamap2", help="default: pamap2")
     parser.add_argument("--splits", nargs="+", choices=list(_MEANINGS), help="default: both")
+    parser.add_argument("--epochs", type=int, help="epochs of the LSTMs, for a shortened run")
     parser.add_argument("--folds", type=int, help="folds of people to compute; default: all")
 
 
@@ -157,16 +158,20 @@ def _run(settings: Settings) -> str:
     name = settings.options["dataset"]
     data, people = load_data(name, settings.data_home)
     people = people[: settings.options["folds"] or len(people)]
-    there_are = _methods()
+    epochs = settings.options["epochs"]
+    there_are = _methods(epochs)
     methods = choose(there_are, settings.methods, [*there_are][:6])
     names = list(methods)
     parts = [
         f"{name}, seeds {list(settings.seeds)}: each of {len(data.panel.schema)} modalities hidden "
         "with probability p; mean (sd over folds, sd over seeds)."
     ]
+    if epochs is not None:
+        parts.append(f"SHORTENED (--epochs {epochs}): an LSTM has at least 12 and 600 steps.")
+    shortened = "" if epochs is None else f"-{epochs}-epochs"
     for split in settings.options["splits"] or list(_MEANINGS):
         rows = classify(
-            f"pamap2-{name}-{split}",
+            f"pamap2-{name}-{split}{shortened}",
             data,
             _folds(data, people, split),
             methods,
