@@ -19,6 +19,7 @@ from ._costs import count_parameters, peak_memory
 __all__ = [
     "IMPUTERS",
     "LEVELS",
+    "SSSD",
     "Hidden",
     "Imputer",
     "add_budget",
@@ -214,6 +215,8 @@ _CSDI_JOINT = {
 # As its authors have it: a token of each entry, and 200 epochs. One step of one draw of 35 x 48
 # entries takes about 40 ms on a processor: a row for GPUs.
 _CSDI = {**_CSDI_JOINT, "channels_per_token": 1, "max_epochs": 200}
+# What makes it SSSD: the series alone, state spaces along time, a token of each timepoint.
+SSSD = {"conditioning": "target", "denoiser": "state_space", "patch_length": 1}
 _STEPS = {
     "50 steps": {"sampler": "ddpm", "n_steps": 50},
     "10 steps": {"sampler": "dpm++2m", "n_steps": 10},
@@ -226,6 +229,7 @@ IMPUTERS: dict[str, Imputer] = {
     "Gaussian process": Imputer(_gaussian_process),
     "CSDI": Imputer(_diffusion(**_CSDI), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(_diffusion(**_CSDI_JOINT), target_only=True, settings=_STEPS),
+    "SSSD": Imputer(_diffusion(**{**_CSDI_JOINT, **SSSD}), target_only=True, settings=_STEPS),
     "Diffusion, target only": Imputer(
         _diffusion(conditioning="target", patch_length=2), target_only=True
     ),

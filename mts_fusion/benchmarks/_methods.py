@@ -24,7 +24,7 @@ from ._baselines import (
 )
 from ._protocol import Method
 
-__all__ = ["CLASSIFIERS", "REGRESSORS", "choose"]
+__all__ = ["CLASSIFIERS", "REGRESSORS", "SMALL_IMPUTER", "choose"]
 
 M = TypeVar("M")
 
@@ -44,7 +44,7 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
 
 
 # An imputer for a run on a processor: wide patches, few and short draws, little training.
-_SMALL_IMPUTER = {
+SMALL_IMPUTER = {
     "d_model": 32,
     "n_encoder_layers": 2,
     "patch_length": 8,
@@ -58,7 +58,7 @@ def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    size: dict[str, Any] = _SMALL_IMPUTER if small else {}
+    size: dict[str, Any] = SMALL_IMPUTER if small else {}
     imputer = ConditionalDiffusionImputer(random_state=seed, **{**size, **short})
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
 

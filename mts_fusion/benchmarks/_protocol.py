@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -100,12 +101,14 @@ def evaluate_classifier(
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``,
-        ``ece_chance``, the mean error if the probabilities were right, and ``reliability``, for
-        each bin of ``ece`` samples, sum of the confidence and samples that were right; of ours also
-        ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
-        classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
-        milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; ``entropy`` of
+        the probabilities, in nats; ``ece_chance``, the mean error if the probabilities were right,
+        and ``reliability``, for each bin of ``ece`` samples, sum of the confidence and samples that
+        were right; of ours also ``temperature``, the mean of the samples, and ``ece_plain``, the
+        error without it; with several imputations ``doubt_of_imputation``, their mutual information
+        in nats; with two classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``;
+        ``predict_ms``, milliseconds a sample; ``peak_mb``, memory above that of the data, and
+        ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
         method has no network. And one per noise: ``noise``, ``noisy_macro_f1``, and the same costs.
     """
@@ -127,6 +130,7 @@ def evaluate_classifier(
                     **_scores(y_test, output, estimator.classes_, _temperature(estimator, hidden)),
                     **_decided(y_test, estimator, hidden),
                     **_sets(y_test, estimator, hidden),
+                    **_doubt(estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
@@ -242,6 +246,20 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
     }
 
 
+def _doubt(estimator: Any, panel: Panel) -> dict[str, float]:
+    """How far the answers to several imputations are apart, in nats."""
+    if getattr(estimator, "n_imputations", 1) == 1:
+        return {}
+    p = estimator.predict_draws(panel)  # (I, n, K)
+    apart = _entropy(p.mean(0)) - _entropy(p).mean(0)
+    return {"doubt_of_imputation": float(apart.mean())}
+
+
+def _entropy(p: NDArray[Any]) -> NDArray[Any]:
+    """Entropy along the last axis, in nats."""
+    return np.asarray(entr(p).sum(axis=-1))
+
+
 def _predict(estimator: Any, panel: Panel) -> NDArray[Any]:
     """Probabilities; of a baseline that has none, classes."""
     if hasattr(estimator, "predict_proba"):
@@ -274,6 +292,7 @@ def _scores(
     }
     if output.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, output, labels=classes))
+        scores["entropy"] = float(_entropy(output).mean())
         scores["reliability"] = _sums(reliability_curve(y, output, labels=classes))
         chance = chance_calibration_error(output, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())

@@ -41,10 +41,8 @@ class LoopMaestro(nn.Module):
     def __init__(self, net: Maestro) -> None:
         super().__init__()
         extras = (net.features, net.missing)
-        if net.patches is None or net.budget is None or extras != (None, None):
-            raise ValueError(
-                "Maestro is built with patches, a budget, no fixed features and missing='mask'."
-            )
+        if net.attends_in_full or extras != (None, None):
+            raise ValueError("Maestro has a budget, no fixed features and missing='mask'.")
         self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
@@ -91,7 +89,6 @@ class LoopMaestro(nn.Module):
     def forward(self, values: list[Tensor], observed: list[Tensor]) -> Tensor:
         """Prediction ``(B, n_outputs)``."""
         net = self.net
-        assert net.budget is not None
         observed = net.modality_dropout(observed)
         available = torch.stack([mask.flatten(1).any(1) for mask in observed], 1)
         budget = net.budget(available)

@@ -38,6 +38,7 @@ TABLES: dict[str, str] = {
     "fusion": "_fusion",
     "pamap2": "_pamap2",
     "trace-synthetic": "_trace_synthetic",
+    "trace-ablation": "_trace_ablation",
     "physionet2012-imputation": "_physionet2012_imputation",
     "physionet2012-mortality": "_physionet2012_mortality",
     "imputation-speed": "_imputation_speed",

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -112,9 +112,11 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _make_module(self, context: FitContext, features: FixedFeatures | None, member: int) -> Any:
         """The network, from explicit arguments; ``member`` is its index in the ensemble."""
 
-    def _make_preprocessor(self) -> Any:
-        """What is applied to X before the networks: a transformer of panels, or None."""
-        return PanelScaler()
+    def _fit_preprocessor(
+        self, panel: Panel, y: np.ndarray | None, groups: np.ndarray | None, seed: int
+    ) -> Any:
+        """What is applied to X before the networks: a fitted transformer of panels, or None."""
+        return PanelScaler().fit(panel, y)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         """Fixed features, not fitted yet, that the networks read in addition; or None."""
@@ -154,11 +156,17 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         return random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1).tolist()
 
-    def _preprocess(self, panel: Panel, y: np.ndarray | None, continues: bool) -> Panel:
+    def _preprocess(
+        self,
+        panel: Panel,
+        y: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        continues: bool,
+    ) -> Panel:
         """Apply the preprocessor, which is fitted first unless the fit continues another."""
         if not continues:
-            preprocessor = self._make_preprocessor()
-            self.preprocessor_ = None if preprocessor is None else clone(preprocessor).fit(panel, y)
+            self.preprocessor_ = self._fit_preprocessor(panel, y, groups, seed)
         return panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)
 
     def _make_context(

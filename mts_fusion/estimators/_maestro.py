@@ -11,7 +11,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
-from mts_fusion.training import MANY_SAMPLES, FixedFeatures, ModalityCurriculum, pick_device
+from mts_fusion.nn.features import FEATURE_KINDS
+from mts_fusion.training import FixedFeatures, ModalityCurriculum, pick_device
 
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
@@ -75,19 +76,15 @@ _PARAMETERS = f"""d_model : int, default=64
         so that each modality has at most ``max_tokens`` tokens.
     max_tokens : int, default=16
         Maximum number of tokens of a modality whose ``patch_length`` is not given.
-    patches : bool or "auto", default="auto"
-        Whether the networks have tokens of patches of the series, on which the attention budget is
-        spent. ``"auto"`` gives them to the first network, if ``attention_budget`` is given or some
-        modality has symbols and there are at least 1,500 training samples. All other networks have
-        fixed features only: patches of numbers brought no gain in addition to them.
-    statistics : bool, default=True
-        Whether each modality has a token of summary statistics of its channels: level, spread,
-        quantiles, spectrum, autocorrelation and correlations.
-    statistics_dropout : float, default=0.5
-        Dropout on the statistics and on the features of the convolutions.
-    convolutions : bool, default=True
-        Whether each modality has a token of fixed random convolutions: proportions of positive
-        values and run lengths [2]_.
+    feature_tokens : sequence of str, default=("statistics", "multirocket")
+        Kinds of fixed features that stand as further tokens beside those of the series:
+        ``"statistics"`` (level, spread, quantiles, spectrum, autocorrelation and correlations of
+        the channels), ``"multirocket"`` (random convolutions: proportions of positive values and
+        run lengths [2]_), ``"hydra"`` (random convolutions that compete), ``"timing"`` (when and
+        how often irregular channels were observed). Each modality has one token of its statistics
+        and one of all other kinds. ``()``: none, as in [1]_.
+    feature_dropout : float, default=0.5
+        Dropout on the fixed features.
     n_groups : int, default=8
         Number of groups of random convolutions, even. Time and memory grow linearly with it.
     linear_head : bool, default=False
@@ -95,7 +92,7 @@ _PARAMETERS = f"""d_model : int, default=64
         helps where the target depends little on combinations of modalities. The probabilities are
         then underconfident: calibrate them with ``calibration="temperature"``.
     token_type_dropout : float, default=0.3
-        Rate at which each kind of tokens (patches, statistics, convolutions) is dropped from a
+        Rate at which each kind of tokens (series, statistics, other features) is dropped from a
         sample in training. At least one kind is kept.
     {TRAINING_PARAMETERS}"""
 
@@ -126,10 +123,8 @@ class _Maestro(PanelPredictor):
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "missing": [StrOptions({"mask", "token"})],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
-        "statistics": ["boolean"],
-        "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
-        "patches": ["boolean", StrOptions({"auto"})],
-        "convolutions": ["boolean"],
+        "feature_tokens": [list, tuple],
+        "feature_dropout": [Interval(Real, 0, 1, closed="left")],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "linear_head": ["boolean"],
         "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -159,10 +154,8 @@ class _Maestro(PanelPredictor):
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
         max_tokens: int = 16,
-        patches: bool | str = "auto",
-        statistics: bool = True,
-        statistics_dropout: float = 0.5,
-        convolutions: bool = True,
+        feature_tokens: Sequence[str] = ("statistics", "multirocket"),
+        feature_dropout: float = 0.5,
         n_groups: int = 8,
         linear_head: bool = False,
         token_type_dropout: float = 0.3,
@@ -205,10 +198,8 @@ class _Maestro(PanelPredictor):
         self.missing = missing
         self.patch_length = patch_length
         self.max_tokens = max_tokens
-        self.patches = patches
-        self.statistics = statistics
-        self.statistics_dropout = statistics_dropout
-        self.convolutions = convolutions
+        self.feature_tokens = feature_tokens
+        self.feature_dropout = feature_dropout
         self.n_groups = n_groups
         self.linear_head = linear_head
         self.token_type_dropout = token_type_dropout
@@ -232,11 +223,15 @@ class _Maestro(PanelPredictor):
         self.verbose = verbose
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
-        kinds = ("statistics",) * bool(self.statistics)
-        kinds += ("multirocket",) * bool(self.convolutions)
+        unknown = [kind for kind in self.feature_tokens if kind not in FEATURE_KINDS]
+        if unknown:
+            raise ValueError(
+                f"feature_tokens has {unknown}, but the kinds of fixed features are "
+                f"{list(FEATURE_KINDS)}; () is none."
+            )
         features = FixedFeatures(
             context.schema,
-            kinds,
+            tuple(self.feature_tokens),
             n_groups=self.n_groups,
             scales=context.scales,
             random_state=context.seed,
@@ -253,12 +248,6 @@ class _Maestro(PanelPredictor):
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> Maestro:
-        patches = self.patches
-        if patches == "auto":
-            has_symbols = any(modality.vocabulary is not None for modality in context.schema)
-            helps = has_symbols and context.n_training >= MANY_SAMPLES
-            is_asked_for = self.attention_budget != "learnt"
-            patches = (member == 0 and (helps or is_asked_for)) or features is None
         return Maestro(
             context.schema,
             context.n_outputs,
@@ -280,8 +269,7 @@ class _Maestro(PanelPredictor):
             missing=self.missing,
             patch_length=self.patch_length,
             feature_widths=None if features is None else features.widths,
-            feature_dropout=self.statistics_dropout,
-            patches=bool(patches),
+            feature_dropout=self.feature_dropout,
             linear_head=self.linear_head,
             token_type_dropout=self.token_type_dropout,
             max_tokens=self.max_tokens,

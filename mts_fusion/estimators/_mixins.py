@@ -133,7 +133,9 @@ class PanelClassifierMixin(ClassifierMixin):
         p = self._predict_outputs(X)
         return self._task.decision_scores(p)
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
         Parameters
@@ -141,7 +143,10 @@ class PanelClassifierMixin(ClassifierMixin):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout [1]_; with ``n_estimators > 1`` the trained networks are used instead.
+            Draws of dropout [1]_, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees: the trained networks, or draws of dropout in each of them. ``"auto"`` is
+            ``"ensemble"`` with ``n_estimators > 1`` and ``"dropout"`` otherwise.
 
         Returns
         -------
@@ -154,14 +159,15 @@ class PanelClassifierMixin(ClassifierMixin):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
 
         References
         ----------
         .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
            https://arxiv.org/abs/1506.02142
         """
-        p = self._predictive_samples(X, n_samples)[0]  # (S, n, K)
+        p = self._predictive_samples(X, n_samples, method)[0]  # (S, n, K)
         total = self._task.entropy(p.mean(0))
         aleatoric = self._task.entropy(p).mean(0)
         return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
@@ -270,3 +276,39 @@ class PanelRegressorMixin(RegressorMixin):
         """
         outputs = self._predict_outputs(X)
         return self._task.decode(outputs)
+
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
+        """The standard deviation of the prediction over networks, or over draws of dropout.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+        n_samples : int, default=20
+            Draws of dropout [1]_, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees: the trained networks, or draws of dropout in each of them. ``"auto"`` is
+            ``"ensemble"`` with ``n_estimators > 1`` and ``"dropout"`` otherwise.
+
+        Returns
+        -------
+        dict of str to array of shape (n,) or (n, n_outputs)
+            ``epistemic``, in the unit of y. The noise of y itself is not included.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
+
+        References
+        ----------
+        .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
+           https://arxiv.org/abs/1506.02142
+        """
+        samples = self._predictive_samples(X, n_samples, method)[0]  # (S, n, K)
+        return {"epistemic": self._task.decode(samples.std(0))}

@@ -103,7 +103,7 @@ class PanelPredictor(PanelEstimator):
             self._task.check_targets(y)
         else:
             self._task = self._make_task(y, weight)
-        panel = self._preprocess(panel, y, continues)
+        panel = self._preprocess(panel, y, groups, seeds[-1], continues)
         context = self._make_context(
             panel,
             self._task.strata(y),
@@ -163,18 +163,35 @@ class PanelPredictor(PanelEstimator):
         raw, missing = self._raw_predict(X)
         return self._task.link(self._task.combine(raw), missing)
 
-    def _predictive_samples(self, X: Any, n_samples: int) -> np.ndarray:
+    def _predictive_samples(self, X: Any, n_samples: int, method: str) -> np.ndarray:
         """Outputs for each imputation and network, or draw of dropout: ``(I, S, n, K)``."""
+        if method not in ("auto", "ensemble", "dropout"):
+            raise ValueError(
+                f"method={method!r} is unknown; choose one of ['auto', 'ensemble', 'dropout']."
+            )
+        panels, net = self._panels(X), self.nets_[0]
+        n_nets = len(self.nets_)
+        if method == "ensemble" and n_nets == 1:
+            raise ValueError(
+                "method='ensemble' needs several networks, but n_estimators is 1. Set "
+                "method='dropout', or fit with n_estimators=3."
+            )
+        uses_dropout = method == "dropout" or n_nets == 1
         if n_samples < 2:
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
         samples = []
-        for panel in self._panels(X):
-            net, datasets = self.nets_[0], self._datasets(panel)
-            raw = (
-                net.predict_ensemble(self.nets_, datasets)
-                if len(self.nets_) > 1
-                else list(net.predict_dropout(datasets, n_samples, seed=0))
-            )
+        for panel in panels:
+            if uses_dropout:
+                # Each network makes an equal part of the draws, the first ones one more.
+                parts = np.bincount(np.arange(n_samples) % n_nets, minlength=n_nets)
+                raw = [
+                    one
+                    for seed, (member, part) in enumerate(zip(self.nets_, parts, strict=True))
+                    if part
+                    for one in member.predict_dropout(self._datasets(panel), part, seed=seed)
+                ]
+            else:
+                raw = net.predict_ensemble(self.nets_, self._datasets(panel))
             samples.append(np.stack([self._task.link(one, _missing(panel)) for one in raw]))
         return np.stack(samples)
 

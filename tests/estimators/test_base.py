@@ -696,6 +696,46 @@ def test_uncertainty_adds_up(fitted, X):
         fitted.predict_uncertainty(X, n_samples=1)
 
 
+def test_an_ensemble_has_dropout_too(X, y):
+    several = _clf(max_epochs=2, n_estimators=3, dropout=0.3).fit(X, y)
+    task = several._task
+
+    networks = several._predictive_samples(X, 2, "auto")[0]
+    draws = several._predictive_samples(X, 7, "dropout")[0]
+
+    assert networks.shape == (3, len(X), 3)
+    assert draws.shape == (7, len(X), 3)
+    # 3, 2 and 2 draws of the networks, in their order
+    for first, last, net in ((0, 3, 0), (3, 5, 1), (5, 7, 2)):
+        assert len({one.tobytes() for one in draws[first:last]}) == last - first
+        distance = np.abs(draws[first:last].mean(0) - networks).mean((1, 2))
+        assert distance.argmin() == net
+    parts = several.predict_uncertainty(X, n_samples=7, method="dropout")
+    assert_allclose(parts["total"], task.entropy(draws.mean(0)))
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_regressors_tell_their_spread_in_the_unit_of_y(n_estimators):
+    X, y = make_panel_regression(n_samples=30, random_state=0)
+    reg = _reg(n_estimators=n_estimators, dropout=0.3)
+
+    one = reg.fit(X, y).predict_uncertainty(X, n_samples=5)
+    large = reg.fit(X, np.stack([1000 * y, y], axis=1)).predict_uncertainty(X, n_samples=5)
+
+    assert one["epistemic"].shape == (30,)
+    assert (one["epistemic"] > 0).all()
+    assert large["epistemic"].shape == (30, 2)
+    ratio = large["epistemic"][:, 0].mean() / large["epistemic"][:, 1].mean()
+    assert 300 < ratio < 3000
+
+
+def test_an_unknown_source_of_uncertainty_is_an_error(fitted, X, y):
+    with _raises(ValueError, "method='mc' is unknown; choose one of"):
+        fitted.predict_uncertainty(X, method="mc")
+    with _raises(ValueError, "method='ensemble' needs several networks, but n_estimators is 1."):
+        _clf(n_estimators=1).fit(X, y).predict_uncertainty(X, method="ensemble")
+
+
 # Where it travels
 
 

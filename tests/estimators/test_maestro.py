@@ -94,7 +94,7 @@ def test_numbers_are_learnt():
     assert reg.fit(X[:60], y[:60]).score(X[60:], y[60:]) > 0.3
 
 
-@pytest.mark.parametrize("settings", [{}, {"missing": "token", "patches": True}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"missing": "token"}], ids=str)
 def test_values_behind_a_silent_sensor_change_no_bit(X, y, settings):
     clf = _clf(**settings).fit(X, y)
     observed = {name: part.copy() for name, part in X.observed.items()}
@@ -108,7 +108,7 @@ def test_values_behind_a_silent_sensor_change_no_bit(X, y, settings):
 
 
 def test_attention_between_tokens_is_there_to_be_drawn(X, y):
-    clf = _clf(patches=True).fit(X, y)
+    clf = _clf().fit(X, y)
     maps = attention_maps(clf, X[:3], level="token")
     assert maps.attention.shape == (3, len(maps.rows), len(maps.columns))
     assert set(maps.rows) == set(X.schema.names)
@@ -116,7 +116,7 @@ def test_attention_between_tokens_is_there_to_be_drawn(X, y):
 
 
 def test_explain_gives_budgets_that_leave_out_the_silent(X, y):
-    record = _clf(patches=True).fit(X, y).explain(X)
+    record = _clf().fit(X, y).explain(X)
 
     budget = record["budget"]
     assert budget.shape == (48, 2)
@@ -135,14 +135,14 @@ def test_an_infinite_budget_attends_in_full(X, y):
     everywhere = _clf(attention_budget=np.inf, n_estimators=1).fit(X, y)
     nowhere = _clf(attention_budget=0.0, n_estimators=1).fit(X, y)
 
-    assert everywhere.nets_[0].module_.budget is None
+    assert everywhere.nets_[0].module_.attends_in_full
     assert not np.allclose(everywhere.predict_proba(X), nowhere.predict_proba(X))
     with pytest.raises(ValueError, match="'attention_budget' parameter of MaestroClassifier"):
         _clf(attention_budget=-1.0).fit(X, y)
 
 
 def test_without_cross_budget_no_token_attends_across_modalities(X, y):
-    clf = _clf(patches=True, n_estimators=1, cross_budget=0.0).fit(X, y)
+    clf = _clf(n_estimators=1, cross_budget=0.0).fit(X, y)
     record = clf.explain(X)
 
     n_available = record["available"].sum(1)
@@ -150,13 +150,13 @@ def test_without_cross_budget_no_token_attends_across_modalities(X, y):
         record["token_attention"], record["available"], n_available, strict=True
     ):
         assert_allclose(attention[np.ix_(available, available)], 1 / n, rtol=1e-5)
-    full = _clf(patches=True, n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
+    full = _clf(n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
     assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
 
 
 @pytest.mark.parametrize(("distil", "n_tokens"), [(True, 8 + 4), (False, 16 + 8)])
 def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
-    only_patches = {"statistics": False, "convolutions": False, "n_estimators": 1}
+    only_patches = {"feature_tokens": (), "n_estimators": 1}
     record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])
 
     assert record["available"].shape == (3, n_tokens)
@@ -186,14 +186,14 @@ def test_modality_dropout_rises_from_the_warm_up_to_the_end_of_the_curriculum(
     X, y, settings, rates
 ):
     seen = _Rates()
-    features = {"convolutions": False, "n_estimators": 1, "max_epochs": 6}
+    features = {"feature_tokens": ("statistics",), "n_estimators": 1, "max_epochs": 6}
     _clf(**features, **settings, callbacks=[seen]).fit(X, y)
 
     assert seen.rates == rates
 
 
 def test_a_missing_token_takes_part_in_the_attention(X, y):
-    settings = {"patches": True, "n_estimators": 1}
+    settings = {"n_estimators": 1}
     mask, token = (_clf(**settings, missing=m).fit(X, y) for m in ("mask", "token"))
 
     assert not np.allclose(mask.predict_proba(X), token.predict_proba(X))
@@ -203,7 +203,12 @@ def test_a_missing_token_takes_part_in_the_attention(X, y):
 
 
 def test_spread_and_hidden_width_reach_the_network(X, y):
-    settings = {"convolutions": False, "n_estimators": 1, "modality_dropout": 0.9, "max_epochs": 4}
+    settings = {
+        "feature_tokens": ("statistics",),
+        "n_estimators": 1,
+        "modality_dropout": 0.9,
+        "max_epochs": 4,
+    }
     fitted = [
         _clf(**settings, **changes).fit(X, y)
         for changes in ({}, {"modality_dropout_spread": False}, {"d_hidden": 5})
@@ -303,7 +308,11 @@ def test_weights_of_the_end_are_kept_where_a_temperature_follows(settings, best,
     monkeypatch.setattr("mts_fusion.estimators._base.BestWeights", Spy)
     X, y = make_panel_classification(60, random_state=0)
     MaestroClassifier(
-        convolutions=False, max_epochs=1, n_estimators=1, validation_fraction=0.3, **settings
+        feature_tokens=("statistics",),
+        max_epochs=1,
+        n_estimators=1,
+        validation_fraction=0.3,
+        **settings,
     ).fit(X, y)
     assert len(made) == best
 

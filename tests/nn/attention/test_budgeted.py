@@ -127,4 +127,6 @@ def test_the_gate_keeps_fixed_budgets():
     available = torch.ones(2, 3, dtype=torch.bool)
     mixed = BudgetGate(3, fixed=[2.0, math.nan, 0.5])(available)
     assert torch.equal(mixed[:, [0, 2]], torch.tensor([[2.0, 0.5]] * 2))
-    assert not list(BudgetGate(3, fixed=[2.0, 1.0, 0.5]).parameters())
+    given = BudgetGate(3, fixed=[2.0, 1.0, math.inf])
+    assert given(torch.tensor([[True, False, False]])).tolist() == [[2.0, 0.0, 0.0]]
+    assert not given.learns
