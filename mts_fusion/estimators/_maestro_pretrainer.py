@@ -7,28 +7,32 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
-from mts_fusion.training import FixedFeatures, PanelDataset, PanelNet, Regression, Task
+from mts_fusion.training import FixedFeatures, Regression
 
 from ._checks import check_groups, check_X
 from ._context import FitContext
 from ._maestro import MaestroClassifier, _Maestro
+from ._mixins import PanelRegressorMixin
+from ._pretrained import PretrainedNetwork
 
 __all__ = ["MaestroPretrainer"]
 
 
-class MaestroPretrainer(BaseEstimator):
-    """Weights for :class:`MaestroClassifier` from windows without targets.
+class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Weights for :class:`MaestroClassifier`, and features, from windows without targets.
 
     Of each window, whole modalities and a stretch of time of each other modality are hidden, and
     the network learns to tell what they were, from what is left. What is missing in X looks the
     same to the network, but has no loss: only what was hidden and is known is asked for, as in the
-    adaptive masking of [1]_. A classifier or regressor with ``pretrained=`` starts from these
-    weights. It is meant for much data with few labels; the user guide has figures.
+    adaptive masking of [1]_. A classifier or regressor with ``pretrained=pretrainer.network_``
+    starts from these weights; ``transform`` gives what the network makes of a window. It is meant
+    for much data with few labels; the user guide says what it gave.
 
     Parameters
     ----------
@@ -50,12 +54,10 @@ class MaestroPretrainer(BaseEstimator):
 
     Attributes
     ----------
+    network_ : PretrainedNetwork
+        What ``pretrained=`` takes: weights, and the scale of X.
     schema_ : Schema
         The modalities seen in ``fit``.
-    preprocessor_ : PanelScaler
-        Scales X, also for the estimator that continues.
-    nets_ : list of PanelNet
-        The trained network, one.
     history_ : list of list of dict
         Losses, by network and epoch: mean squared errors in units of the variance of a channel.
     n_features_in_ : int
@@ -75,9 +77,11 @@ class MaestroPretrainer(BaseEstimator):
     >>> from mts_fusion.datasets import make_panel_classification
     >>> X, y = make_panel_classification(n_samples=60, random_state=0)
     >>> clf = MaestroClassifier(d_model=16, max_epochs=2, random_state=0)
-    >>> pretrainer = MaestroPretrainer(clf, max_epochs=2, random_state=0).fit(X)
-    >>> clf.set_params(pretrained=pretrainer).fit(X[:10], y[:10]).predict(X[:5]).shape
+    >>> pretrainer = MaestroPretrainer(estimator=clf, max_epochs=2, random_state=0).fit(X)
+    >>> clf.set_params(pretrained=pretrainer.network_).fit(X[:10], y[:10]).predict(X[:5]).shape
     (5,)
+    >>> pretrainer.transform(X[:5]).shape
+    (5, 16)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -91,8 +95,8 @@ class MaestroPretrainer(BaseEstimator):
 
     def __init__(
         self,
-        estimator: Any = None,
         *,
+        estimator: Any = None,
         modality_rate: float = 0.3,
         hidden_fraction: float = 0.5,
         max_epochs: int | str = "auto",
@@ -143,10 +147,47 @@ class MaestroPretrainer(BaseEstimator):
         )
         learner.modality_rate = self.modality_rate
         learner.hidden_fraction = self.hidden_fraction
-        learner.fit(X, groups=groups)
-        for name in ("schema_", "preprocessor_", "nets_", "history_", "n_features_in_"):
-            setattr(self, name, getattr(learner, name))
+        learner.fit(check_X(self, X, reset=True), groups=groups)
+        net = learner.nets_[0]
+        learnt = net.module_.network.named_parameters()
+        self.network_ = PretrainedNetwork(
+            learner.schema_,
+            learner.preprocessor_,
+            {
+                name: weight.detach().cpu()
+                for name, weight in learnt
+                if not name.startswith("head.")  # of means, not of targets
+            },
+        )
+        net.module_ = net.module_.without_head()
+        self._learner = learner
+        self._n_features_out = learner.d_model
+        self.history_ = learner.history_
         return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """What the network makes of each window: the mean of its tokens.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n windows of the schema seen in ``fit``.
+
+        Returns
+        -------
+        array of shape (n, d_model)
+            float32. What is missing changes it as the network has learnt; no value is NaN.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X has another schema than in ``fit``.
+        """
+        check_is_fitted(self)
+        panel = self._learner._panels(check_X(self, X, reset=False))[0]
+        return self._learner.nets_[0].predict_raw(self._learner._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -155,7 +196,7 @@ class MaestroPretrainer(BaseEstimator):
         return tags
 
 
-class _Learner(_Maestro):
+class _Learner(PanelRegressorMixin, _Maestro):
     """The networks of a Maestro estimator in the training without targets."""
 
     _MIN_EPOCHS: ClassVar[int] = 30
@@ -168,12 +209,12 @@ class _Learner(_Maestro):
         panel = check_X(self, X, reset=True)
         groups = check_groups(groups, panel)
         seeds = self._draw_seeds()
-        panel = self._preprocess(panel, None, False)
+        panel = self._preprocess(panel, None, groups, seeds[-1], continues=False)
         context = self._make_context(panel, np.zeros(len(panel), dtype=int), groups, seeds)
         nets, _ = self._fit_networks(context, False)
         return self._end_fit(context, nets)
 
-    def _make_module(
+    def _make_module(  # type: ignore[override]
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> MaskedReconstruction:
         n_targets = MaskedReconstruction.n_targets(context.schema)
@@ -188,14 +229,3 @@ class _Learner(_Maestro):
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
         return context.has_validation
-
-    def _make_task(self, y: np.ndarray) -> Task:
-        raise NotImplementedError("There are no targets.")
-
-    def _class_weight(self, y: np.ndarray) -> None:
-        return None
-
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
-        """Do nothing: there are no probabilities."""

@@ -102,6 +102,17 @@ class MaskedReconstruction(nn.Module):
         """
         return _N_PARTS * sum(modality.n_channels for modality in schema)
 
+    def without_head(self) -> nn.Module:
+        """The network with what its head reads as prediction, once it is trained.
+
+        Returns
+        -------
+        Module
+            The network itself, whose ``head`` has been taken away.
+        """
+        self.network.head = nn.Identity()
+        return self.network
+
     def forward(
         self,
         values: list[Tensor],
