@@ -117,7 +117,9 @@ CLASSIFIERS: dict[str, Method] = {
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
-    "MulT": Method(partial(_fusion, strategy="mult", encoder="cnn")),
+    "MulT": Method(
+        partial(_fusion, strategy="mult", encoder="cnn", strategy_params={"n_layers": 4})
+    ),
     "ShaSpec": Method(partial(_fusion, strategy="shaspec", encoder="cnn")),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_baseline=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_baseline=True),
