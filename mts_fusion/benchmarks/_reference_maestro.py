@@ -129,7 +129,9 @@ class _GatheredAttention(nn.Module):
         super().__init__()
         self.n_heads, self.max_budget = ours.n_heads, ours.max_budget
 
-    def forward(self, qkv: Tensor, observed: Tensor, budget: Tensor) -> Tensor:
+    def forward(
+        self, qkv: Tensor, observed: Tensor, budget: Tensor, *, picks: bool = True
+    ) -> Tensor:
         n, n_tokens, width = qkv.shape
         d_head = width // (3 * self.n_heads)
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)

@@ -50,14 +50,13 @@ _PARAMETERS = f"""d_model : int, default=64
         budget of more.
     distil : bool, default=True
         Whether each attention layer within a modality halves its tokens.
-    modality_dropout : float, default=0.6
-        Highest rate at which a sample loses each of its modalities in training; see
-        ``modality_dropout_spread``. With 0 the networks do not learn to predict without a sensor
-        that is always there in training.
+    modality_dropout : float, default=0.3
+        Fraction of the modalities that is hidden in training, on average. With 0 the networks do
+        not learn to predict without a sensor that is always there in training.
     modality_dropout_spread : bool, default=True
-        Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``: .6 then hides .3 of the modalities on average. False: all samples have
-        the rate ``modality_dropout``.
+        Whether each sample has a rate of its own, drawn uniformly between 0 and twice
+        ``modality_dropout`` (above .5: from ``2 * modality_dropout - 1`` to 1). False: all samples
+        have the rate ``modality_dropout``.
     n_warmup_epochs : int, default=0
         Number of epochs without modality dropout.
     n_curriculum_epochs : int or "auto", default="auto"
@@ -150,7 +149,7 @@ class _Maestro(PanelPredictor):
         max_budget: float = 5.0,
         cross_budget: float | None = None,
         distil: bool = True,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         modality_dropout_spread: bool = True,
         n_warmup_epochs: int = 0,
         n_curriculum_epochs: int | str = "auto",
@@ -233,6 +232,10 @@ class _Maestro(PanelPredictor):
         if self.pretrained is not None:
             return self.pretrained.preprocessor_for(panel.schema)
         return super()._fit_preprocessor(panel, y, groups, seed)
+
+    def _highest_modality_dropout(self) -> float:
+        factor = 2 if self.modality_dropout_spread else 1
+        return min(factor * self.modality_dropout, 1.0)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         unknown = [kind for kind in self.feature_tokens if kind not in FEATURE_KINDS]

@@ -176,10 +176,10 @@ class _Rates(Callback):
 @pytest.mark.parametrize(
     ("settings", "rates"),
     [
-        ({}, [0, 0.3, 0.6, 0.6, 0.6, 0.6]),
-        ({"n_warmup_epochs": 2}, [0, 0, 0, 0.6, 0.6, 0.6]),
-        ({"n_warmup_epochs": 1, "n_curriculum_epochs": 4}, [0, 0, 0.2, 0.4, 0.6, 0.6]),
-        ({"n_curriculum_epochs": 0}, [0, 0.6, 0.6, 0.6, 0.6, 0.6]),
+        ({}, [0, 0.15, 0.3, 0.3, 0.3, 0.3]),
+        ({"n_warmup_epochs": 2}, [0, 0, 0, 0.3, 0.3, 0.3]),
+        ({"n_warmup_epochs": 1, "n_curriculum_epochs": 4}, [0, 0, 0.1, 0.2, 0.3, 0.3]),
+        ({"n_curriculum_epochs": 0}, [0, 0.3, 0.3, 0.3, 0.3, 0.3]),
     ],
 )
 def test_modality_dropout_rises_from_the_warm_up_to_the_end_of_the_curriculum(

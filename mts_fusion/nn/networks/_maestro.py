@@ -91,13 +91,12 @@ class Maestro(nn.Module):
         all with "learnt" or None, are learnt. 0: none attends; ``inf`` (for all only): all attend.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.6
-        Highest rate at which a modality of a sample is hidden in training. It is the buffer
+    modality_dropout : float, default=0.3
+        Rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
     modality_dropout_spread : bool, default=True
-        Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``, which is then twice the mean rate. False: ``modality_dropout`` is the
-        rate of all samples, as in the paper.
+        Whether each sample has a rate of its own, of which ``modality_dropout`` is the mean
+        (:class:`ModalityDropout`). False: it is the rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
@@ -183,7 +182,7 @@ class Maestro(nn.Module):
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
@@ -212,21 +211,30 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
+        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
+        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
                 max_budget=max_budget if self.attends_in_full else self.budget.largest,
+                n_tokens=[n_tokens[i][m] for m in self.patches.order],
                 d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
-            for _ in range(n_intra_layers)
+            for i in range(n_intra_layers)
         )
-        n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
-        n_tokens = -(-n_tokens // 2 ** (n_intra_layers * distil))
-        if cross_budget is None and n_tokens > _LONG:
+        self.features: FeatureTypes | None = None
+        self.linear_head: FeatureLogits | None = None
+        n_across = sum(n_tokens[-1])
+        if feature_widths is not None:
+            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+            n_across += self.features.n_tokens
+            if linear_head and any(self.features.n_statistics):
+                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
+        if cross_budget is None and n_across > _LONG:
             cross_budget = max_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
@@ -236,16 +244,11 @@ class Maestro(nn.Module):
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
                 budget=cross_budget,
+                n_tokens=n_across,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
         )
-        self.features: FeatureTypes | None = None
-        self.linear_head: FeatureLogits | None = None
-        if feature_widths is not None:
-            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
-            if linear_head and any(self.features.n_statistics):
-                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
         self.feature_token_dropout = Dropout(dropout)
         self.token_type_dropout = ModalityDropout(token_type_dropout)
         self.head = nn.Sequential(
