@@ -95,8 +95,7 @@ _PARAMETERS = f"""d_model : int, default=64
         Rate at which each kind of tokens (series, statistics, other features) is dropped from a
         sample in training. At least one kind is kept.
     pretrained : PretrainedNetwork or None, default=None
-        ``network_`` of a :class:`MaestroPretrainer` with the same tokens and layers: the networks
-        start from its weights, all but those of the head, and X is scaled as there.
+        ``network_`` of a :class:`MaestroPretrainer` with the same tokens and layers, to start from.
     {TRAINING_PARAMETERS}"""
 
 
@@ -229,9 +228,9 @@ class _Maestro(PanelPredictor):
         self.verbose = verbose
 
     def _fit_preprocessor(self, panel: Any, y: Any, groups: Any, seed: int) -> Any:
-        if self.pretrained is not None:
-            return self.pretrained.preprocessor_for(panel.schema)
-        return super()._fit_preprocessor(panel, y, groups, seed)
+        if self.pretrained is None:
+            return super()._fit_preprocessor(panel, y, groups, seed)
+        return self.pretrained.preprocessor_for(panel.schema)
 
     def _highest_modality_dropout(self) -> float:
         factor = 2 if self.modality_dropout_spread else 1
