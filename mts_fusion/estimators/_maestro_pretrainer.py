@@ -32,7 +32,7 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     same to the network, but has no loss: only what was hidden and is known is asked for, as in the
     adaptive masking of [1]_. A classifier or regressor with ``pretrained=pretrainer.network_``
     starts from these weights; ``transform`` gives what the network makes of a window. It is meant
-    for much data with few labels; the user guide says what it gave.
+    for much data with few labels; ``docs/benchmarks/maestro.md`` says what it gave.
 
     Parameters
     ----------
