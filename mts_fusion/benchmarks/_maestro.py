@@ -119,8 +119,9 @@ def _methods(setting: str, segment: int | None = None) -> dict[str, Method]:
     """All rows, the presets first."""
     changes = {name: change for name, (change, _) in _ABLATIONS.items()}
     changes |= {name: change for name, (change, _, _) in _ATTENTION.items()}
+    # Early stopping is on whole subjects, as in the paper.
     presets = {
-        name: Method(partial(_paper, setting, segment=segment, **of))
+        name: Method(partial(_paper, setting, segment=segment, **of), groups=True)
         for name, of in changes.items()
     }
     first = (_PAPER, _NO_SYMBOLS)
