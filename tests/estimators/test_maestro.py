@@ -31,6 +31,7 @@ from skorch.callbacks import Callback
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.inspection import attention_maps
+from mts_fusion.nn.layers import available_modalities
 from mts_fusion.panel import Panel
 from mts_fusion.training import BestWeights, split_rows
 from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
@@ -258,6 +259,49 @@ def test_spread_and_hidden_width_reach_the_network(X, y):
     probabilities = [clf.predict_proba(X) for clf in fitted]
     assert not np.allclose(probabilities[0], probabilities[1])
     assert fitted[2].nets_[0].module_.cross[0].experts.experts.weight_in.shape[-1] == 5
+
+
+class _Batches(Callback):
+    """Which modalities the held-out samples have, and the norm of the gradient of each step."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.held_out, self.norms = [], []
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if not training:
+            self.held_out.append(available_modalities(batch[0].arguments["observed"]))
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        gradients = [p.grad.norm() for _, p in named_parameters if p.grad is not None]
+        self.norms.append(float(torch.stack(gradients).norm()))
+
+
+@pytest.mark.parametrize(("spread", "most"), [(True, 0.6), (False, 0.3)])
+def test_held_out_samples_are_judged_complete_and_with_lost_sensors(X, y, spread, most):
+    seen = _Batches()
+    settings = {"modality_dropout_spread": spread, "validation_fraction": 0.4, "calibration": None}
+    _clf(feature_tokens=(), n_estimators=1, **settings, callbacks=[seen]).fit(X, y)
+
+    available = torch.cat(seen.held_out).numpy()
+    complete, lost = np.split(available, 2)
+    assert complete.sum() > lost.sum()
+    assert (complete | ~lost).all()
+    assert lost[complete.any(1)].any(1).all()
+    # Of two modalities both would be lost at the square of the rate; one of them stays.
+    both = complete.all(1)
+    assert abs((~lost[both]).mean() - (most - most**2 / 2)) < 0.2
+
+
+def test_gradients_are_clipped_to_a_norm_of_1(X, y):
+    norms = {}
+    for clip in ({}, {"net_params": {"gradient_clip": None}}):
+        seen = _Batches()
+        settings = {"feature_tokens": (), "n_estimators": 1, "max_epochs": 3, "lr": 0.1}
+        _clf(**settings, **clip, callbacks=[seen]).fit(X, y)
+        norms[len(clip)] = max(seen.norms)
+
+    assert norms[1] > 1.5
+    assert norms[0] <= 1.0 + 1e-4
 
 
 # What scikit-learn does to X
