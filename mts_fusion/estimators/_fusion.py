@@ -26,13 +26,16 @@ _PARAMETERS = f"""strategy : str, default="early"
         between the modalities. ``"uncertainty"``: an average of logits weighted by their certainty.
         ``"tensor"``, ``"low_rank"``: products of modalities. ``"mag"``: the embedding of one
         modality shifted by the others. ``"mult"``: a transformer for each ordered pair of
-        modalities. ``"shaspec"``: features that all modalities share and features of their own.
+        modalities. ``"mists"``: attention within and between modalities in turn. ``"shaspec"``:
+        features that all modalities share and features of their own. ``"flex_moe"``: learnt vectors
+        for what is missing, and an expert for each combination of modalities.
         Or a name given to ``mts_fusion.nn.register_strategy``.
     encoder : str or dict of str to str, default="multirocket"
         What makes the embedding of each modality: ``"multirocket"`` (proportions of positive values
         and run lengths of fixed random convolutions [1]_, [2]_, and statistics of the channels,
         computed once), ``"hydra"`` (counts of competing convolutions [3]_, and the same
-        statistics), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``; or a name given to
+        statistics), ``"lstm"``, ``"gru"``, ``"cnn"``, ``"transformer"`` or, for irregular times,
+        ``"utde"`` (last values and attention over time, mixed by a gate); or a name given to
         ``mts_fusion.nn.register_encoder``. A dict names the encoders of some modalities; the others
         have the default.
     d_model : int, default=64

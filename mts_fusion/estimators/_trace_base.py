@@ -25,7 +25,8 @@ from ._trace_paper import fusion_settings
 __all__ = ["TraceEstimator"]
 
 
-# What imputer="diffusion" is: long patches, few and short draws.
+# What imputer="diffusion" is: long patches, few and short draws. A sensor that is wholly silent is
+# left to the fusion, as in the paper: generated, it made predictions worse (docs/trace.md).
 _SMALL_DIFFUSION: dict[str, Any] = {
     "d_model": 32,
     "n_encoder_layers": 2,
@@ -184,6 +185,7 @@ class TraceEstimator(PanelPredictor):
             )
             imputer = ConditionalDiffusionImputer(
                 **_SMALL_DIFFUSION,
+                fill_absent=False,
                 batch_size=batch_size,
                 max_epochs=max_epochs,
                 device=self.device,

@@ -22,6 +22,7 @@ PAPER_DATASETS = tuple(_BY_DATASET)
 # names one learning rate ("default"), taken for both stages.
 _DIFFUSION: dict[str, Any] = {
     "statistic": "median",
+    "fill_absent": False,
     "n_steps": 50,
     "sampler": "ddpm",
     "d_model": 64,

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from mts_fusion.metrics._calibration import (
-    brier_score,
     expected_calibration_error,
     maximum_calibration_error,
-    negative_log_likelihood,
 )
+from mts_fusion.metrics._proper_scores import brier_score, negative_log_likelihood
 
 __all__ = [
     "make_probability_scorer",
