@@ -74,7 +74,7 @@ _PARAMETERS = f"""d_model : int, default=64
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=16
+    max_tokens : int, default=8
         Maximum number of tokens of a modality whose ``patch_length`` is not given.
     feature_tokens : sequence of str, default=("statistics", "multirocket")
         Kinds of fixed features that stand as further tokens beside those of the series:
@@ -156,7 +156,7 @@ class _Maestro(PanelPredictor):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 16,
+        max_tokens: int = 8,
         feature_tokens: Sequence[str] = ("statistics", "multirocket"),
         feature_dropout: float = 0.5,
         n_groups: int = 8,
