@@ -101,7 +101,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         in_fit = self.schema_[name].n_timepoints
         if X.times[name] is not None or length <= in_fit:
             return imputed
-        observed = X.observed[name].any(1)  # (n, L)
+        observed = np.asarray(X.observed[name].any(1))  # (n, L)
         last = length - observed[:, ::-1].argmax(1)
         own = np.where(observed.any(1), np.maximum(last, in_fit), in_fit)
         missing = np.nan if modality.vocabulary is None else modality.vocabulary.missing
