@@ -2,7 +2,7 @@
 Ways to fuse, side by side
 ==========================
 
-One parameter of ``FusionClassifier`` chooses how the sensors are fused. All eight strategies are
+One parameter of ``FusionClassifier`` chooses how the sensors are fused. All strategies are
 trained on the same recordings of four sensors and tested on other people: on the left while more
 and more sensors are missing, on the right with all of them and without the one whose loss costs
 each strategy most.

@@ -60,6 +60,9 @@ REPEATED: dict[tuple[str, ...], str] = {}
 ONLY_DEFAULT = {
     "LowRankFusion.rank": "from strategy_params of the caller",
     "MAGFusion.beta": "from strategy_params of the caller",
+    "MulTFusion.n_layers": "from strategy_params of the caller",
+    "ShaSpecFusion.alignment_weight": "from strategy_params of the caller",
+    "ShaSpecFusion.domain_weight": "from strategy_params of the caller",
 }
 
 

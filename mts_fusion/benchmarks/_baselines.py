@@ -14,7 +14,13 @@ from sklearn.utils.metaestimators import available_if
 
 from ..panel import Panel
 
-__all__ = ["FilledClassifier", "gru_d", "inception_time", "multirocket_hydra"]
+__all__ = [
+    "FilledClassifier",
+    "gru_d",
+    "inception_time",
+    "multirocket_hydra",
+    "transformer_of_all_channels",
+]
 
 
 class FilledClassifier(ClassifierMixin, BaseEstimator):
@@ -83,6 +89,11 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         self.classifier_ = clone(self.classifier).fit(self._fill(X), y)
         self.classes_ = np.unique(y)
         return self
+
+    @property
+    def estimator_(self) -> Any:
+        """The fitted classifier, whose networks are counted."""
+        return self.classifier_
 
     def predict(self, X: Panel) -> NDArray[Any]:
         """Classes.
@@ -289,4 +300,36 @@ def gru_d(*, seed: int, quick: bool) -> Any:
     if find_spec("pypots") is None:
         raise _requires("pypots", "GRU-D")
     network = _GRUD(epochs=2 if quick else 20, seed=seed)
+    return FilledClassifier(network, leave_nan=True, probabilities=True)
+
+
+def transformer_of_all_channels(*, seed: int, quick: bool, inverted: bool = False) -> Any:
+    """A transformer that takes the channels of all modalities as those of one series.
+
+    Parameters
+    ----------
+    seed : int
+        Of its weights.
+    quick : bool
+        Fewer epochs.
+    inverted : bool, default=False
+        Whether the tokens are channels (iTransformer) and not timepoints.
+
+    Returns
+    -------
+    FilledClassifier
+        Unfitted.
+    """
+    from ..estimators import FusionClassifier
+
+    encoder = "transformer"
+    if inverted:
+        from ..nn import register_encoder
+        from ._itransformer import ITransformerEncoder
+
+        encoder = "itransformer"
+        register_encoder(encoder, ITransformerEncoder)
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    # One modality, of which nothing can be dropped: it is trained on copies with hidden sensors.
+    network = FusionClassifier(encoder=encoder, modality_dropout=0.0, random_state=seed, **short)
     return FilledClassifier(network, leave_nan=True, probabilities=True)

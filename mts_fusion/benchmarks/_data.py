@@ -18,6 +18,7 @@ from ..datasets import (
     fetch_physionet2012,
     fetch_physionet2019,
     fetch_stress_predict,
+    fetch_wesad,
 )
 from ..panel import Panel, as_panel
 from ..transforms import ModalityGrouper
@@ -100,6 +101,13 @@ def _pamap2_random(data_home: str | None) -> tuple[Data, list[Fold]]:
     return data, [Fold("random", np.sort(train), np.sort(test))]
 
 
+def _wesad(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Windows of 60 s that do not overlap, chest at 70 Hz, three conditions; three subjects out."""
+    bunch = fetch_wesad(data_home=data_home, chest_rate=70)
+    data = Data("wesad", bunch.data, bunch.target, bunch.groups)
+    return data, leave_groups_out(data.groups, 3)
+
+
 def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
     """Patients by their first 60 hours; five random splits 80/10/10 with equal shares of sepsis.
 
@@ -111,6 +119,18 @@ def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
     """
     bunch = fetch_physionet2019(data_home=data_home)
     data = Data("sepsis", bunch.data, bunch.target, bunch.groups)
+    return data, _five_splits(data)
+
+
+def _physionet2012_splits(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Stays by organ system; five random splits 80/10/10 with equal shares of deaths."""
+    data, _ = _physionet2012(data_home)
+    data = Data("physionet2012_splits", data.panel, data.y, data.groups)
+    return data, _five_splits(data)
+
+
+def _five_splits(data: Data) -> list[Fold]:
+    """Random splits 80/10/10, stratified. The tenth for validation is in neither part."""
     folds = []
     for seed in range(5):
         train, rest = train_test_split(
@@ -118,7 +138,7 @@ def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
         )
         _, test = train_test_split(rest, test_size=0.5, stratify=data.y[rest], random_state=seed)
         folds.append(Fold(str(seed), np.sort(train), np.sort(test)))
-    return data, folds
+    return folds
 
 
 def _hydraulic(target: str, data_home: str | None) -> tuple[Data, list[Fold]]:
@@ -196,6 +216,7 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     "dsads_gestures": lambda data_home: as_gestures(*_dsads(data_home)),
     "stress_predict": _stress_predict,
     "physionet2012": _physionet2012,
+    "physionet2012_splits": _physionet2012_splits,
     "sepsis": _sepsis,
     **{
         f"hydraulic_{target}": partial(_hydraulic, target)
@@ -203,6 +224,7 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     },
     "engines": _engines,
     "pamap2": _pamap2,
+    "wesad": _wesad,
     "pamap2_random": _pamap2_random,
     "basic_motions": _basic_motions,
     "japanese_vowels": _japanese_vowels,

@@ -17,8 +17,20 @@ __all__ = ["TABLE"]
 
 _FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 # Those of mts_fusion.nn, named here so that torch is first imported where a cell runs.
-_STRATEGIES = ("early", "late", "hybrid", "uncertainty", "tensor", "low_rank", "mag", "mult")
-_ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
+_STRATEGIES = (
+    "early",
+    "late",
+    "hybrid",
+    "uncertainty",
+    "tensor",
+    "low_rank",
+    "mag",
+    "mult",
+    "mists",
+    "flex_moe",
+    "shaspec",
+)
+_ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer", "utde")
 _BASELINE = "ExtraTrees on summaries"
 _MARGIN = 0.01
 _REQUIRED_ECE = {0.0: 0.03, 0.4: 0.05}

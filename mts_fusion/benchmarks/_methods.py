@@ -15,10 +15,17 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import make_pipeline
 
 from ..transforms import PanelSummarizer, SAXTokenizer
-from ._baselines import gru_d, inception_time, multirocket_hydra, multirocket_hydra_regressor
+from ._baselines import (
+    gru_d,
+    inception_time,
+    multirocket_hydra,
+    multirocket_hydra_regressor,
+    transformer_of_all_channels,
+)
+from ._haim import haim
 from ._protocol import Method
 
-__all__ = ["CLASSIFIERS", "REGRESSORS", "choose"]
+__all__ = ["CLASSIFIERS", "REGRESSORS", "SMALL_IMPUTER", "choose"]
 
 M = TypeVar("M")
 
@@ -38,7 +45,7 @@ def _maestro_sax(*, seed: int, quick: bool) -> Any:
 
 
 # An imputer for a run on a processor: wide patches, few and short draws, little training.
-_SMALL_IMPUTER = {
+SMALL_IMPUTER = {
     "d_model": 32,
     "n_encoder_layers": 2,
     "patch_length": 8,
@@ -52,9 +59,24 @@ def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    size: dict[str, Any] = _SMALL_IMPUTER if small else {}
+    size: dict[str, Any] = SMALL_IMPUTER if small else {}
     imputer = ConditionalDiffusionImputer(random_state=seed, **{**size, **short})
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
+
+
+def _trace_default(*, seed: int, quick: bool) -> Any:
+    from ..estimators import TraceClassifier
+
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    return TraceClassifier(random_state=seed, **short)
+
+
+def _trace_paper(*, seed: int, quick: bool) -> Any:
+    from ..estimators import TraceClassifier
+
+    clf = TraceClassifier.from_paper("mimic4", random_state=seed)
+    short = {"max_epochs": 1, "imputer__max_epochs": 1, "imputer__n_samples": 1}
+    return clf.set_params(**short) if quick else clf
 
 
 def _observed_only(*, seed: int, quick: bool) -> Any:
@@ -106,17 +128,31 @@ CLASSIFIERS: dict[str, Method] = {
     "PatternRidge, boosting head": Method(partial(_pattern_ridge, head="boosting"), groups=True),
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
+    "Trace, default": Method(_trace_default),
+    "TRACE, as published": Method(_trace_paper),
     "Trace": Method(_trace),
     "Trace, small imputer": Method(partial(_trace, small=True)),
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
+    "MulT": Method(
+        partial(_fusion, strategy="mult", encoder="cnn", strategy_params={"n_layers": 4})
+    ),
+    "ShaSpec": Method(partial(_fusion, strategy="shaspec", encoder="cnn")),
+    "MISTS": Method(partial(_fusion, strategy="mists", encoder="utde"), is_baseline=True),
+    "Flex-MoE": Method(partial(_fusion, strategy="flex_moe", encoder="utde"), is_baseline=True),
+    "TFN": Method(partial(_fusion, strategy="tensor", encoder="lstm"), is_baseline=True),
+    "HAIM": Method(haim, copies=True, is_baseline=True),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_baseline=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_baseline=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_baseline=True),
     "MultiRocketHydra, filled, complete data": Method(multirocket_hydra, is_baseline=True),
     "GRU-D": Method(gru_d, copies=True, is_baseline=True),
     "Transformer with modality dropout": Method(_plain_transformer, is_baseline=True),
+    "Transformer, all channels": Method(transformer_of_all_channels, copies=True, is_baseline=True),
+    "iTransformer, all channels": Method(
+        partial(transformer_of_all_channels, inverted=True), copies=True, is_baseline=True
+    ),
     "InceptionTime, filled": Method(inception_time, copies=True, is_baseline=True),
     "InceptionTime, filled, 100 epochs": Method(
         partial(inception_time, n_epochs=100), copies=True, is_baseline=True

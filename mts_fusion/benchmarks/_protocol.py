@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -16,6 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from ..inspection import modality_importance, modality_subsets, noise_robustness
 from ..metrics import (
     ReliabilityCurve,
     chance_calibration_error,
@@ -74,6 +76,8 @@ def evaluate_classifier(
     seed: int,
     fractions: Sequence[float],
     quick: bool = False,
+    noises: Sequence[str] = (),
+    by_sensors: bool = False,
 ) -> list[dict[str, Any]]:
     """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
@@ -92,18 +96,27 @@ def evaluate_classifier(
         Probabilities with which each modality of a test sample is hidden; each sample keeps one.
     quick : bool, default=False
         Handed to the method, for a shorter training.
+    noises : sequence of str, default=()
+        Of :func:`noise_robustness`: what the complete test windows are changed by in turn.
+    by_sensors : bool, default=False
+        Whether every set of modalities is scored, and each modality and its attention.
 
     Returns
     -------
     list of dict
-        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``,
-        ``ece_chance``, the mean error if the probabilities were right, and ``reliability``, for
-        each bin of ``ece`` samples, sum of the confidence and samples that were right; of ours also
-        ``temperature``, the mean of the samples, and ``ece_plain``, the error without it; with two
-        classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``; ``predict_ms``,
-        milliseconds a sample; ``peak_mb``, memory above that of the data, and ``gpu_peak_mb``;
+        One per fraction: ``fraction``; ``macro_f1``, ``accuracy``, ``ece``, ``nll``; ``entropy`` of
+        the probabilities, in nats; ``ece_chance``, the mean error if the probabilities were right,
+        and ``reliability``, for each bin of ``ece`` samples, sum of the confidence and samples that
+        were right; of ours also ``temperature``, the mean of the samples, and ``ece_plain``, the
+        error without it; with several imputations ``doubt_of_imputation``, their mutual information
+        in nats; with two classes ``auroc``, ``auprc`` and ``f1`` of the second; ``fit_seconds``;
+        ``predict_ms``, milliseconds a sample; ``peak_mb``, memory above that of the data, and
+        ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
-        method has no network.
+        method has no network. And one per noise: ``noise``, ``noisy_macro_f1``, and the same costs.
+        By sensors, one per set of modalities: ``sensors``, ``sensors_accuracy``; one per modality:
+        ``modality``, ``importance``; of a method with attention between modalities one per pair:
+        ``modality``, ``source``, ``attention``.
     """
     test, y_test = data.panel[fold.test], data.y[fold.test]
     with peak_memory() as memory:
@@ -123,9 +136,13 @@ def evaluate_classifier(
                     **_scores(y_test, output, estimator.classes_, _temperature(estimator, hidden)),
                     **_decided(y_test, estimator, hidden),
                     **_sets(y_test, estimator, hidden),
+                    **_doubt(estimator, hidden),
                     "predict_ms": 1e3 * seconds / len(test),
                 }
             )
+        rows += _under_noise(estimator, test, y_test, noises, seed)
+        if by_sensors:
+            rows += _by_sensors(estimator, test, y_test)
     costs = {
         "fit_seconds": fit_seconds,
         "peak_mb": memory.peak_mb,
@@ -168,7 +185,8 @@ def fit_method(
     if method.copies:
         train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
         y_train = np.concatenate([y_train, y_train])
-    given = {"groups": data.groups[fold.train]} if method.groups else {}
+    last = f"{estimator.steps[-1][0]}__" if hasattr(estimator, "steps") else ""
+    given = {f"{last}groups": data.groups[fold.train]} if method.groups else {}
     start = time.perf_counter()
     estimator.fit(train, y_train, **given)
     return estimator, time.perf_counter() - start
@@ -194,6 +212,52 @@ def hide(panel: Panel, fraction: float, seed: int) -> Panel:
     return mask_panel(panel, fraction=fraction, seed=_TEST_MASK_SEED + seed)
 
 
+def _under_noise(
+    estimator: Any, test: Panel, y: NDArray[Any], noises: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """Macro-F1 on test windows that are noisy or cut, one draw each."""
+    if not noises:
+        return []
+    scores = noise_robustness(
+        estimator,
+        test,
+        y,
+        noises=noises,
+        n_repeats=1,
+        scoring="f1_macro",
+        random_state=_TEST_MASK_SEED + seed,
+        verbose=0,
+    )
+    pairs = zip(scores["noise"], scores["score"], strict=True)
+    return [{"noise": name, "noisy_macro_f1": float(score)} for name, score in pairs]
+
+
+def _by_sensors(estimator: Any, test: Panel, y: NDArray[Any]) -> list[dict[str, Any]]:
+    """Accuracy of each set of modalities, Shapley values of it, and attention between them."""
+    subsets = modality_subsets(estimator, test, y, scoring="accuracy", verbose=0)
+    shapley = modality_importance(
+        estimator, test, y, method="shapley", scoring="accuracy", verbose=0
+    )
+    rows: list[dict[str, Any]] = [
+        {"sensors": " + ".join(subset), "sensors_accuracy": float(score)}
+        for subset, score in zip(subsets["subset"], subsets["score"], strict=True)
+    ]
+    rows += [
+        {"modality": name, "importance": float(value)}
+        for name, value in zip(shapley["modality"], shapley["importance"], strict=True)
+    ]
+    record = estimator.explain(test) if hasattr(estimator, "explain") else {}
+    names = test.schema.names
+    if record.get("attention", np.empty(0)).shape[1:] == (len(names), len(names)):
+        mean = record["attention"].mean(0)
+        rows += [
+            {"modality": one, "source": other, "attention": float(mean[i, j])}
+            for i, one in enumerate(names)
+            for j, other in enumerate(names)
+        ]
+    return rows
+
+
 def _decided(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
     """Scores of classes, where ``predict`` is not the class of the largest probability."""
     if getattr(estimator, "decision", "probability") == "probability":
@@ -215,6 +279,20 @@ def _sets(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:
         "coverage": float(sets[np.arange(len(y)), column].mean()),
         "set_size": float(sets.sum(axis=1).mean()),
     }
+
+
+def _doubt(estimator: Any, panel: Panel) -> dict[str, float]:
+    """How far the answers to several imputations are apart, in nats."""
+    if getattr(estimator, "n_imputations", 1) == 1:
+        return {}
+    p = estimator.predict_draws(panel)  # (I, n, K)
+    apart = _entropy(p.mean(0)) - _entropy(p).mean(0)
+    return {"doubt_of_imputation": float(apart.mean())}
+
+
+def _entropy(p: NDArray[Any]) -> NDArray[Any]:
+    """Entropy along the last axis, in nats."""
+    return np.asarray(entr(p).sum(axis=-1))
 
 
 def _predict(estimator: Any, panel: Panel) -> NDArray[Any]:
@@ -249,6 +327,7 @@ def _scores(
     }
     if output.ndim == 2 and np.isin(y, classes).all():
         scores["ece"] = float(expected_calibration_error(y, output, labels=classes))
+        scores["entropy"] = float(_entropy(output).mean())
         scores["reliability"] = _sums(reliability_curve(y, output, labels=classes))
         chance = chance_calibration_error(output, n_draws=_N_DRAWS, random_state=0)
         scores["ece_chance"] = float(chance.mean())

@@ -12,6 +12,7 @@ from ._segment import segment
 from ._stress_predict import fetch_stress_predict
 from ._synthetic import make_panel_classification, make_panel_regression
 from ._trace_benchmark import make_trace_benchmark
+from ._wesad import fetch_wesad
 
 __all__ = [
     "LiveSegmenter",
@@ -22,6 +23,7 @@ __all__ = [
     "fetch_physionet2012",
     "fetch_physionet2019",
     "fetch_stress_predict",
+    "fetch_wesad",
     "get_data_home",
     "make_panel_classification",
     "make_panel_regression",

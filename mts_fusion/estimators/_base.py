@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -28,8 +29,12 @@ from mts_fusion.training import (
     StopOnNaN,
     Task,
     WeightAverage,
+    check_callbacks,
+    check_monitors,
+    check_net_params,
     choose_fraction,
     choose_schedule,
+    has_lr_scheduler,
     pick_device,
     seeded,
     simulate_sensor_loss,
@@ -107,9 +112,11 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _make_module(self, context: FitContext, features: FixedFeatures | None, member: int) -> Any:
         """The network, from explicit arguments; ``member`` is its index in the ensemble."""
 
-    def _make_preprocessor(self) -> Any:
-        """What is applied to X before the networks: a transformer of panels, or None."""
-        return PanelScaler()
+    def _fit_preprocessor(
+        self, panel: Panel, y: np.ndarray | None, groups: np.ndarray | None, seed: int
+    ) -> Any:
+        """What is applied to X before the networks: a fitted transformer of panels, or None."""
+        return PanelScaler().fit(panel, y)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         """Fixed features, not fitted yet, that the networks read in addition; or None."""
@@ -134,6 +141,8 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
     def _begin_fit(self) -> bool:
         """Check the parameters. Return whether the fit continues with the networks of the last."""
         self._validate_params()
+        check_callbacks(self.callbacks)
+        check_net_params(self.net_params, type(self).__name__)
         continues = bool(self.warm_start and getattr(self, "nets_", None))
         if not continues:
             self.nets_ = []  # so that a fit that fails half way leaves the estimator unfitted
@@ -147,11 +156,17 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         random_state = check_random_state(self.random_state)
         return random_state.randint(np.iinfo(np.int32).max, size=n_estimators + 1).tolist()
 
-    def _preprocess(self, panel: Panel, y: np.ndarray | None, continues: bool) -> Panel:
+    def _preprocess(
+        self,
+        panel: Panel,
+        y: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        continues: bool,
+    ) -> Panel:
         """Apply the preprocessor, which is fitted first unless the fit continues another."""
         if not continues:
-            preprocessor = self._make_preprocessor()
-            self.preprocessor_ = None if preprocessor is None else clone(preprocessor).fit(panel, y)
+            self.preprocessor_ = self._fit_preprocessor(panel, y, groups, seed)
         return panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)
 
     def _make_context(
@@ -164,13 +179,25 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         task: Task | None = None,
         target: np.ndarray | None = None,
         weight: np.ndarray | None = None,
+        needed: np.ndarray | None = None,
         sensor_loss_rate: float = 0.0,
         needs_validation: bool = False,
     ) -> FitContext:
         """Split the rows, and resolve the parameters that are "auto"."""
         *net_seeds, seed = seeds
-        fraction = choose_fraction(self.validation_fraction, len(panel), required=needs_validation)
-        training, validation = split_rows(strata, fraction, groups=groups, seed=seed)
+        required = needs_validation or self.patience is not None
+        fraction = choose_fraction(self.validation_fraction, len(panel), required=required)
+        needed = np.concatenate([panel.available, *([] if needed is None else [needed])], axis=1)
+        training, validation = split_rows(strata, fraction, groups=groups, needed=needed, seed=seed)
+        check_monitors(self.callbacks, has_validation=len(validation) > 0)
+        if self.patience is not None and not len(validation):
+            warnings.warn(
+                f"patience={self.patience} has no effect: none of the {len(panel)} samples are "
+                f"held out (validation_fraction={self.validation_fraction!r}). Hold out at least "
+                "10 samples and one of each class, or set patience=None.",
+                UserWarning,
+                stacklevel=4,
+            )
         silenced = simulate_sensor_loss(panel.available[validation], sensor_loss_rate, seed)
         batch_size, max_epochs = choose_schedule(
             len(training),
@@ -200,10 +227,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         self, context: FitContext, continues: bool
     ) -> tuple[list[PanelNet], PanelDataset | None]:
         """Train the networks. Return them, and the held-out samples if there are any."""
-        nets = self.nets_
         if not continues:
             self.features_ = self._make_features(context)
-            nets = [self._make_net(context, member) for member in range(len(context.net_seeds))]
+        nets = self._make_nets(context, self.nets_ if continues else [])
         dataset = self._make_dataset(context.panel, context.target, context.weight)
         if self.features_ is not None:  # computed once for all networks
             dataset = dataset.with_features(
@@ -217,13 +243,37 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         trained: list[PanelNet] = []
         for net in nets:
             net.train(training, validation)
+            if context.task is not None:
+                self._check_finite(net, training)
             trained.append(net)
             if net.interrupted:
                 break
         return trained, validation
 
+    def _check_finite(self, net: PanelNet, training: PanelDataset) -> None:
+        """Raise if a net has weights so large that it predicts no numbers."""
+        few = training.take(np.arange(min(len(training), net.batch_size)))
+        if not np.isfinite(net.predict_raw([few])).all():
+            raise ValueError(
+                f"The training of {type(self).__name__} diverged: the predictions of its training "
+                f"samples are not finite. Lower lr={self.lr:g}, or set precision='float32'."
+            )
+
+    def _make_nets(self, context: FitContext, previous: list[PanelNet]) -> list[PanelNet]:
+        """Networks to train, the first ones with the weights of the previous networks."""
+        n_nets = len(context.net_seeds)
+        if n_nets < len(previous):
+            raise ValueError(
+                f"warm_start continues with the {len(previous)} networks of the last fit, but "
+                f"n_estimators={n_nets}. Raise n_estimators, or set warm_start=False to start anew."
+            )
+        nets = [self._make_net(context, member) for member in range(n_nets)]
+        for net, before in zip(nets, previous, strict=False):
+            net.continue_from(before)
+        return nets
+
     def _end_fit(self, context: FitContext, nets: list[PanelNet]) -> Self:
-        """Set the fitted attributes."""
+        """Set the fitted attributes. After Ctrl-C, let the interrupt go on."""
         self.nets_ = nets
         self.history_ = [net.losses() for net in nets]
         self.n_iter_ = max(len(losses) for losses in self.history_)
@@ -231,6 +281,14 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         if not self.warm_start:
             for net in nets:
                 net.trim_for_prediction()
+        if nets[-1].interrupted:
+            warnings.warn(
+                f"The fit of {type(self).__name__} was interrupted in epoch {self.n_iter_ + 1} of "
+                f"network {len(nets)}. It is fitted with the weights so far.",
+                UserWarning,
+                stacklevel=3,
+            )
+            raise KeyboardInterrupt  # so that a search or a pipeline stops too
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -257,11 +315,6 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         # Fused steps take a fifth of the time for networks of many small parameters.
         fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
         others = {"gradient_clip": 1.0, "verbose": 0, **fused, **(self.net_params or {})}
-        if clash := sorted(own.keys() & others):
-            raise ValueError(
-                f"net_params names {clash}, which {type(self).__name__} sets itself. Use its own "
-                "parameters of these names, if it has them."
-            )
         net = PanelNet(module, callbacks__print_log=None, **own, **others)
         return net.initialize()
 
@@ -269,7 +322,9 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         max_epochs = context.max_epochs
         n_steps = max_epochs * math.ceil(context.n_training / context.batch_size)
         curriculum = self._make_curriculum(max_epochs)
-        callbacks: list[Any] = [CosineSchedule(n_steps), curriculum, StopOnNaN()]
+        callbacks: list[Any] = [curriculum, StopOnNaN()]
+        if not has_lr_scheduler(self.callbacks):
+            callbacks.insert(0, CosineSchedule(n_steps))
         if self._keeps_best_epoch(context):
             callbacks.append(BestWeights(self.patience))
         callbacks.append(WeightAverage())

@@ -23,6 +23,7 @@ from ._gaps import (
     unscale,
 )
 from ._imputer_mixin import ImputerMixin
+from ._trace_paper import diffusion_settings
 
 __all__ = ["ConditionalDiffusionImputer"]
 
@@ -42,6 +43,10 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     statistic : {"median", "mean"}, default="median"
         What fills a gap: the median of the draws (best for absolute errors) or their mean (best
         for squared errors).
+    fill_absent : bool, default=True
+        What happens with a modality of a sample of which nothing was observed. True: it is imputed
+        from the others. False: it stays NaN, as in the paper, so that it is still absent to a
+        network that reads imputed values.
     n_steps : int, default=5
         Number of steps of the sampler, at most ``n_train_steps``. Time grows linearly with it.
     sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
@@ -53,6 +58,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         Number of attention heads; divides ``d_model`` and 128.
     n_layers : int, default=2
         Number of layers of the denoiser, which runs in each step of each draw.
+    denoiser : {"attention", "state_space"}, default="attention"
+        What mixes the tokens in the denoiser: attention along time and channels, or state spaces
+        along time, as in SSSD [3]_.
     n_encoder_layers : int, default=3
         Number of layers of the encoder of the observed entries, which runs once. With 0 there is
         no encoder.
@@ -67,11 +75,11 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         Number of experts that encode the context from the other modalities.
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is imputed from: the observed entries of all modalities, those of its own
-        modality, or its time and channel only. ``"target"`` on one modality, with
-        ``n_encoder_layers=0, n_layers=4, patch_length=1, channels_per_token=1, prior="standard",
-        parameterization="noise"`` is CSDI [2]_.
-    gating : {"moe", "fixed"}, default="moe"
-        Whether the other modalities are weighted by a learnt gate or equally.
+        modality, or its time and channel only. ``from_paper()`` with ``"target"``, on one modality,
+        is CSDI [2]_.
+    gating : {"moe", "inner_product", "fixed"}, default="moe"
+        How the other modalities are read: by attention, weighted by a learnt gate (``"moe"``) or
+        equally; ``"inner_product"`` is eq. 1 and 2 of the paper, a weighted sum of their values.
     mask_strategy : {"mix", "random", "block", "modality", "historical"}, default="mix"
         What is hidden in training: entries, rectangles, whole modalities, the entries that another
         sample lacks, or a mixture of these. Only ``"modality"`` and ``"mix"`` train for a modality
@@ -133,6 +141,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
        Foundation Models", ICML, 2026. https://arxiv.org/abs/2606.06285
     .. [2] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
        Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
+    .. [3] Alcaraz and Strodthoff, "Diffusion-based Time Series Imputation and Forecasting with
+       Structured State Space Models", TMLR, 2023. https://arxiv.org/abs/2208.09399
 
     Examples
     --------
@@ -145,6 +155,40 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     >>> len(imputer.sample(X[:5], n=3))
     3
     """
+
+    @classmethod
+    def from_paper(cls, dataset: str = "mimic4", *, random_state: Any = None) -> Self:
+        """Stage 1 of TRACE as published: CSDI's denoiser, conditioned on the other modalities.
+
+        A token of each entry, four layers with attention along time and along channels, context
+        from the other modalities by eq. 1 to 3, noise prediction (eq. 7), 50 ancestral steps with
+        the quadratic schedule. On a CPU it is many times slower than the default.
+        ``docs/trace.md`` lists what still differs from the paper.
+
+        Parameters
+        ----------
+        dataset : {"mimic4", "mosi", "mosei"}, default="mimic4"
+            Whose settings: MIMIC-IV (median of 20 draws), CMU-MOSI or CMU-MOSEI (one draw).
+        random_state : int, RandomState or None, default=None
+            Seed of all random numbers.
+
+        Returns
+        -------
+        ConditionalDiffusionImputer
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the data set is not one of the paper.
+
+        Examples
+        --------
+        >>> imputer = ConditionalDiffusionImputer.from_paper("mimic4", random_state=0)
+        >>> imputer.n_train_steps, imputer.schedule, imputer.n_experts
+        (50, 'quad', 5)
+        """
+        return cls(**diffusion_settings(dataset), random_state=random_state)
 
     # Fitting
 
@@ -170,6 +214,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         ValueError
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
+        KeyboardInterrupt
+            On Ctrl-C. The imputer is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         if self.n_steps > self.n_train_steps:
@@ -182,12 +228,13 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         groups = check_groups(groups, panel)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seeds = self._draw_seeds()
-        panel = self._preprocess(panel, None, continues)
+        panel = self._preprocess(panel, None, groups, seeds[-1], continues)
         strata = np.zeros(len(panel), dtype=int)
         context = self._make_context(panel, strata, groups, seeds)
         nets, _ = self._fit_networks(context, continues)
+        self.time_unit_ = shortest_interval(panel)
         if not continues:
-            self.seed_, self.time_unit_ = seed, shortest_interval(panel)
+            self.seed_ = seed
         return self._end_fit(context, nets)
 
     # Imputation
@@ -211,6 +258,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     ) -> list[Panel]:
         """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
         gaps = find_gaps(panel)
+        if not self.fill_absent:
+            for name, observed in panel.observed.items():
+                gaps[name] &= observed.any((1, 2), keepdims=True)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))

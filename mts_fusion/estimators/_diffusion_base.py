@@ -29,17 +29,19 @@ class DiffusionEstimator(PanelEstimator):
         **PanelEstimator._parameter_constraints,
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "statistic": [StrOptions({"median", "mean"})],
+        "fill_absent": ["boolean"],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "sampler": [StrOptions({"flow2m", "dpm++2m", "ddim", "ddpm"})],
         "d_model": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "denoiser": [StrOptions({"attention", "state_space"})],
         "n_encoder_layers": [Interval(Integral, 0, None, closed="left")],
         "patch_length": [Interval(Integral, 1, None, closed="left"), None],
         "channels_per_token": [Interval(Integral, 1, None, closed="left"), None],
         "n_experts": [Interval(Integral, 1, None, closed="left")],
         "conditioning": [StrOptions({"cross", "target", "none"})],
-        "gating": [StrOptions({"moe", "fixed"})],
+        "gating": [StrOptions({"moe", "inner_product", "fixed"})],
         "mask_strategy": [StrOptions({"mix", "random", "block", "modality", "historical"})],
         "hidden_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "schedule": [StrOptions({"quad", "linear", "cosine"})],
@@ -53,11 +55,13 @@ class DiffusionEstimator(PanelEstimator):
         *,
         n_samples: int = 20,
         statistic: str = "median",
+        fill_absent: bool = True,
         n_steps: int = 5,
         sampler: str = "flow2m",
         d_model: int = 64,
         n_heads: int = 8,
         n_layers: int = 2,
+        denoiser: str = "attention",
         n_encoder_layers: int = 3,
         patch_length: int | None = None,
         channels_per_token: int | None = None,
@@ -88,11 +92,13 @@ class DiffusionEstimator(PanelEstimator):
     ) -> None:
         self.n_samples = n_samples
         self.statistic = statistic
+        self.fill_absent = fill_absent
         self.n_steps = n_steps
         self.sampler = sampler
         self.d_model = d_model
         self.n_heads = n_heads
         self.n_layers = n_layers
+        self.denoiser = denoiser
         self.n_encoder_layers = n_encoder_layers
         self.patch_length = patch_length
         self.channels_per_token = channels_per_token
@@ -129,6 +135,7 @@ class DiffusionEstimator(PanelEstimator):
             d_model=self.d_model,
             n_heads=self.n_heads,
             n_layers=self.n_layers,
+            denoiser=self.denoiser,
             n_encoder_layers=self.n_encoder_layers,
             patch_length=self.patch_length,
             channels_per_token=self.channels_per_token,

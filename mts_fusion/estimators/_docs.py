@@ -26,14 +26,17 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         Fraction of the samples that is held out to choose the epoch and the temperature. Without
         ``groups``, up to three runs of consecutive samples of each class are held out, since
         neighbouring samples are alike (windows of one recording may overlap); with ``groups`` in
-        ``fit``, whole groups. ``"auto"`` is 0.1 from 500 samples on or with
-        ``calibration="temperature"``, and 0 otherwise. Nothing is held out where that would be
-        fewer than 10 samples, or where a class has a single sample.
+        ``fit``, whole groups, but none that alone has a class or a modality, and at most so many
+        that half of the samples wanted for training stay; otherwise nothing is held out, with a
+        warning. ``"auto"`` is 0.1 from 500 samples on or with ``calibration="temperature"`` or
+        ``patience``, and 0 otherwise. Nothing is held out where that would be fewer than 10
+        samples, or where a class has a single sample.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. Regressors accept None only.
     label_smoothing : float or "auto", default="auto" (0.0 for MAESTRO)
         Fraction of each target that is spread evenly over all classes. ``"auto"`` is 0.05 from 500
-        samples on, where a temperature corrects its effect on the probabilities, and 0 below.
+        samples on if a temperature is learnt, which corrects its effect on the probabilities, and 0
+        otherwise.
         Ignored by regressors.
     calibration : {"auto", "temperature"} or None, default="auto"
         ``"temperature"`` divides the logits by a temperature learnt on the held-out samples, as
@@ -46,15 +49,20 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         Number of networks, trained from different initial weights, whose predictions are averaged.
         ``"auto"`` is 3 for Maestro and 1 for the other methods.
     callbacks : list of skorch.callbacks.Callback or None, default=None
-        Additional callbacks for the training loop.
+        Additional callbacks for the training loop. An ``LRScheduler`` takes the place of the
+        schedule of ``lr``; ``EpochScoring`` and ``BatchScoring`` are refused. One of your own ends
+        the training with ``net.stop_training()``.
     device : str, default="auto"
         A device of torch; ``"auto"`` is the GPU if torch finds one, else the CPU.
     precision : {"float32", "bf16", "fp16"}, default="float32"
         Precision of the matrix products in training and prediction.
     warm_start : bool, default=False
-        Whether a further ``fit`` continues from the weights of the previous one.
+        Whether a further ``fit`` continues from the weights of the previous one, for ``max_epochs``
+        more epochs and with the parameters set now; with a larger ``n_estimators`` networks are
+        added. What was fitted to X besides the networks stays (scaling, imputer, fixed features).
     net_params : dict or None, default=None
-        Additional parameters of ``skorch.NeuralNet``.
+        Additional parameters of the training loop: ``gradient_clip``, ``n_threads``, ``compile``,
+        ``verbose``, ``torch_load_kwargs`` and ``optimizer__*`` of the optimizer.
     random_state : int, RandomState or None, default=None
         Seed of all random numbers. The same int gives the same bits, in threads and processes too.
     verbose : int, default=0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class PanelClassifierMixin(ClassifierMixin):
 
     _task: Any
 
-    def _make_task(self, y: np.ndarray) -> ClassificationTask:
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> ClassificationTask:
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             self.classes_ = np.arange(y.shape[1])
@@ -54,10 +55,7 @@ class PanelClassifierMixin(ClassifierMixin):
                 f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        smoothing = self.label_smoothing
-        if smoothing == "auto":
-            smoothing = _SMOOTHING if len(y) >= ENOUGH_TO_VALIDATE else 0.0
-        return Multiclass(self.classes_, label_smoothing=smoothing)
+        return Multiclass(self.classes_)
 
     @property
     def temperature_(self) -> np.ndarray:
@@ -135,7 +133,9 @@ class PanelClassifierMixin(ClassifierMixin):
         p = self._predict_outputs(X)
         return self._task.decision_scores(p)
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
         Parameters
@@ -143,7 +143,10 @@ class PanelClassifierMixin(ClassifierMixin):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout [1]_; with ``n_estimators > 1`` the trained networks are used instead.
+            Draws of dropout [1]_, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees: the trained networks, or draws of dropout in each of them. ``"auto"`` is
+            ``"ensemble"`` with ``n_estimators > 1`` and ``"dropout"`` otherwise.
 
         Returns
         -------
@@ -156,14 +159,15 @@ class PanelClassifierMixin(ClassifierMixin):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
 
         References
         ----------
         .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
            https://arxiv.org/abs/1506.02142
         """
-        p = self._predictive_samples(X, n_samples)[0]  # (S, n, K)
+        p = self._predictive_samples(X, n_samples, method)[0]  # (S, n, K)
         total = self._task.entropy(p.mean(0))
         aleatoric = self._task.entropy(p).mean(0)
         return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
@@ -173,11 +177,7 @@ class PanelClassifierMixin(ClassifierMixin):
             return None
         return compute_sample_weight(self.class_weight, y)
 
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
-        if self.calibration is None:
-            return
+    def _check_calibration(self, context: FitContext) -> None:
         required = self.calibration == "temperature"
         if not self._task.has_softmax:
             if required:
@@ -186,25 +186,46 @@ class PanelClassifierMixin(ClassifierMixin):
                     "Set calibration=None."
                 )
             return
-        target = context.target[context.validation]
-        n_absent = self._task.n_outputs - len(np.unique(target))
+        n_absent = self._task.n_outputs - len(np.unique(context.target[context.validation]))
         if required and n_absent:
-            what = "is empty" if validation is None else f"lacks {n_absent} of the classes"
+            what = f"lacks {n_absent} of the classes" if context.has_validation else "is empty"
             raise ValueError(
                 f"calibration='temperature' needs held-out samples of every class, but the inner "
                 f"validation split (validation_fraction={self.validation_fraction}) {what}. "
                 "Raise validation_fraction, give more samples, or set calibration='auto'."
             )
-        if validation is None:
+        smoothing = self.label_smoothing
+        if smoothing == "auto":
+            is_calibrated = context.has_validation and self.calibration is not None
+            is_many = len(context.target) >= ENOUGH_TO_VALIDATE
+            smoothing = _SMOOTHING if is_calibrated and is_many else 0.0
+        self._task.label_smoothing = smoothing
+
+    def _calibrate(
+        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
+    ) -> None:
+        if self.calibration is None or validation is None or not self._task.has_softmax:
             return
+        target = context.target[context.validation]
         # Held-out samples of subjects that were trained on are easier than those of new subjects.
-        optimistic = not required and not context.has_groups
+        optimistic = self.calibration != "temperature" and not context.has_groups
         self._task.calibrate(
             self._task.combine(nets[0].predict_ensemble(nets, [validation])),
             target,
             validation.missing,
+            weight=None if context.weight is None else context.weight[context.validation],
             sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
         )
+        if self._task.is_at_bound:
+            temperature = self._task.temperature.round(2).tolist()
+            warnings.warn(
+                f"The temperature of the calibration is {temperature}, at a bound of the search: "
+                "the held-out samples are predicted no better than at random, or without error, so "
+                "that they say little of the confidence. Hold out more samples or groups, or set "
+                "calibration=None.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -218,12 +239,15 @@ class PanelRegressorMixin(RegressorMixin):
 
     _task: Any
 
-    def _make_task(self, y: np.ndarray) -> Task:
-        return Regression(check_numbers(y))
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> Task:
+        return Regression(check_numbers(y), weight)
 
     def _class_weight(self, y: np.ndarray) -> None:
         if self.class_weight is not None:
             raise ValueError("class_weight is for classifiers; set class_weight=None.")
+
+    def _check_calibration(self, context: FitContext) -> None:
+        """Do nothing: numbers have no temperature."""
 
     def _calibrate(
         self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
@@ -252,3 +276,39 @@ class PanelRegressorMixin(RegressorMixin):
         """
         outputs = self._predict_outputs(X)
         return self._task.decode(outputs)
+
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
+        """The standard deviation of the prediction over networks, or over draws of dropout.
+
+        Parameters
+        ----------
+        X : Panel, or whatever :func:`as_panel` takes
+            n samples of the schema seen in ``fit``.
+        n_samples : int, default=20
+            Draws of dropout [1]_, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees: the trained networks, or draws of dropout in each of them. ``"auto"`` is
+            ``"ensemble"`` with ``n_estimators > 1`` and ``"dropout"`` otherwise.
+
+        Returns
+        -------
+        dict of str to array of shape (n,) or (n, n_outputs)
+            ``epistemic``, in the unit of y. The noise of y itself is not included.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
+
+        References
+        ----------
+        .. [1] Gal, Ghahramani, "Dropout as a Bayesian Approximation", ICML, 2016.
+           https://arxiv.org/abs/1506.02142
+        """
+        samples = self._predictive_samples(X, n_samples, method)[0]  # (S, n, K)
+        return {"epistemic": self._task.decode(samples.std(0))}

@@ -49,7 +49,7 @@ class PatternExplanationsMixin:
             the argument of the softmax (of the sigmoid; for numbers, y without mean and spread);
             ``available (n, M)``; of each head of the regression (convolutions, statistics)
             ``penalty (n, K)`` and ``factor (n, K)``, by which its scores are multiplied (before the
-            coupling of three or more classes, which contributions and score include); and
+            coupling of the classes and the offset, which contribution and score include); and
             ``held_out_loss (n,)`` of the model of these sensors: nats, or squared error in units of
             the variance of y. NaN where there is no model.
 

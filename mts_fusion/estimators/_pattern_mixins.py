@@ -15,8 +15,10 @@ from mts_fusion.training import (
     PatternModels,
     SigmoidLink,
     SoftmaxLink,
+    check_labels,
     conformal_intervals,
     conformal_sets,
+    mean_and_scale,
 )
 
 from ._checks import check_numbers
@@ -38,6 +40,7 @@ class PatternClassifierMixin(ClassifierMixin):
                     "head='boosting' is for one class a sample, but y holds labels. Set "
                     "head='ridge', or fit one classifier a label."
                 )
+            check_labels(y)
             self.classes_ = np.arange(y.shape[1])
             return SigmoidLink()
         if y.ndim > 1:
@@ -75,6 +78,7 @@ class PatternClassifierMixin(ClassifierMixin):
                 raise ValueError(
                     f"y has shape {y.shape}, but the first call had {len(self.classes_)} labels."
                 )
+            check_labels(y)
             return
         unknown = np.setdiff1d(y, self.classes_)
         if y.ndim > 1 or unknown.size:
@@ -265,9 +269,7 @@ class PatternRegressorMixin(RegressorMixin):
         self._is_flat = y.ndim == 1
         numbers = numbers.reshape(len(y), -1)
         self._n_targets = numbers.shape[1]
-        mean = np.average(numbers, axis=0, weights=weight)
-        spread = np.sqrt(np.average((numbers - mean) ** 2, axis=0, weights=weight))
-        return IdentityLink(mean, np.where(spread > 0, spread, 1.0))
+        return IdentityLink(*mean_and_scale(numbers, weight))
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return check_numbers(y)

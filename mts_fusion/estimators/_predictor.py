@@ -42,7 +42,7 @@ class PanelPredictor(PanelEstimator):
     # Hooks of the mixins
 
     @abstractmethod
-    def _make_task(self, y: np.ndarray) -> Task:
+    def _make_task(self, y: np.ndarray, weight: np.ndarray | None) -> Task:
         """How y is encoded, what is minimised, and how outputs become predictions."""
 
     @abstractmethod
@@ -50,10 +50,18 @@ class PanelPredictor(PanelEstimator):
         """The weight ``(n,)`` of the class of each sample; None for equal weights."""
 
     @abstractmethod
+    def _check_calibration(self, context: FitContext) -> None:
+        """Before the training, check that what was asked for can be learnt from the split."""
+
+    @abstractmethod
     def _calibrate(
         self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
     ) -> None:
         """Calibrate the task on the held-out samples."""
+
+    def _highest_modality_dropout(self) -> float:
+        """The highest rate at which a sample may lose its modalities in training."""
+        return self.modality_dropout
 
     # Fitting
 
@@ -67,32 +75,39 @@ class PanelPredictor(PanelEstimator):
         y : array of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array of shape (n,), default=None
-            Weights of the samples in the loss; None for equal weights.
+            Weights of the samples in all that is learnt; None for equal weights. A sample of weight
+            0 is left out.
         groups : array of shape (n,), default=None
             The subject of each sample. The inner validation split then keeps subjects whole.
 
         Returns
         -------
         object
-            The fitted estimator. If interrupted with Ctrl-C, it has the weights so far.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
             If a parameter, X, y, the weights or the groups cannot be used; the message says what
             was expected and what was given.
+        KeyboardInterrupt
+            On Ctrl-C. The estimator is fitted with the weights so far, and a warning says so.
         """
         continues = self._begin_fit()
         panel = check_X(self, X, reset=not continues)
         y = check_y(self, y, panel)
-        weight = self._check_weight(sample_weight, y, panel)
         groups = check_groups(groups, panel)
+        weight = self._check_weight(sample_weight, y, panel)
+        if weight is not None and not weight.all():
+            used = weight > 0
+            panel, y, weight = panel[used], y[used], weight[used]
+            groups = None if groups is None else groups[used]
         seeds = self._draw_seeds()
         if continues:
             self._task.check_targets(y)
         else:
-            self._task = self._make_task(y)
-        panel = self._preprocess(panel, y, continues)
+            self._task = self._make_task(y, weight)
+        panel = self._preprocess(panel, y, groups, seeds[-1], continues)
         context = self._make_context(
             panel,
             self._task.strata(y),
@@ -101,22 +116,29 @@ class PanelPredictor(PanelEstimator):
             task=self._task,
             target=self._task.encode(y),
             weight=weight,
-            sensor_loss_rate=self.modality_dropout,
+            needed=self._task.needed(y),
+            sensor_loss_rate=self._highest_modality_dropout(),
             needs_validation=self.calibration == "temperature",
         )
+        self._check_calibration(context)
         nets, validation = self._fit_networks(context, continues)
         self._calibrate(context, nets, validation)
         return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
-        """Weights ``(n,)`` of samples and classes, with mean 1; None for equal weights."""
-        class_weight = self._class_weight(y)
-        if sample_weight is None and class_weight is None:
+        """Weights ``(n,)`` of samples and classes; None for equal weights.
+
+        Their mean is 1 over the samples that have a weight.
+        """
+        if sample_weight is None and self.class_weight is None:
             return None
         weight = check_weight(sample_weight, panel)
+        used = weight > 0
+        class_weight = self._class_weight(y[used])
         if class_weight is not None:
-            weight = check_weight(weight * class_weight, panel)
-        return weight / weight.mean()
+            weight[used] *= class_weight
+            weight = check_weight(weight, panel)
+        return weight / weight[weight > 0].mean()
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
         # The validation loss rises as soon as a network is overconfident, long before its
@@ -145,18 +167,35 @@ class PanelPredictor(PanelEstimator):
         raw, missing = self._raw_predict(X)
         return self._task.link(self._task.combine(raw), missing)
 
-    def _predictive_samples(self, X: Any, n_samples: int) -> np.ndarray:
+    def _predictive_samples(self, X: Any, n_samples: int, method: str) -> np.ndarray:
         """Outputs for each imputation and network, or draw of dropout: ``(I, S, n, K)``."""
+        if method not in ("auto", "ensemble", "dropout"):
+            raise ValueError(
+                f"method={method!r} is unknown; choose one of ['auto', 'ensemble', 'dropout']."
+            )
+        panels, net = self._panels(X), self.nets_[0]
+        n_nets = len(self.nets_)
+        if method == "ensemble" and n_nets == 1:
+            raise ValueError(
+                "method='ensemble' needs several networks, but n_estimators is 1. Set "
+                "method='dropout', or fit with n_estimators=3."
+            )
+        uses_dropout = method == "dropout" or n_nets == 1
         if n_samples < 2:
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
         samples = []
-        for panel in self._panels(X):
-            net, datasets = self.nets_[0], self._datasets(panel)
-            raw = (
-                net.predict_ensemble(self.nets_, datasets)
-                if len(self.nets_) > 1
-                else list(net.predict_dropout(datasets, n_samples, seed=0))
-            )
+        for panel in panels:
+            if uses_dropout:
+                # Each network makes an equal part of the draws, the first ones one more.
+                parts = np.bincount(np.arange(n_samples) % n_nets, minlength=n_nets)
+                raw = [
+                    one
+                    for seed, (member, part) in enumerate(zip(self.nets_, parts, strict=True))
+                    if part
+                    for one in member.predict_dropout(self._datasets(panel), part, seed=seed)
+                ]
+            else:
+                raw = net.predict_ensemble(self.nets_, self._datasets(panel))
             samples.append(np.stack([self._task.link(one, _missing(panel)) for one in raw]))
         return np.stack(samples)
 

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.nn import Trace
-from mts_fusion.panel import Panel
-from mts_fusion.training import FixedFeatures, PanelDataset
-from mts_fusion.transforms import PanelImputer
-
-from ._checks import check_X
-from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
-from ._impute_then_scale import ImputeThenScale
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
-from ._predictor import PanelPredictor
+from ._trace_base import TraceEstimator
 
 __all__ = ["TraceClassifier", "TraceRegressor"]
 
-_PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=None
-        Stage 1, fitted with ``(X, y)`` before the network; with
-        :class:`ConditionalDiffusionImputer` the estimator is TRACE. Pass one that is already fitted
-        as ``FrozenEstimator(imputer)``. ``"nearest"`` is ``PanelImputer()``. With None the network
-        reads observed values only; with ``statistics=False`` this is FuseMoE.
+_PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default="diffusion"
+        Stage 1, fitted before the network. ``"diffusion"`` is a small
+        :class:`ConditionalDiffusionImputer` of all modalities of numbers, trained for as many
+        epochs as the network; modalities of tokens, and those of which nothing was observed in a
+        sample, stay as they are. ``"nearest"`` is ``PanelImputer()``. With None the network reads
+        observed values only: with ``statistics=False`` this is FuseMoE, not TRACE. A transformer is
+        fitted on ``(X, y)``, with ``groups`` where its ``fit`` takes them, and gets seeds where its
+        ``random_state`` is None; pass one that is already fitted as ``FrozenEstimator(imputer)``.
     n_imputations : int, default=1
         Number of imputations that each prediction is averaged over. 1 uses ``imputer.transform``.
         Above 1 the network is trained on one draw of ``imputer.sample(X, n)`` and predicts from
@@ -51,14 +42,15 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
         Number of experts that process each token.
     d_hidden : int, default=64
         Hidden width of an expert.
-    router : {{"joint", "per_modality", "disjoint"}}, default="joint"
+    router : {{"joint", "per_modality", "disjoint"}}, default="per_modality"
         ``"joint"``: one router reads all modalities. ``"per_modality"``: each has its own router
         and all share the experts. ``"disjoint"``: each has its own router and experts.
     gate : {{"softmax", "laplace", "gaussian"}}, default="laplace"
         Score of an expert: inner product, negative distance, or negative squared distance.
-    entropy_weight : float, default=0.01
-        Weight of the regulariser that assigns modalities to different experts. It has an effect on
-        the per-modality router only. 0 turns it off.
+    entropy_weight : float, default=1.0
+        Weight of the regulariser that assigns modalities to different experts (eq. 8 of the paper).
+        It acts on the per-modality router alone: with a joint router it is 0, with disjoint ones
+        constant. 0 turns it off.
     modality_dropout : float, default=0.2
         Rate at which each modality of a sample, imputed values included, is dropped in training;
         reached after a quarter of the epochs. The papers have 0.
@@ -76,191 +68,7 @@ _PARAMETERS = f"""imputer : transformer of panels, "nearest" or None, default=No
     {TRAINING_PARAMETERS}"""
 
 
-class _Trace(PanelPredictor):
-    """Abstract: parameters and network of TRACE, and the average over imputations."""
-
-    # More steps overfit (PhysioNet 2012, JapaneseVowels).
-    _MIN_STEPS: ClassVar[int] = 300
-    _N_ESTIMATORS: ClassVar[int] = 1
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PanelPredictor._parameter_constraints,
-        "imputer": [HasMethods(["fit", "transform"]), StrOptions({"nearest"}), None],
-        "n_imputations": [Interval(Integral, 1, None, closed="left")],
-        "d_model": [Interval(Integral, 1, None, closed="left")],
-        "d_time": [Interval(Integral, 2, None, closed="left")],
-        "n_reference": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 0, None, closed="left")],
-        "n_experts": [Interval(Integral, 1, None, closed="left")],
-        "n_active_experts": [Interval(Integral, 1, None, closed="left")],
-        "d_hidden": [Interval(Integral, 1, None, closed="left")],
-        "router": [StrOptions({"joint", "per_modality", "disjoint"})],
-        "gate": [StrOptions({"softmax", "laplace", "gaussian"})],
-        "entropy_weight": [Interval(Real, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "statistics": ["boolean", StrOptions({"auto"})],
-        "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
-    }
-
-    preprocessor_: ImputeThenScale
-
-    def __init__(
-        self,
-        *,
-        imputer: Any = None,
-        n_imputations: int = 1,
-        d_model: int = 64,
-        d_time: int = 64,
-        n_reference: int = 16,
-        n_heads: int = 4,
-        n_layers: int = 2,
-        n_experts: int = 8,
-        n_active_experts: int = 2,
-        d_hidden: int = 64,
-        router: str = "joint",
-        gate: str = "laplace",
-        entropy_weight: float = 0.01,
-        modality_dropout: float = 0.2,
-        dropout: float = 0.1,
-        statistics: bool | str = "auto",
-        horizon_seconds: float | None = None,
-        optimizer: str | Callable[..., Any] = "adamw",
-        lr: float = 2e-3,
-        weight_decay: float = 0.05,
-        batch_size: int | str = "auto",
-        max_epochs: int | str = "auto",
-        patience: int | None = None,
-        validation_fraction: float | str = "auto",
-        class_weight: Any = None,
-        label_smoothing: float | str = "auto",
-        calibration: str | None = "auto",
-        n_estimators: int | str = "auto",
-        callbacks: Sequence[Any] | None = None,
-        device: str = "auto",
-        precision: str = "float32",
-        warm_start: bool = False,
-        net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.imputer = imputer
-        self.n_imputations = n_imputations
-        self.d_model = d_model
-        self.d_time = d_time
-        self.n_reference = n_reference
-        self.n_heads = n_heads
-        self.n_layers = n_layers
-        self.n_experts = n_experts
-        self.n_active_experts = n_active_experts
-        self.d_hidden = d_hidden
-        self.router = router
-        self.gate = gate
-        self.entropy_weight = entropy_weight
-        self.modality_dropout = modality_dropout
-        self.dropout = dropout
-        self.statistics = statistics
-        self.horizon_seconds = horizon_seconds
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
-        self.calibration = calibration
-        self.n_estimators = n_estimators
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.warm_start = warm_start
-        self.net_params = net_params
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _make_preprocessor(self) -> ImputeThenScale:
-        imputer = PanelImputer() if isinstance(self.imputer, str) else self.imputer
-        if self.n_imputations > 1 and not hasattr(imputer, "sample"):
-            raise ValueError(
-                f"n_imputations={self.n_imputations} needs an imputer with sample(X, n), such as "
-                f"ConditionalDiffusionImputer; imputer={self.imputer!r} has none. Set "
-                "n_imputations=1."
-            )
-        return ImputeThenScale(imputer, self.n_imputations)
-
-    def _make_features(self, context: FitContext) -> FixedFeatures | None:
-        has_statistics = self.statistics
-        if has_statistics == "auto":
-            has_statistics = self.n_imputations == 1
-        return FixedFeatures(context.schema, ("statistics",)) if has_statistics else None
-
-    def _make_module(
-        self, context: FitContext, features: FixedFeatures | None, member: int
-    ) -> Trace:
-        return Trace(
-            context.schema,
-            context.n_outputs,
-            d_model=self.d_model,
-            d_time=self.d_time,
-            n_reference=self.n_reference,
-            n_heads=self.n_heads,
-            n_layers=self.n_layers,
-            n_experts=self.n_experts,
-            n_active_experts=self.n_active_experts,
-            d_hidden=self.d_hidden,
-            router=self.router,
-            gate=self.gate,
-            entropy_weight=self.entropy_weight,
-            dropout=self.dropout,
-            modality_dropout=self.modality_dropout,
-            feature_widths=None if features is None else features.widths,
-            horizon_seconds=self.horizon_seconds,
-        )
-
-    def _make_dataset(
-        self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
-    ) -> PanelDataset:
-        return PanelDataset(panel, target, weight, has_imputed=self.imputer_ is not None)
-
-    @property
-    def imputer_(self) -> Any:
-        """The fitted imputer; None without one."""
-        return self.preprocessor_.imputer_
-
-    def _panels(self, X: Any) -> list[Panel]:
-        if self.n_imputations == 1:
-            return super()._panels(X)
-        check_is_fitted(self)
-        return self.preprocessor_.draws(check_X(self, X, reset=False), self.n_imputations)
-
-    def predict_draws(self, X: Any) -> np.ndarray:
-        """Predictions for each imputation of X, before they are averaged.
-
-        Parameters
-        ----------
-        X : Panel, or whatever :func:`as_panel` takes
-            n samples of the schema seen in ``fit``.
-
-        Returns
-        -------
-        array of shape (n_imputations, n, n_outputs)
-            Probabilities, or numbers in the unit of y; means over the networks.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If X has another schema than in ``fit``.
-        """
-        raw, missing = self._raw_predict(X)
-        outputs = np.stack([self._task.link(one, missing) for one in raw])
-        return outputs.reshape(-1, len(self.nets_), *outputs.shape[1:]).mean(1)
-
-
-class TraceClassifier(PanelClassifierMixin, _Trace):
+class TraceClassifier(PanelClassifierMixin, TraceEstimator):
     __doc__ = f"""Classifier of time series with gaps and irregular times, after TRACE [1]_.
 
     Stage 1, ``imputer``, fills gaps from all modalities. Stage 2, FuseMoE [2]_, interpolates every
@@ -294,7 +102,9 @@ class TraceClassifier(PanelClassifierMixin, _Trace):
     (5, 3)
     """
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split by source.
 
         Parameters
@@ -302,8 +112,10 @@ class TraceClassifier(PanelClassifierMixin, _Trace):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout for each imputation; with ``n_estimators > 1`` the trained networks
-            are used instead.
+            Draws of dropout for each imputation, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees given an imputation: the trained networks, or draws of dropout in each of
+            them. ``"auto"`` is ``"ensemble"`` with ``n_estimators > 1``, otherwise ``"dropout"``.
 
         Returns
         -------
@@ -317,9 +129,10 @@ class TraceClassifier(PanelClassifierMixin, _Trace):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
         """
-        p = self._predictive_samples(X, n_samples)  # (I, S, n, K)
+        p = self._predictive_samples(X, n_samples, method)  # (I, S, n, K)
         total = self._task.entropy(p.mean((0, 1)))
         given_imputation = self._task.entropy(p.mean(1)).mean(0)
         aleatoric = self._task.entropy(p).mean((0, 1))
@@ -331,7 +144,7 @@ class TraceClassifier(PanelClassifierMixin, _Trace):
         }
 
 
-class TraceRegressor(PanelRegressorMixin, _Trace):
+class TraceRegressor(PanelRegressorMixin, TraceEstimator):
     __doc__ = f"""Regressor of time series with gaps and irregular times, after TRACE [1]_.
 
     As :class:`TraceClassifier`, for one or several numeric targets.
@@ -359,7 +172,9 @@ class TraceRegressor(PanelRegressorMixin, _Trace):
     (5,)
     """
 
-    def predict_uncertainty(self, X: Any, *, n_samples: int = 20) -> dict[str, np.ndarray]:
+    def predict_uncertainty(
+        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+    ) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction, split by source.
 
         Parameters
@@ -367,8 +182,10 @@ class TraceRegressor(PanelRegressorMixin, _Trace):
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
         n_samples : int, default=20
-            Draws of dropout for each imputation; with ``n_estimators > 1`` the trained networks
-            are used instead.
+            Draws of dropout for each imputation, shared out evenly between the networks.
+        method : {"auto", "ensemble", "dropout"}, default="auto"
+            What disagrees given an imputation: the trained networks, or draws of dropout in each of
+            them. ``"auto"`` is ``"ensemble"`` with ``n_estimators > 1``, otherwise ``"dropout"``.
 
         Returns
         -------
@@ -382,9 +199,10 @@ class TraceRegressor(PanelRegressorMixin, _Trace):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is below 2, or X has another schema than in ``fit``.
+            If ``n_samples`` is below 2, ``method`` is unknown or ``"ensemble"`` with
+            one network, or X has another schema than in ``fit``.
         """
-        samples = self._predictive_samples(X, n_samples)  # (I, S, n, K)
+        samples = self._predictive_samples(X, n_samples, method)  # (I, S, n, K)
         epistemic = samples.var(1).mean(0)
         imputation = samples.mean(1).var(0)
         variances = {

@@ -2,10 +2,8 @@
 
 from mts_fusion.metrics._calibration import (
     ReliabilityCurve,
-    brier_score,
     expected_calibration_error,
     maximum_calibration_error,
-    negative_log_likelihood,
     reliability_curve,
 )
 from mts_fusion.metrics._chance import chance_calibration_error
@@ -23,6 +21,7 @@ from mts_fusion.metrics._imputation import (
     mae_at_missing,
     oracle_cosine_similarity,
 )
+from mts_fusion.metrics._proper_scores import brier_score, negative_log_likelihood
 from mts_fusion.metrics._scorers import (
     make_probability_scorer,
     neg_brier_score_scorer,

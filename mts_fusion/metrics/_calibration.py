@@ -1,4 +1,4 @@
-"""Calibration errors, reliability curves and proper scores of predicted probabilities."""
+"""Calibration errors and reliability curves of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from mts_fusion.metrics._probabilities import check_probabilities, classes_of
 
 __all__ = [
     "ReliabilityCurve",
-    "brier_score",
     "expected_calibration_error",
     "maximum_calibration_error",
-    "negative_log_likelihood",
     "reliability_curve",
 ]
 
@@ -53,6 +51,7 @@ def reliability_curve(
     pos_label: object = None,
     labels: ArrayLike | None = None,
     nan_policy: NanPolicy = "raise",
+    sample_weight: ArrayLike | None = None,
 ) -> ReliabilityCurve:
     """Confidence against accuracy, bin by bin.
 
@@ -65,13 +64,15 @@ def reliability_curve(
     n_bins : int, default=15
         Bins. 1 compares the mean confidence with the accuracy; many bins are noisy.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width, or of equal mass (equal probabilities share a bin).
+        Bins of equal width, or of equal numbers of samples (equal probabilities share a bin).
     pos_label : label or None, default=None
         Class whose probability is judged. None: the class with the highest (top-label).
     labels : array-like of shape (n_classes,) or None, default=None
         The class of each column; None: the sorted classes of ``y_true``.
     nan_policy : {"raise", "omit"}, default="raise"
         Refuse samples with NaN, or leave them out.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the samples, which 0 leaves out; None for equal weights.
 
     Returns
     -------
@@ -91,7 +92,9 @@ def reliability_curve(
     >>> curve.accuracy
     array([ nan, 0.75])
     """
-    index, proba = check_probabilities(y_true, y_proba, labels=labels, nan_policy=nan_policy)
+    index, proba, weight = check_probabilities(
+        y_true, y_proba, labels=labels, nan_policy=nan_policy, sample_weight=sample_weight
+    )
     if pos_label is None:
         stated, hit = _top_label(index, proba)
     else:
@@ -103,7 +106,7 @@ def reliability_curve(
                 "Choose one of them, or None for the most probable class."
             )
         stated, hit = proba[:, columns[0]].astype(np.float64), index == columns[0]
-    return _bin(stated, hit, n_bins, strategy)
+    return _bin(stated, hit, weight, n_bins, strategy)[0]
 
 
 def expected_calibration_error(
@@ -115,6 +118,7 @@ def expected_calibration_error(
     kind: Kind = "top-label",
     labels: ArrayLike | None = None,
     nan_policy: NanPolicy = "raise",
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean distance between confidence and accuracy (ECE), in [0, 1]; 0 is calibrated.
 
@@ -127,7 +131,8 @@ def expected_calibration_error(
     n_bins : int, default=15
         Bins. 1 compares the mean confidence with the accuracy; with many, noise looks like error.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width (Eq. 3 of [1]_), or of equal mass (equal probabilities share a bin).
+        Bins of equal width (Eq. 3 of [1]_), or of equal numbers of samples (equal probabilities
+        share a bin).
     kind : {"top-label", "classwise"}, default="top-label"
         Judge the probability of the predicted class [1]_, or the mean over the classes of the
         error of each class's probability [2]_.
@@ -136,6 +141,8 @@ def expected_calibration_error(
         ``y_true``, in which each has then to occur.
     nan_policy : {"raise", "omit"}, default="raise"
         Refuse samples with NaN, or leave them out.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the samples, which 0 leaves out; None for equal weights.
 
     Returns
     -------
@@ -164,8 +171,8 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 0, 0, 1], proba, n_bins=4), 3)
     0.05
     """
-    curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy)
-    return float(np.mean([(gap * count).sum() / count.sum() for gap, count in curves]))
+    curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy, sample_weight)
+    return float(np.mean([(gap * mass).sum() / mass.sum() for gap, mass in curves]))
 
 
 def maximum_calibration_error(
@@ -177,6 +184,7 @@ def maximum_calibration_error(
     kind: Kind = "top-label",
     labels: ArrayLike | None = None,
     nan_policy: NanPolicy = "raise",
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Largest distance between confidence and accuracy over the bins (MCE), in [0, 1].
 
@@ -189,7 +197,8 @@ def maximum_calibration_error(
     n_bins : int, default=15
         Bins. A bin with a single sample counts as much as any other: few bins are steadier.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width (Eq. 5 of [1]_), or of equal mass (equal probabilities share a bin).
+        Bins of equal width (Eq. 5 of [1]_), or of equal numbers of samples (equal probabilities
+        share a bin).
     kind : {"top-label", "classwise"}, default="top-label"
         Judge the probability of the predicted class, or every class's (the largest of all).
     labels : array-like of shape (n_classes,) or None, default=None
@@ -197,6 +206,8 @@ def maximum_calibration_error(
         ``y_true``, in which each has then to occur.
     nan_policy : {"raise", "omit"}, default="raise"
         Refuse samples with NaN, or leave them out.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the samples, which 0 leaves out; None for equal weights.
 
     Returns
     -------
@@ -219,102 +230,8 @@ def maximum_calibration_error(
     >>> round(maximum_calibration_error([0, 0, 0, 1], proba, n_bins=4), 3)
     0.6
     """
-    curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy)
+    curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy, sample_weight)
     return float(max(gap.max() for gap, _ in curves))
-
-
-def negative_log_likelihood(
-    y_true: ArrayLike,
-    y_proba: ArrayLike,
-    *,
-    labels: ArrayLike | None = None,
-    nan_policy: NanPolicy = "raise",
-) -> float:
-    """Mean of minus the log probability of the true class (NLL), in nats; 0 is perfect.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n,)
-        True classes.
-    y_proba : array-like of shape (n, n_classes) or (n,)
-        Probabilities; with one dimension, those of the second of two classes. A probability of 0
-        for the true class counts as the machine epsilon of its float type, as in scikit-learn.
-    labels : array-like of shape (n_classes,) or None, default=None
-        The class of each column; None: the sorted classes of ``y_true``.
-    nan_policy : {"raise", "omit"}, default="raise"
-        Refuse samples with NaN, or leave them out.
-
-    Returns
-    -------
-    float
-        The score, at least 0.
-
-    Raises
-    ------
-    ValueError
-        If the arguments do not fit together.
-
-    Examples
-    --------
-    >>> round(negative_log_likelihood(["a", "b"], [[0.5, 0.5], [0.5, 0.5]]), 4)
-    0.6931
-    """
-    index, proba = check_probabilities(y_true, y_proba, labels=labels, nan_policy=nan_policy)
-    true_class = proba[np.arange(len(index)), index]
-    epsilon = np.finfo(proba.dtype).eps
-    return float(-np.log(true_class.astype(np.float64).clip(epsilon, 1)).mean())
-
-
-def brier_score(
-    y_true: ArrayLike,
-    y_proba: ArrayLike,
-    *,
-    scale_by_half: bool | Literal["auto"] = "auto",
-    labels: ArrayLike | None = None,
-    nan_policy: NanPolicy = "raise",
-) -> float:
-    """Mean squared distance between the probabilities and the true class; 0 is perfect.
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n,)
-        True classes.
-    y_proba : array-like of shape (n, n_classes) or (n,)
-        Probabilities; with one dimension, those of the second of two classes.
-    scale_by_half : bool or "auto", default="auto"
-        Halve the sum over the classes, so that the score lies in [0, 1] and not in [0, 2]; "auto"
-        halves it for two classes only, as ``sklearn.metrics.brier_score_loss`` does.
-    labels : array-like of shape (n_classes,) or None, default=None
-        The class of each column; None: the sorted classes of ``y_true``.
-    nan_policy : {"raise", "omit"}, default="raise"
-        Refuse samples with NaN, or leave them out.
-
-    Returns
-    -------
-    float
-        The score.
-
-    Raises
-    ------
-    ValueError
-        If the arguments do not fit together.
-
-    References
-    ----------
-    .. [1] Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather
-       Review, 1950.
-
-    Examples
-    --------
-    >>> round(brier_score([0, 1], [0.1, 0.8]), 4)
-    0.025
-    """
-    index, proba = check_probabilities(y_true, y_proba, labels=labels, nan_policy=nan_policy)
-    error = proba.astype(np.float64)  # a copy: the input stays
-    error[np.arange(len(index)), index] -= 1
-    score = float((error**2).sum(axis=1).mean())
-    half = proba.shape[1] == 2 if scale_by_half == "auto" else bool(scale_by_half)
-    return score / 2 if half else score
 
 
 def _curves(
@@ -325,20 +242,23 @@ def _curves(
     kind: Kind,
     labels: ArrayLike | None,
     nan_policy: NanPolicy,
-) -> list[tuple[NDArray[np.float64], NDArray[np.intp]]]:
-    """Gap and count of each bin that is not empty: one pair, or one a class."""
+    sample_weight: ArrayLike | None,
+) -> list[tuple[NDArray[np.float64], NDArray]]:
+    """Gap and weight of each bin that is not empty: one pair, or one a class."""
     if kind not in ("top-label", "classwise"):
         raise ValueError(f"kind is 'top-label' or 'classwise', got {kind!r}.")
-    index, proba = check_probabilities(y_true, y_proba, labels=labels, nan_policy=nan_policy)
+    index, proba, weight = check_probabilities(
+        y_true, y_proba, labels=labels, nan_policy=nan_policy, sample_weight=sample_weight
+    )
     if kind == "top-label":
         judged = [_top_label(index, proba)]
     else:
         judged = [(p.astype(np.float64), index == k) for k, p in enumerate(proba.T)]
     pairs = []
     for stated, hit in judged:
-        curve = _bin(stated, hit, n_bins, strategy)
+        curve, mass = _bin(stated, hit, weight, n_bins, strategy)
         full = curve.n_samples > 0
-        pairs.append((np.abs(curve.accuracy - curve.confidence)[full], curve.n_samples[full]))
+        pairs.append((np.abs(curve.accuracy - curve.confidence)[full], mass[full]))
     return pairs
 
 
@@ -349,8 +269,13 @@ def _top_label(
 
 
 def _bin(
-    stated: NDArray[np.float64], hit: NDArray[np.bool_], n_bins: int, strategy: Strategy
-) -> ReliabilityCurve:
+    stated: NDArray[np.float64],
+    hit: NDArray[np.bool_],
+    weight: NDArray[np.float64] | None,
+    n_bins: int,
+    strategy: Strategy,
+) -> tuple[ReliabilityCurve, NDArray]:
+    """The curve, and the sum of the weights in each bin."""
     n = len(stated)
     if n_bins < 1:
         raise ValueError(f"n_bins is at least 1, got {n_bins!r}.")
@@ -369,7 +294,9 @@ def _bin(
     # exactly 1; these are closed on the right, as in Guo et al. and in scikit-learn.
     bin_of = np.searchsorted(edges[1:-1], stated, side="left")
     n_samples = np.bincount(bin_of, minlength=n_bins)
+    mass = n_samples if weight is None else np.bincount(bin_of, weights=weight, minlength=n_bins)
+    of_all = 1.0 if weight is None else weight
     with np.errstate(invalid="ignore"):  # 0 / 0 of an empty bin is the NaN that we promise
-        confidence = np.bincount(bin_of, weights=stated, minlength=n_bins) / n_samples
-        accuracy = np.bincount(bin_of, weights=hit, minlength=n_bins) / n_samples
-    return ReliabilityCurve(confidence, accuracy, n_samples, edges)
+        confidence = np.bincount(bin_of, weights=of_all * stated, minlength=n_bins) / mass
+        accuracy = np.bincount(bin_of, weights=of_all * hit, minlength=n_bins) / mass
+    return ReliabilityCurve(confidence, accuracy, n_samples, edges), mass

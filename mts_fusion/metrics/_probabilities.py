@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_sample_weight
 
 from mts_fusion.panel._arrays import as_array, is_missing
 
@@ -22,8 +23,9 @@ def check_probabilities(
     *,
     labels: ArrayLike | None,
     nan_policy: Literal["raise", "omit"],
-) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
-    """Column index of each true class, and the probabilities ``(n, n_classes)``.
+    sample_weight: ArrayLike | None = None,
+) -> tuple[NDArray[np.intp], NDArray[np.floating], NDArray[np.float64] | None]:
+    """Column index of each true class, probabilities ``(n, n_classes)`` and weights ``(n,)``.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ def check_probabilities(
         The class of each column. None: the sorted classes of ``y_true``.
     nan_policy : {"raise", "omit"}
         What to do with rows that hold NaN.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights. Rows of weight 0 are left out before anything else is looked at.
 
     Returns
     -------
@@ -42,11 +46,13 @@ def check_probabilities(
         Column of the true class.
     proba : ndarray of shape (n, n_classes)
         In the float type of ``y_proba``.
+    weight : ndarray of shape (n,) or None
+        None without ``sample_weight``.
 
     Raises
     ------
     ValueError
-        If shapes, labels or probabilities do not fit together, or nothing is left to score.
+        If shapes, labels, weights or probabilities do not fit together, or no row is left.
     """
     if nan_policy not in ("raise", "omit"):
         raise ValueError(f"nan_policy is 'raise' or 'omit', got {nan_policy!r}.")
@@ -63,7 +69,16 @@ def check_probabilities(
             f"y_true has {len(truth)} samples and y_proba has {len(proba)} rows. "
             "Pass both for the same samples."
         )
-    truth, proba = _without_nan(truth, proba, nan_policy)
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, proba, dtype=np.float64)
+        if not (weight >= 0).all() or not weight.any():
+            raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
+        truth, proba, weight = truth[weight > 0], proba[weight > 0], weight[weight > 0]
+    is_scored = _is_scored(truth, proba, nan_policy)
+    if not is_scored.all():
+        truth, proba = np.asarray(truth[is_scored].tolist()), proba[is_scored]
+        weight = None if weight is None else weight[is_scored]
     if len(truth) == 0:
         raise ValueError("There is no sample to score. Pass at least one without NaN.")
     if type_of_target(truth).startswith("continuous"):
@@ -72,7 +87,7 @@ def check_probabilities(
             "For a regressor use sklearn.metrics.mean_absolute_error or crps_from_samples."
         )
     _check_distribution(proba)
-    return _column_of(truth, labels, proba.shape[1]), proba
+    return _column_of(truth, labels, proba.shape[1]), proba, weight
 
 
 def classes_of(y_true: ArrayLike) -> NDArray:
@@ -113,21 +128,18 @@ def _as_columns(y_proba: ArrayLike) -> NDArray[np.floating]:
     return proba
 
 
-def _without_nan(
-    truth: NDArray, proba: NDArray[np.floating], nan_policy: str
-) -> tuple[NDArray, NDArray[np.floating]]:
+def _is_scored(truth: NDArray, proba: NDArray[np.floating], nan_policy: str) -> NDArray[np.bool_]:
+    """Whether each row has a label and probabilities."""
     broken = np.isnan(proba).any(axis=1)
     if truth.dtype.kind in "fO":
         broken |= [is_missing(label) for label in truth.tolist()]
-    if not broken.any():
-        return truth, proba
-    if nan_policy == "raise":
+    if broken.any() and nan_policy == "raise":
         raise ValueError(
             f"{broken.sum()} of {len(broken)} samples have NaN as label or probability "
             f"(the first is row {int(broken.argmax())}). "
             "Score the others only with nan_policy='omit'."
         )
-    return np.asarray(truth[~broken].tolist()), proba[~broken]
+    return ~broken
 
 
 def _check_distribution(proba: NDArray[np.floating]) -> None:

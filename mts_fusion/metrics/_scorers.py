@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from numpy.typing import ArrayLike
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from mts_fusion.metrics._calibration import (
-    brier_score,
     expected_calibration_error,
     maximum_calibration_error,
-    negative_log_likelihood,
 )
+from mts_fusion.metrics._proper_scores import brier_score, negative_log_likelihood
 
 __all__ = [
     "make_probability_scorer",
@@ -33,24 +34,38 @@ class _ProbabilityScorer:
     def __init__(self, metric: Callable[..., float], kwargs: dict[str, Any]) -> None:
         self._metric = metric
         self._kwargs = kwargs
+        self._sample_weight: bool | str | None = None
 
-    def __call__(self, estimator: Any, X: Any, y: ArrayLike) -> float:
+    def set_score_request(self, *, sample_weight: bool | str | None) -> _ProbabilityScorer:
+        """A copy that asks for sample weights, where scikit-learn routes metadata."""
+        new = copy(self)
+        new._sample_weight = sample_weight
+        return new
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """What scikit-learn may pass to this scorer."""
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sample_weight", alias=self._sample_weight)
+        return request
+
+    def __call__(
+        self, estimator: Any, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         if not hasattr(estimator, "predict_proba"):
             raise ValueError(
                 f"{self!r} needs predict_proba, which {type(estimator).__name__} has not. "
                 "Wrap it in sklearn.calibration.CalibratedClassifierCV."
             )
         proba = estimator.predict_proba(X)
-        return -self._metric(y, proba, labels=estimator.classes_, **self._kwargs)
+        weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return -self._metric(y, proba, labels=estimator.classes_, **weighted, **self._kwargs)
 
     def __repr__(self) -> str:
         extra = "".join(f", {name}={value!r}" for name, value in self._kwargs.items())
         return f"make_probability_scorer({self._metric.__name__}{extra})"
 
 
-def make_probability_scorer(
-    metric: Callable[..., float], **kwargs: Any
-) -> Callable[[Any, Any, ArrayLike], float]:
+def make_probability_scorer(metric: Callable[..., float], **kwargs: Any) -> Callable[..., float]:
     """Scorer that returns minus a metric of probabilities, so that greater is better.
 
     Unlike ``sklearn.metrics.make_scorer`` it hands the classes of the estimator to the metric: a
@@ -67,8 +82,9 @@ def make_probability_scorer(
     Returns
     -------
     callable
-        ``scorer(estimator, X, y) -> float``; can be pickled. It raises ValueError for an estimator
-        without ``predict_proba``.
+        ``scorer(estimator, X, y, sample_weight=None) -> float``; can be pickled. It raises
+        ValueError for an estimator without ``predict_proba``. With scikit-learn's metadata routing,
+        ``scorer.set_score_request(sample_weight=True)`` is a scorer that is given weights.
 
     Examples
     --------

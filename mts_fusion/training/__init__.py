@@ -20,7 +20,14 @@ from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
+from ._targets import check_labels, mean_and_scale
 from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
+from ._user_settings import (
+    check_callbacks,
+    check_monitors,
+    check_net_params,
+    has_lr_scheduler,
+)
 from ._validation import ENOUGH_TO_VALIDATE, choose_fraction, simulate_sensor_loss, split_rows
 
 __all__ = [
@@ -52,11 +59,17 @@ __all__ = [
     "Task",
     "TrainingRows",
     "WeightAverage",
+    "check_callbacks",
+    "check_labels",
+    "check_monitors",
+    "check_net_params",
     "choose_fraction",
     "choose_schedule",
     "collate",
     "conformal_intervals",
     "conformal_sets",
+    "has_lr_scheduler",
+    "mean_and_scale",
     "pick_device",
     "run_folds",
     "seeded",

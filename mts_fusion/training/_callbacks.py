@@ -137,6 +137,7 @@ class BestWeights(Callback):
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
             self.weights_ = None
+            net.has_restored_ = True
 
 
 class EpochProgress(Callback):
@@ -192,13 +193,14 @@ class StopOnNaN(Callback):
             return
         epoch = len(net.history)
         net.module_.load_state_dict(self.weights_)
+        net.has_restored_ = True
         warnings.warn(
             f"The training loss became {loss} in epoch {epoch}; training stopped and the weights "
             f"of epoch {epoch - 1} are kept. Lower lr, or set precision='float32'.",
             UserWarning,
             stacklevel=2,
         )
-        net.stop_training(diverged=True)
+        net.stop_training()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Delete the copy."""
@@ -252,7 +254,7 @@ class WeightAverage(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Set the average, unless the weights of the best epoch or before a NaN were restored."""
-        if not net.has_diverged_ and not any("valid_loss" in row for row in net.history):
+        if not net.has_restored_:
             _set(net.module_, self.average_)
         self.average_, self.current_ = [], None
 

@@ -16,7 +16,10 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 # Maps scaled scores (n, C) to the loss of each sample (n,) and its gradient (n, C).
 Loss = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-__all__ = ["IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
+# A matrix (C, C) and an offset (C,): scores s become s @ matrix + offset.
+Coupling = tuple[np.ndarray, np.ndarray]
+
+__all__ = ["Coupling", "IdentityLink", "ScoreLink", "SigmoidLink", "SoftmaxLink"]
 
 # Penalty on the squared deviations of the log weights of the heads from their mean, in nats a
 # sample: weights differ only as far as the held-out samples support it.
@@ -25,6 +28,10 @@ _SPREAD_COST = 0.01
 # Penalty on the coupling of classes: half of this times the squares of its entries, beside the log
 # loss summed over all samples. Scores are level from 30 to 120 (decision 23).
 _COUPLING_COST = 50.0
+
+# The offset of a class is the coefficient of this constant and shares that penalty: half of 2 times
+# the square of the offset, as if it had a normal prior of standard deviation .7.
+_CONSTANT = 5.0
 
 # Options of scipy's L-BFGS-B; gtol bounds the gradient of the mean loss.
 _COUPLING_OPTIONS = {"maxiter": 500, "gtol": 1e-6, "ftol": 1e-13}
@@ -52,8 +59,8 @@ class ScoreLink(Protocol):
     ) -> np.ndarray:
         """Factors ``(K,)`` of the heads, from the held-out scores ``(n, C)`` of each."""
 
-    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Matrix ``(C, C)`` that the weighted sum of the scores is multiplied by."""
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Coupling:
+        """Matrix ``(C, C)`` that the weighted sum of the scores is multiplied by, and an offset."""
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Mean loss of scores to which factors and coupling are applied."""
@@ -97,22 +104,23 @@ class SoftmaxLink:
 
         return _minimise(loss, scores, weight)
 
-    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Matrix of the lowest log loss: the score of a class may use those of the others.
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Coupling:
+        """Matrix and offset of the lowest log loss.
 
-        Each column of a ridge regression is fitted to its own class only. With a matrix ``I + E``
-        the scores ``s (I + E)`` are a multinomial logistic regression on the scores; the penalty on
-        ``E`` keeps it near the identity. It is the identity for two classes, which have one score,
-        and for a class without a held-out sample.
+        Each column of a ridge regression is fitted to its own class only, by squared error. With a
+        matrix ``I + E`` and an offset ``b`` the scores ``s (I + E) + b`` are a multinomial logistic
+        regression on the scores; the penalty keeps ``E`` and ``b`` near 0. Both are 0 for a class
+        without a held-out sample.
         """
         truth = targets > 0
         observed = np.flatnonzero(truth.any(0))
-        coupling = np.eye(scores.shape[1])
-        if len(observed) > 2:
-            coupling[np.ix_(observed, observed)] += _minimise_coupling(
+        matrix, offset = _no_coupling(scores.shape[1])
+        if len(observed) > 1:
+            added, offset[observed] = _minimise_coupling(
                 scores[:, observed], truth[:, observed], weight
             )
-        return coupling
+            matrix[np.ix_(observed, observed)] += added
+        return matrix, offset
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Log loss, in nats."""
@@ -151,9 +159,21 @@ class SigmoidLink:
 
         return _minimise(loss, scores, weight)
 
-    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """The identity: each column has its own score only."""
-        return np.eye(scores.shape[1])
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Coupling:
+        """A factor and an offset for each label, of the lowest cross-entropy.
+
+        They are those of `SoftmaxLink` for the two classes "not set" and "set". A label keeps
+        its own score only, and that score as it is where all held-out samples agree.
+        """
+        matrix, offset = _no_coupling(scores.shape[1])
+        for label, target in enumerate(targets.T):
+            truth = np.stack([target < 0, target > 0], axis=1)
+            if truth.any(0).all():
+                halves = np.outer(scores[:, label], [-0.5, 0.5])
+                added, shift = _minimise_coupling(halves, truth, weight)
+                matrix[label, label] += (np.trace(added) - added[0, 1] - added[1, 0]) / 2
+                offset[label] = shift[1] - shift[0]
+        return matrix, offset
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Cross-entropy, in nats a label."""
@@ -200,9 +220,9 @@ class IdentityLink:
         factors = nnls(columns * root[:, None], targets.ravel() * root)[0]
         return factors if factors.sum() > 0 else np.full(len(scores), 1 / len(scores))
 
-    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """The identity: each column has its own score only."""
-        return np.eye(scores.shape[1])
+    def coupling(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> Coupling:
+        """The identity and no offset: each column has its own score only."""
+        return _no_coupling(scores.shape[1])
 
     def loss(self, scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
         """Mean squared error, in units of the variance of y."""
@@ -249,22 +269,27 @@ def _factors(
     return np.asarray(np.exp(result.x))
 
 
-def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """E of the lowest mean log loss of ``s + s E``, plus the penalty on its squares.
+def _no_coupling(n_targets: int) -> Coupling:
+    return np.eye(n_targets), np.zeros(n_targets)
+
+
+def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> Coupling:
+    """E and b of the lowest mean log loss of ``s + s E + b``, plus the penalty on their squares.
 
     Solved in the coordinates in which a bound of the curvature, ``S^T W S / 2 + p I`` (Boehning,
     "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed.
     """
     n_classes = scores.shape[1]
     fraction, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()
-    bound = (scores * fraction[:, None]).T @ scores / 2 + penalty * np.eye(n_classes)
+    inputs = np.column_stack([scores, np.full(len(scores), _CONSTANT)])
+    bound = (inputs * fraction[:, None]).T @ inputs / 2 + penalty * np.eye(n_classes + 1)
     root = np.linalg.cholesky(bound)
-    design = solve_triangular(root, scores.T, lower=True).T
-    inverse = solve_triangular(root, np.eye(n_classes), lower=True)
+    design = solve_triangular(root, inputs.T, lower=True).T
+    inverse = solve_triangular(root, np.eye(n_classes + 1), lower=True)
     shrink = penalty * inverse @ inverse.T
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        matrix = flat.reshape(n_classes, n_classes)
+        matrix = flat.reshape(-1, n_classes)
         shifted = scores + design @ matrix
         shifted -= shifted.max(1, keepdims=True)
         slope = np.exp(shifted)
@@ -275,6 +300,7 @@ def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray
         shrunk = shrink @ matrix
         return loss + (matrix * shrunk).sum() / 2, (design.T @ slope + shrunk).ravel()
 
-    start = np.zeros(n_classes**2)
+    start = np.zeros((n_classes + 1) * n_classes)
     result = minimize(objective, start, jac=True, method="L-BFGS-B", options=_COUPLING_OPTIONS)
-    return inverse.T @ np.asarray(result.x).reshape(n_classes, n_classes)
+    solution = inverse.T @ np.asarray(result.x).reshape(-1, n_classes)
+    return solution[:-1], _CONSTANT * solution[-1]

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -17,7 +18,7 @@ from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
-from ._runtime import threads
+from ._runtime import isolated
 from ._task import Task
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet"]
@@ -28,6 +29,10 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Samples predicted at a time; more save no time.
 _PREDICTED_AT_ONCE = 128
+
+
+class _Stopped(Exception):
+    """A callback has ended the training as planned."""
 
 
 class _NoCriterion(nn.Module):
@@ -78,6 +83,7 @@ class PanelNet(NeuralNet):
         self.gradient_clip = gradient_clip
         self.seed = seed
         self.n_threads = n_threads
+        self.interrupted = False
         super().__init__(module, criterion=criterion, **kwargs)
 
     # Training
@@ -95,7 +101,8 @@ class PanelNet(NeuralNet):
         Returns
         -------
         PanelNet
-            The fitted net, in evaluation mode.
+            The fitted net, in evaluation mode. ``interrupted`` is True if Ctrl-C has ended the
+            training; the net then has the weights so far.
         """
         if not self.initialized_:
             self.initialize()
@@ -103,14 +110,13 @@ class PanelNet(NeuralNet):
         set_generator(self.module_, generator)
         self.shuffle_: torch.Generator | None = torch.Generator().manual_seed(self.seed)
         self.train_split = None if validation is None else predefined_split(validation)
-        self.n_before_ = len(self.history)
-        self.is_stopped_, self.has_diverged_ = False, False
+        self.interrupted, self.has_restored_ = False, False
         self.scaler_ = torch.amp.GradScaler(
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
         try:
-            with threads(self.n_threads):
-                self.partial_fit(training, None)
+            with isolated(self.n_threads, grad=True):
+                self._train(training)
         finally:  # keep neither generators nor data
             set_generator(self.module_, None)
             self.shuffle_ = None
@@ -118,36 +124,63 @@ class PanelNet(NeuralNet):
             self.module_.eval()
         return self
 
+    def continue_from(self, previous: PanelNet) -> None:
+        """Take over the weights and the history of another net; the rest stays as it is here.
+
+        Parameters
+        ----------
+        previous : PanelNet
+            A trained net.
+
+        Raises
+        ------
+        ValueError
+            If its weights have other names or shapes.
+        """
+        mine, others = (dict(net.module_.named_parameters()) for net in (self, previous))
+        shapes = [{name: tuple(p.shape) for name, p in one.items()} for one in (mine, others)]
+        if differing := sorted(name for name, _ in shapes[0].items() ^ shapes[1].items()):
+            raise ValueError(
+                f"warm_start continues with the weights of the last fit, but {differing[0]!r} now "
+                "has another shape. Set the parameters of the network as they were, or set "
+                "warm_start=False to start anew."
+            )
+        with torch.no_grad():
+            for name, weight in others.items():
+                mine[name].copy_(weight)
+        self.history_ = deepcopy(previous.history)
+
+    def _train(self, training: PanelDataset) -> None:
+        """As ``partial_fit`` of skorch, except that Ctrl-C and a planned end are told apart."""
+        self.notify("on_train_begin", X=training, y=None)
+        try:
+            self.fit_loop(training, None)
+        except _Stopped:
+            pass
+        except KeyboardInterrupt as error:
+            self.interrupted = not _is_early_stopping(error)
+        self.notify("on_train_end", X=training, y=None)
+
+    def initialize(self) -> PanelNet:
+        """Initialise the net with the defaults of torch, whatever the user has set."""
+        with isolated(None, grad=True):
+            return super().initialize()
+
     def get_iterator(self, dataset: PanelDataset, training: bool = False) -> DataLoader:
         """Batches of a dataset, in training shuffled with a generator of this net."""
+        # Without a generator, each pass would draw a number from the global one.
+        generator = self.shuffle_ if training else torch.Generator()
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             shuffle=training,
-            generator=self.shuffle_ if training else None,
+            generator=generator,
             collate_fn=collate,  # type: ignore[arg-type]
         )
 
-    def stop_training(self, *, diverged: bool = False) -> NoReturn:
-        """End the training; for callbacks, so that the net does not count as interrupted.
-
-        Parameters
-        ----------
-        diverged : bool, default=False
-            Whether the last weights are not finite, and earlier ones were restored.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Always: it ends skorch's loop.
-        """
-        self.is_stopped_, self.has_diverged_ = True, diverged
-        raise KeyboardInterrupt
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the last training ended before its last epoch, and no callback ended it."""
-        return not self.is_stopped_ and len(self.history) - self.n_before_ < self.max_epochs
+    def stop_training(self) -> NoReturn:
+        """End the training as planned; for callbacks."""
+        raise _Stopped
 
     def train_step(self, batch: tuple[Inputs, dict[str, Tensor]], **fit_params: Any) -> dict:
         """One step of the optimiser."""
@@ -225,7 +258,9 @@ class PanelNet(NeuralNet):
         size = -(-size // NETWORK_ROWS) * NETWORK_ROWS
         for dataset in datasets:
             for rows, n in padded_rows(len(dataset), size, NETWORK_ROWS):
-                yield dataset.__getitems__(rows)[0], n
+                with isolated(self.n_threads):
+                    inputs = dataset.__getitems__(rows)[0]
+                yield inputs, n
 
     def predict_raw(self, datasets: Iterable[PanelDataset]) -> np.ndarray:
         """Raw predictions of the network: logits, or standardised numbers.
@@ -321,9 +356,17 @@ class PanelNet(NeuralNet):
         """Outputs of modules, batch by batch."""
         for inputs, n in self.batches(datasets):
             arguments = {**inputs.to(self.device).arguments, **more}
-            with torch.inference_mode(), threads(self.n_threads), self._autocast():
+            with isolated(self.n_threads), self._autocast():
                 outputs = [module(**arguments) for module in modules]
             yield outputs, n
+
+
+def _is_early_stopping(error: KeyboardInterrupt) -> bool:
+    """Whether ``skorch.callbacks.EarlyStopping`` has raised this."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return where is not None and isinstance(where.tb_frame.f_locals.get("self"), EarlyStopping)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mts_fusion.nn.ridge import RidgeSolution
 
 from ._boosting import BoostedTrees
-from ._links import ScoreLink
+from ._links import Coupling, ScoreLink
 from ._pattern_head import RidgeHead, comparable_rows
 from ._pattern_rows import TrainingRows, as_array, as_tensor
 
@@ -35,6 +34,8 @@ class PatternModel(NamedTuple):
         Factors of the scores of the heads in their sum; one more with boosted trees.
     coupling : array of shape (C, C)
         Matrix that this sum is multiplied by.
+    offset : array of shape (C,)
+        Added to the product.
     held_out : array of shape (n, C)
         Scores of the kept rows, each by the models without its fold; NaN for rows with none of the
         modalities, and for rows of a class that no other fold has.
@@ -44,13 +45,14 @@ class PatternModel(NamedTuple):
         By modality, coefficients of its features, or of its kernel to the landmarks; the factor of
         the head and the coupling are applied already.
     constant : Tensor of shape (1, C)
-        Added to the products with them.
+        Added to the products with them; has the offset.
     """
 
     members: tuple[int, ...]
     solutions: list[RidgeSolution | None]
     factors: np.ndarray
     coupling: np.ndarray
+    offset: np.ndarray
     held_out: np.ndarray
     loss: float
     base_coef: list[dict[int, Tensor]]
@@ -92,34 +94,36 @@ def make_model(
         return None
     if trees is not None:
         scores.append(trees.held_out(members))
-    factors, coupling, held_out, loss = _combine(scores, link, kept)
+    factors, (coupling, offset), held_out, loss = _combine(scores, link, kept)
     base_coef: list[dict[int, Tensor]] = [{} for _ in heads]
-    constant = torch.zeros(1, len(coupling), dtype=torch.float64)
+    constant = as_tensor(offset[None])
     for k, (head, solution) in enumerate(zip(heads, solutions, strict=True)):
         if solution is not None:
             mixing = as_tensor(factors[k] * coupling)
             base_coef[k], intercept = head.base_coef(solution, members, mixing)
             constant = constant + intercept
-    return PatternModel(members, solutions, factors, coupling, held_out, loss, base_coef, constant)
+    return PatternModel(
+        members, solutions, factors, coupling, offset, held_out, loss, base_coef, constant
+    )
 
 
 def _combine(
     scores: Sequence[np.ndarray | None], link: ScoreLink, kept: TrainingRows
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+) -> tuple[np.ndarray, Coupling, np.ndarray, float]:
     """Factors, coupling, combined held-out scores and their loss, from those of each head."""
     targets, weight = kept.targets, kept.weight
     used = [k for k, one in enumerate(scores) if one is not None]
     given = [one for one in scores if one is not None]
     factors = np.zeros(len(scores))
-    coupling = np.eye(targets.shape[1])
+    coupling, offset = np.eye(targets.shape[1]), np.zeros(targets.shape[1])
     held_out = np.full_like(targets, np.nan)
     rows = comparable_rows(np.concatenate(given, axis=1), targets, kept.fold, link.is_numeric)
     if not rows.any():
         factors[used] = 1 / len(used)
-        return factors, coupling, held_out, np.nan
+        return factors, (coupling, offset), held_out, np.nan
     targets, weight, given = targets[rows], weight[rows], [one[rows] for one in given]
     factors[used] = link.weights(given, targets, weight)
     added = np.tensordot(factors[used], np.stack(given), 1)
-    coupling = link.coupling(added, targets, weight)
-    held_out[rows] = added @ coupling
-    return factors, coupling, held_out, link.loss(held_out[rows], targets, weight)
+    coupling, offset = link.coupling(added, targets, weight)
+    held_out[rows] = added @ coupling + offset
+    return factors, (coupling, offset), held_out, link.loss(held_out[rows], targets, weight)

@@ -10,7 +10,12 @@ import torch.nn.functional as F
 from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
+from ._targets import check_labels, mean_and_scale
+
 __all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
+
+# Lowest and highest temperature that calibration searches.
+_TEMPERATURES = (0.05, 20.0)
 
 
 class Task(Protocol):
@@ -36,6 +41,9 @@ class Task(Protocol):
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """The stratum ``(n,)`` of each sample in a stratified split: 0, 1 and so on."""
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """What each sample has that must not be missing in training, bool ``(n, R)``."""
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Mean loss of a batch; ``weight (B,)`` has mean 1 over the training set."""
@@ -113,6 +121,10 @@ class Multiclass:
         """One stratum for each class in y."""
         return _numbered(y)
 
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """The class of each sample, ``(n, K)``."""
+        return y[:, None] == self.classes
+
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted cross-entropy of the logits."""
         each = F.cross_entropy(
@@ -150,6 +162,7 @@ class Multiclass:
         y: np.ndarray,
         missing: np.ndarray | float = 0.0,
         *,
+        weight: np.ndarray | None = None,
         sharpening_cost: float = 0.0,
     ) -> None:
         """Set ``temperature`` to minimise the log loss of held-out samples.
@@ -165,6 +178,8 @@ class Multiclass:
             Encoded targets.
         missing : array of shape (n,) or float, default=0.0
             Fraction of the modalities that are missing in each sample.
+        weight : array of shape (n,), default=None
+            Weights of the samples; None for equal weights.
         sharpening_cost : float, default=0.0
             Penalty of a temperature below 1, in nats a sample, times its squared logarithm.
 
@@ -179,21 +194,32 @@ class Multiclass:
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
         ends = _ends(np.broadcast_to(missing, len(y)))
+        factor = 1.0 if weight is None else weight
+        total = len(y) if weight is None else weight.sum()
 
         def loss(log_ends: np.ndarray) -> tuple[float, np.ndarray]:
             scaled = logits * np.exp(-ends @ log_ends)[:, None]
             log_p = log_softmax(scaled, axis=1)
             excess = scaled[rows, y] - (np.exp(log_p) * scaled).sum(1)
             # Prior of the two temperatures: log(T1 / T0) ~ N(0, 1).
-            difference = (log_ends[1] - log_ends[0]) / len(y)
-            gradient = (excess @ ends) / len(y) + difference * np.array([-1.0, 1.0])
+            difference = (log_ends[1] - log_ends[0]) / total
+            gradient = ((factor * excess) @ ends) / total + difference * np.array([-1.0, 1.0])
             sharpening = np.minimum(log_ends, 0.0)
-            cost = difference**2 * len(y) / 2 + sharpening_cost * (sharpening**2).sum()
-            return cost - log_p[rows, y].mean(), gradient + 2 * sharpening_cost * sharpening
+            cost = difference**2 * total / 2 + sharpening_cost * (sharpening**2).sum()
+            mean = np.average(log_p[rows, y], weights=weight)
+            return cost - mean, gradient + 2 * sharpening_cost * sharpening
 
-        bounds = [(np.log(0.05), np.log(20.0))] * 2
+        bounds = [np.log(_TEMPERATURES)] * 2
         result = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
         self.temperature = np.exp(result.x)
+
+    @property
+    def is_at_bound(self) -> bool:
+        """Whether a temperature is the lowest or the highest that is searched."""
+        low, high = _TEMPERATURES
+        return bool(
+            (self.temperature <= low * 1.001).any() or (self.temperature >= high / 1.001).any()
+        )
 
 
 def _ends(missing: np.ndarray) -> np.ndarray:
@@ -222,6 +248,7 @@ class Multilabel:
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """float32 ``(n, n_outputs)``."""
+        check_labels(y)
         return np.asarray(y, dtype=np.float32)
 
     def check_targets(self, y: np.ndarray) -> None:
@@ -231,6 +258,10 @@ class Multilabel:
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum for each combination of labels."""
         return _numbered(y)
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """Which labels each sample has, and which not, ``(n, 2 * n_outputs)``."""
+        return np.concatenate([y > 0, y == 0], axis=1)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted binary cross-entropy, mean over the labels."""
@@ -265,6 +296,8 @@ class Regression:
     ----------
     y : array of shape (n,) or (n, n_outputs)
         Training targets, for their mean and standard deviation.
+    weight : array of shape (n,), default=None
+        Weights of the samples; None for equal weights.
 
     Examples
     --------
@@ -275,13 +308,11 @@ class Regression:
 
     has_softmax: ClassVar[bool] = False
 
-    def __init__(self, y: np.ndarray) -> None:
+    def __init__(self, y: np.ndarray, weight: np.ndarray | None = None) -> None:
         self.is_flat = y.ndim == 1
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         self.n_outputs = y.shape[1]
-        self.mean = y.mean(0)
-        spread = y.std(0)
-        self.scale = np.where(spread > 0, spread, 1.0)
+        self.mean, self.scale = mean_and_scale(y, weight)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Standardised targets, float32 ``(n, n_outputs)``."""
@@ -297,6 +328,10 @@ class Regression:
         first = y.reshape(len(y), -1)[:, 0].astype(float)
         limits = np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8]))
         return _numbered(np.searchsorted(limits, first))
+
+    def needed(self, y: np.ndarray) -> np.ndarray:
+        """Nothing: numbers are interpolated."""
+        return np.zeros((len(y), 0), dtype=bool)
 
     def loss(self, prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean squared error."""

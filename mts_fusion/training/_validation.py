@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -48,14 +50,20 @@ def choose_fraction(fraction: float | str, n_samples: int, *, required: bool = F
 
 
 def split_rows(
-    strata: np.ndarray, fraction: float, *, groups: np.ndarray | None = None, seed: int = 0
+    strata: np.ndarray,
+    fraction: float,
+    *,
+    groups: np.ndarray | None = None,
+    needed: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows for training and rows for validation, stratified.
 
-    With ``groups`` whole groups are held out. Without, a few runs of neighbouring rows of each
-    stratum are, since neighbours are alike: they may come from one recording, or from overlapping
-    windows (docs/decisions/0018-runs-of-neighbours.md). The runs are at the same relative positions
-    in all strata.
+    With ``groups`` whole groups are held out, but no group that alone has a class or a modality,
+    and so few that at least half of the rows wanted for training stay. Without, a few runs of
+    neighbouring rows of each stratum are, since neighbours are alike: they may come from one
+    recording, or from overlapping windows (docs/decisions/0018-runs-of-neighbours.md). The runs are
+    at the same relative positions in all strata.
 
     Parameters
     ----------
@@ -65,6 +73,9 @@ def split_rows(
         Fraction of the rows to hold out, in [0, 1).
     groups : array of shape (n,), default=None
         Group of each row.
+    needed : bool array of shape (n, R), default=None
+        What each row has, such as a class or a modality; what any group has stays in training.
+        Read with ``groups`` only.
     seed : int, default=0
         Of the draw.
 
@@ -79,6 +90,11 @@ def split_rows(
     ValueError
         If ``groups`` has a single group.
 
+    Warns
+    -----
+    UserWarning
+        If ``validation`` is empty because no group can be held out.
+
     Examples
     --------
     >>> split_rows(np.repeat([0, 1], 20), 0.25)[1]
@@ -89,23 +105,50 @@ def split_rows(
     if too_few or counts.min() < 2:
         return rows, rows[:0]
     if groups is not None:
-        return _split_groups(strata, fraction, groups, seed)
+        needed = np.zeros((len(rows), 0), dtype=bool) if needed is None else needed
+        validation = _held_out_groups(strata, fraction, groups, needed, seed)
+        return np.setdiff1d(rows, validation), validation
     held_out = _runs(strata, fraction, seed)
     return rows[~held_out], rows[held_out]
 
 
-def _split_groups(
-    strata: np.ndarray, fraction: float, groups: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    n_splits = min(round(1 / fraction), len(np.unique(groups)))
-    if n_splits < 2:
+def _held_out_groups(
+    strata: np.ndarray, fraction: float, groups: np.ndarray, needed: np.ndarray, seed: int
+) -> np.ndarray:
+    """Rows of the groups that are held out, sorted; empty where none can be."""
+    labels, group = np.unique(groups, return_inverse=True)
+    group = group.reshape(-1)
+    if len(labels) < 2:
         raise ValueError(
             "The inner validation split keeps groups whole, but groups names only one. "
             "Pass no groups, or set validation_fraction=0."
         )
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    training, validation = next(splitter.split(strata, strata, groups))
-    return np.sort(training), np.sort(validation)
+    has = np.zeros((len(labels), needed.shape[1]), dtype=bool)
+    np.logical_or.at(has, group, needed)
+    alone = (has & (has.sum(0) == 1)).any(1)  # the only group that has something
+    free = np.flatnonzero(~alone[group])
+    n_free = int((~alone).sum())
+    if n_free > 1:
+        share = min(fraction * len(group) / len(free), 0.99)
+        # More than half: all folds but one are held out.
+        n_splits = min(max(round(1 / min(share, 1 - share)), 2), n_free)
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+        for others, fold in splitter.split(strata[free], strata[free], groups[free]):
+            held_out = np.sort(free[fold if share <= 0.5 else others])
+            kept = np.setdiff1d(np.arange(len(group)), held_out)
+            is_complete = (needed[kept].any(0) == needed.any(0)).all()
+            is_bounded = len(kept) >= (1 - fraction) / 2 * len(group)
+            if is_complete and is_bounded and len(held_out) >= _MIN_VALIDATION:
+                return held_out
+    warnings.warn(
+        f"Nothing is held out: of the {len(labels)} groups, those that could be held out have too "
+        "many or too few of the samples, or a class or a modality that no other group has. No "
+        "temperature is learnt and no epoch is chosen. Give more groups, or set "
+        "validation_fraction=0 to silence this warning.",
+        UserWarning,
+        stacklevel=5,
+    )
+    return np.zeros(0, dtype=int)
 
 
 def _runs(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -140,7 +183,7 @@ def simulate_sensor_loss(available: np.ndarray, rate: float, seed: int) -> np.nd
     available : bool array of shape (n, M)
         Modalities that each sample has.
     rate : float
-        Rate at which a modality is silenced, in [0, 1). A sample keeps at least one modality.
+        Rate at which a modality is silenced, in [0, 1]. A sample keeps at least one modality.
     seed : int
         Of the draw.
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import signal
 import threading
 import warnings
 from typing import ClassVar
@@ -15,12 +16,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.panel import Panel, as_panel
-from mts_fusion.training import Multiclass
+from mts_fusion.training import Multiclass, PanelNet
 from mts_fusion.transforms import SAXTokenizer
 
 TINY = {
@@ -195,6 +196,26 @@ def test_balanced_weights_are_weights_of_the_samples(X, y):
     assert_allclose(balanced.predict_proba(X), weighted.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("make", [_clf, _reg])
+def test_a_weight_of_0_is_leaving_out(X, y, make):
+    outlier = np.arange(40) % 8 == 7
+    values = {name: x.copy() for name, x in X.values.items()}
+    values["acc"][outlier] *= 1e6
+    spoilt = X.replace(values=values)
+    target = np.where(outlier, 0, y) if make is _clf else np.where(outlier, 1e9, y)
+    groups = np.arange(40) % 5
+
+    settings = {"validation_fraction": 0.4}
+    weighted = make(**settings).fit(spoilt, target, np.where(outlier, 0.0, 2.0), groups)
+    kept = make(**settings).fit(X[~outlier], target[~outlier], groups=groups[~outlier])
+
+    assert weighted.n_training_ == kept.n_training_
+    assert_array_equal(weighted.predict(X), kept.predict(X))
+    assert _same(_weights(weighted), _weights(kept))
+    if make is _clf:
+        assert_array_equal(weighted.temperature_, kept.temperature_)
+
+
 def test_the_scale_of_weights_does_not_matter(X, y):
     weight = np.linspace(1, 2, 40)
 
@@ -246,6 +267,15 @@ def test_too_few_samples_are_all_trained_on(X, y):
     assert len(NoteRows.rows["training"]) == 40
 
 
+def test_a_class_of_a_single_subject_is_trained_on(X, y):
+    groups = np.where(y == 2, 9, np.arange(40) % 3)
+
+    for seed in range(3):
+        clf = _clf(validation_fraction=0.3, callbacks=[NoteRows()], random_state=seed)
+        clf.fit(X, y, groups=groups)
+        assert set(y[NoteRows.rows["training"]]) == {0, 1, 2}
+
+
 def test_one_group_cannot_be_split(X, y):
     message = (
         "The inner validation split keeps groups whole, but groups names only one. Pass no groups, "
@@ -261,7 +291,7 @@ def test_one_group_cannot_be_split(X, y):
 def test_without_groups_sharpening_has_a_cost(X, y, monkeypatch):
     costs = []
 
-    def calibrate(self, prediction, target, missing, *, sharpening_cost):
+    def calibrate(self, prediction, target, missing, *, weight, sharpening_cost):
         costs.append(sharpening_cost)
 
     monkeypatch.setattr(Multiclass, "calibrate", calibrate)
@@ -270,6 +300,24 @@ def test_without_groups_sharpening_has_a_cost(X, y, monkeypatch):
     _clf(**settings).fit(X, y, groups=np.arange(len(y)) // 4)
     _clf(calibration="temperature", **settings).fit(X, y)
     assert costs == [0.05, 0.0, 0.0]
+
+
+def test_patience_holds_samples_out(X, y):
+    X, y = X[np.arange(120) % 40], y[np.arange(120) % 40]  # 12 of them
+    clf = _clf(patience=1, validation_fraction="auto", n_estimators=1).fit(X, y)
+
+    assert clf.n_training_ < 120
+    assert "valid_loss" in clf.history_[0][0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "smoothing"),
+    [({}, 0.05), ({"calibration": None}, 0.0), ({"validation_fraction": 0.0}, 0.0)],
+)
+def test_labels_are_smoothed_where_a_temperature_follows(X, y, settings, smoothing):
+    X, y = X[np.arange(500) % 40], y[np.arange(500) % 40]
+    settings = {"n_estimators": 1, "batch_size": 500, "label_smoothing": "auto", **settings}
+    assert _clf(**settings).fit(X, y)._task.label_smoothing == smoothing
 
 
 def test_temperature_is_learnt_from_held_out_samples(X, y):
@@ -281,6 +329,16 @@ def test_temperature_is_learnt_from_held_out_samples(X, y):
     assert_array_equal(plain.predict(X), scaled.predict(X))
 
 
+def test_a_temperature_at_its_bound_is_said(X, y, monkeypatch):
+    monkeypatch.setattr(
+        Multiclass,
+        "calibrate",
+        lambda self, *_, **__: setattr(self, "temperature", np.array([20.0, 1.0])),
+    )
+    with pytest.warns(UserWarning, match=r"The temperature of the calibration is \[20.0, 1.0\]"):
+        _clf(validation_fraction=0.3).fit(X, y)
+
+
 def test_calibration_without_held_out_samples_is_refused(X, y):
     message = (
         "calibration='temperature' needs held-out samples of every class, but the inner validation "
@@ -289,6 +347,13 @@ def test_calibration_without_held_out_samples_is_refused(X, y):
     )
     with _raises(ValueError, message):
         _clf(calibration="temperature").fit(X, y)
+
+
+def test_calibration_is_refused_before_the_training(X, y, monkeypatch):
+    monkeypatch.setattr(PanelNet, "train", lambda *_: pytest.fail("trained"))
+    for target in (y, np.eye(3, dtype=int)[y]):
+        with pytest.raises(ValueError, match="calibration='temperature'"):
+            _clf(calibration="temperature").fit(X, target)
 
 
 def test_calibration_of_labels_is_refused(X, y):
@@ -412,11 +477,11 @@ def test_predictions_of_several_networks_are_averaged(X, y):
 
 def test_warm_start_continues_from_the_last_weights(X, y):
     clf = _clf(warm_start=True, max_epochs=2).fit(X, y)
-    net, before = clf.nets_[0], clf.history_[0]
+    before, p = clf.history_[0], clf.predict_proba(X)
 
-    clf.fit(X, y)
+    clf.set_params(lr=1e-12).fit(X, y)
 
-    assert clf.nets_[0] is net
+    assert_allclose(clf.predict_proba(X), p, atol=1e-5)
     assert len(clf.history_[0]) == 4
     assert clf.history_[0][:2] == before
     assert clf.n_iter_ == 4
@@ -437,6 +502,55 @@ def test_every_network_continues_after_an_early_stop(X, y):
     clf.fit(X, y).fit(X, y)
 
     assert len(clf.nets_) == 2
+
+
+def test_warm_start_takes_the_parameters_and_rows_of_now(X, y):
+    rates = []
+
+    class NoteRates(Callback):
+        def on_batch_end(self, net, training, **kwargs):
+            if training:
+                rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    clf = _clf(warm_start=True, n_estimators=1, validation_fraction=0, callbacks=[NoteRates()])
+    clf.fit(X[:20], y[:20])
+    first = clf.predict_proba(X)
+    rates.clear()
+
+    clf.set_params(lr=0.5, max_epochs=2, n_estimators=2).fit(X, y)
+
+    assert len(clf.nets_) == 2
+    assert [len(losses) for losses in clf.history_] == [3, 2]
+    assert len(rates) == 2 * 2 * 3  # networks, epochs, batches of 16
+    assert min(rates) > 0
+    assert max(rates) > 0.4
+    assert (clf.predict_proba(X) != first).any()
+
+
+def test_warm_start_on_rows_of_which_none_are_held_out(X, y):
+    clf = _clf(warm_start=True, patience=1, validation_fraction=0.3).fit(X, y)
+
+    with pytest.warns(UserWarning, match="patience=1 has no effect: none of the 12 samples are"):
+        clf.fit(X[:12], y[:12])
+
+    assert clf.n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_model": 16}, "now has another shape"),
+        ({"n_estimators": 1}, "continues with the 2 networks of the last fit, but n_estimators=1"),
+    ],
+)
+def test_warm_start_of_other_networks_is_refused(X, y, change, message):
+    clf = _clf(warm_start=True, n_estimators=2).fit(X, y)
+    p = clf.predict_proba(X)
+
+    with pytest.raises(ValueError, match=message):
+        clf.set_params(**change).fit(X, y)
+
+    assert_array_equal(clf.predict_proba(X), p)
 
 
 def test_warm_start_with_other_classes_is_refused(X, y):
@@ -470,14 +584,18 @@ def _interrupt_in(epoch):
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
-def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
+def test_ctrl_c_goes_on_and_leaves_a_fitted_estimator(X, y, validation_fraction):
     clf = _clf(
+        n_estimators=2,
         max_epochs=9,
         validation_fraction=validation_fraction,
         callbacks=[NoteRows(_interrupt_in(2))],
-    ).fit(X, y)
+    )
+    message = r"The fit of MaestroClassifier was interrupted in epoch 3 of network 1\."
+    with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
 
-    assert clf.n_iter_ == 2
+    assert (clf.n_iter_, len(clf.nets_)) == (2, 1)
     assert np.isfinite(clf.predict_proba(X)).all()
     assert len(clf.explain(X))
 
@@ -485,18 +603,30 @@ def test_ctrl_c_leaves_a_fitted_estimator(X, y, validation_fraction):
 def test_ctrl_c_in_the_first_batch_leaves_a_fitted_estimator(X, y):
     class AtOnce(Callback):
         def on_batch_begin(self, net, **kwargs):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
-    clf = _clf(callbacks=[AtOnce()], validation_fraction=0.3).fit(X, y)
+    clf = _clf(callbacks=[AtOnce()], validation_fraction=0.3)
+    with (
+        pytest.warns(UserWarning, match="interrupted in epoch 1"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        clf.fit(X, y)
 
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
-def test_ctrl_c_in_an_ensemble_keeps_the_networks_so_far(X, y):
-    clf = _clf(n_estimators=3, max_epochs=2, callbacks=[NoteRows(_interrupt_in(1))]).fit(X, y)
+def test_ctrl_c_ends_a_search(X, y):
+    clf = _clf(callbacks=[NoteRows(_interrupt_in(1))])
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        cross_val_score(clf, X, y, cv=2)
 
-    assert len(clf.nets_) == 1
-    assert clf.predict(X).shape == (40,)
+
+def test_early_stopping_of_skorch_is_no_ctrl_c(X, y):
+    stop = EarlyStopping(monitor="train_loss", patience=1, threshold=1e9, threshold_mode="abs")
+    clf = _clf(n_estimators=2, max_epochs=9, callbacks=[stop]).fit(X, y)
+
+    assert clf.n_iter_ < 9
+    assert len(clf.nets_) == 2
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
@@ -564,6 +694,46 @@ def test_uncertainty_adds_up(fitted, X):
     assert (parts["epistemic"] > -1e-9).all()
     with _raises(ValueError, "n_samples=1; at least 2 are needed for a spread."):
         fitted.predict_uncertainty(X, n_samples=1)
+
+
+def test_an_ensemble_has_dropout_too(X, y):
+    several = _clf(max_epochs=2, n_estimators=3, dropout=0.3).fit(X, y)
+    task = several._task
+
+    networks = several._predictive_samples(X, 2, "auto")[0]
+    draws = several._predictive_samples(X, 7, "dropout")[0]
+
+    assert networks.shape == (3, len(X), 3)
+    assert draws.shape == (7, len(X), 3)
+    # 3, 2 and 2 draws of the networks, in their order
+    for first, last, net in ((0, 3, 0), (3, 5, 1), (5, 7, 2)):
+        assert len({one.tobytes() for one in draws[first:last]}) == last - first
+        distance = np.abs(draws[first:last].mean(0) - networks).mean((1, 2))
+        assert distance.argmin() == net
+    parts = several.predict_uncertainty(X, n_samples=7, method="dropout")
+    assert_allclose(parts["total"], task.entropy(draws.mean(0)))
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_regressors_tell_their_spread_in_the_unit_of_y(n_estimators):
+    X, y = make_panel_regression(n_samples=30, random_state=0)
+    reg = _reg(n_estimators=n_estimators, dropout=0.3)
+
+    one = reg.fit(X, y).predict_uncertainty(X, n_samples=5)
+    large = reg.fit(X, np.stack([1000 * y, y], axis=1)).predict_uncertainty(X, n_samples=5)
+
+    assert one["epistemic"].shape == (30,)
+    assert (one["epistemic"] > 0).all()
+    assert large["epistemic"].shape == (30, 2)
+    ratio = large["epistemic"][:, 0].mean() / large["epistemic"][:, 1].mean()
+    assert 300 < ratio < 3000
+
+
+def test_an_unknown_source_of_uncertainty_is_an_error(fitted, X, y):
+    with _raises(ValueError, "method='mc' is unknown; choose one of"):
+        fitted.predict_uncertainty(X, method="mc")
+    with _raises(ValueError, "method='ensemble' needs several networks, but n_estimators is 1."):
+        _clf(n_estimators=1).fit(X, y).predict_uncertainty(X, method="ensemble")
 
 
 # Where it travels
@@ -794,10 +964,23 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ),
         (
             {"net_params": {"lr": 1.0}},
-            "net_params names ['lr'], which MaestroClassifier sets itself. Use its own parameters "
-            "of these names, if it has them.",
+            "net_params names ['lr'], but takes only ['compile', 'gradient_clip', 'n_threads', "
+            "'torch_load_kwargs', 'verbose'] and optimizer__* but its weight_decay. Use the "
+            "parameters of MaestroClassifier of these names, if it has them.",
         ),
-        ({"net_params": {"foo": 1}}, "got unexpected argument(s) foo"),
+        ({"net_params": {"iterator_train__drop_last": True}}, "['iterator_train__drop_last']"),
+        ({"net_params": {"criterion": 1}}, "net_params names ['criterion'], but takes only"),
+        ({"callbacks": [EarlyStopping]}, "instances of skorch.callbacks.Callback are wanted."),
+        ({"callbacks": [EpochScoring("accuracy")]}, "callbacks holds EpochScoring, which needs"),
+        (
+            {"callbacks": [("stop", EarlyStopping())], "validation_fraction": 0.0},
+            "EarlyStopping monitors 'valid_loss', but no samples are held out. Set "
+            "validation_fraction, give more samples, or set its monitor to 'train_loss'.",
+        ),
+        (
+            {"callbacks": [Checkpoint()], "validation_fraction": 0.0},
+            "Checkpoint monitors 'valid_loss_best', but no samples are held out.",
+        ),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3."),
         (
             {"attention_budget": {"gyro": 1.0}},
@@ -812,6 +995,15 @@ def test_wrong_parameters_are_refused_in_fit(X, y, parameters, message):
 
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         clf.fit(X, y)
+
+
+def test_a_schedule_of_skorch_takes_the_place_of_ours(X, y):
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.1)
+    rates = NoteRows(lambda net: seen.append(net.optimizer_.param_groups[0]["lr"]))
+    seen = []
+    _clf(n_estimators=1, max_epochs=3, lr=1e-2, callbacks=[rates, schedule]).fit(X, y)
+
+    assert_allclose(seen, [1e-2, 1e-3, 1e-4])
 
 
 def test_net_params_reach_the_loop(X, y):

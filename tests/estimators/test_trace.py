@@ -5,9 +5,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import pearsonr
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from skorch.callbacks import Callback
 
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import (
@@ -16,7 +19,7 @@ from mts_fusion.estimators import (
     TraceRegressor,
 )
 from mts_fusion.panel import Panel
-from mts_fusion.transforms import PanelImputer, SAXTokenizer, mask_panel
+from mts_fusion.transforms import PanelImputer, PanelScaler, SAXTokenizer, mask_panel
 
 SMALL = {
     "d_model": 16,
@@ -78,7 +81,8 @@ def test_it_fits_with_every_router_and_imputer(router, imputer):
 
 def test_it_learns():
     X, y = make_panel_classification(n_samples=150, random_state=0)
-    clf = TraceClassifier(**{**SMALL, "max_epochs": 15, "batch_size": 16, "lr": 3e-3})
+    options = {**SMALL, "max_epochs": 15, "batch_size": 16, "lr": 3e-3}
+    clf = TraceClassifier(imputer=None, **options)
 
     assert clf.fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.6
 
@@ -210,6 +214,125 @@ def test_a_fitted_imputer_goes_in_frozen_and_another_is_fitted_anew():
     assert free.imputer is fitted
 
 
+class RandomImputer(NoisyImputer):
+    """Fills gaps with noise from its seed, and keeps the groups that it was fitted with."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y=None, groups=None):
+        self.groups_ = groups
+        return self
+
+    def transform(self, X):
+        rng = np.random.default_rng(self.random_state)
+        return self._fill(X, lambda shape: rng.normal(size=shape))
+
+
+def test_seed_and_groups_reach_the_imputer():
+    X, y = _classification()
+    groups = np.arange(len(X)) // 6
+    chain = Pipeline([("scale", PanelScaler()), ("fill", RandomImputer())])
+
+    first, again, other = (
+        TraceClassifier(**{**SMALL, "random_state": seed}, imputer=RandomImputer()).fit(
+            X, y, groups=groups
+        )
+        for seed in (0, 0, 1)
+    )
+    own = TraceClassifier(**SMALL, imputer=RandomImputer(7)).fit(X, y)
+    nested = TraceClassifier(**SMALL, imputer=chain).fit(X, y)
+
+    assert_array_equal(first.imputer_.groups_, groups)
+    assert first.imputer_.random_state == again.imputer_.random_state
+    assert first.imputer_.random_state != other.imputer_.random_state
+    assert_array_equal(first.predict_proba(X), again.predict_proba(X))
+    assert own.imputer_.random_state == 7
+    assert isinstance(nested.imputer_["fill"].random_state, int)
+    assert chain["fill"].random_state is None
+
+
+def test_by_default_it_imputes_by_diffusion_and_leaves_tokens_alone():
+    X, y = _classification()
+    name = X.schema.names[0]
+    tokens = SAXTokenizer().fit_transform(X.select([name]))
+    mixed = Panel(
+        {**X.values, **tokens.values},
+        vocabularies={name: tokens.schema[name].vocabulary},
+        rates={m.name: m.rate for m in X.schema},
+    )
+
+    clf = TraceClassifier(**SMALL).fit(mixed, y)
+
+    assert isinstance(clf.imputer_, ConditionalDiffusionImputer)
+    assert list(clf.imputer_.schema_.names) == list(X.schema.names[1:])
+    completed = clf.preprocessor_.transform(mixed)
+    assert_array_equal(completed.values[name], mixed.values[name])
+    assert not any(np.isnan(completed.values[m]).any() for m in X.schema.names[1:])
+    assert_array_equal(
+        clf.predict_proba(mixed), TraceClassifier(**SMALL).fit(mixed, y).predict_proba(mixed)
+    )
+
+
+def test_by_default_a_silent_sensor_stays_absent():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL).fit(X, y)
+    name = X.schema.names[0]
+    values = X.values[name].copy()
+    values[:5] = np.nan
+
+    available = clf.explain(X.replace(values={name: values}))["available"]
+
+    assert not available[:5, 0].any()
+    assert available[5:, 0].all()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "layers", "experts", "router", "width"),
+    [
+        ("mimic4", 32, 3, 16, "joint", 128),
+        ("mosi", 40, 3, 8, "per_modality", 32),
+        ("mosei", 20, 1, 16, "joint", 32),
+    ],
+)
+def test_from_paper_has_the_sizes_of_table_6(dataset, epochs, layers, experts, router, width):
+    clf = TraceClassifier.from_paper(dataset, random_state=0)
+
+    assert (clf.max_epochs, clf.n_layers, clf.n_experts, clf.router) == (
+        epochs,
+        layers,
+        experts,
+        router,
+    )
+    assert (clf.d_model, clf.d_hidden, clf.n_active_experts, clf.n_heads) == (width, 512, 4, 8)
+    assert (clf.gate, clf.statistics, clf.calibration) == ("laplace", False, None)
+    assert isinstance(clf.imputer, ConditionalDiffusionImputer)
+    assert clf.imputer.gating == "inner_product"
+
+
+def test_the_published_setting_fits_and_predicts():
+    X, y = _classification(24)
+    clf = TraceClassifier.from_paper("mosei", random_state=0).set_params(
+        max_epochs=1, imputer__max_epochs=1, imputer__n_steps=2, imputer__sampler="ddim"
+    )
+
+    X = X.select(["m1", "m2"])
+    assert clf.fit(X, y).predict_proba(X[:2]).shape == (2, 3)
+
+
+def test_a_short_sample_is_imputed_alike_with_or_without_a_long_one():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL).fit(X, y)
+    name = X.schema.names[0]
+    values = X.values[name][:4].copy()
+    values[:2, :, 20:] = np.nan
+    alone = X[:2].replace(values={name: values[:2, :, :20]})
+
+    beside = clf.predict_proba(X[:4].replace(values={name: values}))
+
+    assert_allclose(clf.predict_proba(alone), beside[:2], atol=1e-6)
+
+
 def test_grid_search_reaches_the_imputer():
     X, y = _classification()
     search = GridSearchCV(
@@ -298,9 +421,25 @@ def test_an_imputer_that_changes_the_schema_is_refused():
 def test_regression_is_scored_by_mae_and_correlation():
     X, y = make_panel_regression(n_samples=150, random_state=0)
     options = {**SMALL, "max_epochs": 20, "batch_size": 16, "lr": 3e-3}
-    reg = TraceRegressor(**options).fit(X[:100], y[:100])
+    reg = TraceRegressor(imputer=None, **options).fit(X[:100], y[:100])
 
     predictions = reg.predict(X[100:])
 
     assert mean_absolute_error(y[100:], predictions) < 0.8 * np.abs(y[100:] - y[:100].mean()).mean()
     assert pearsonr(y[100:], predictions).statistic > 0.6
+
+
+def test_ctrl_c_in_the_first_stage_does_not_begin_the_second():
+    class AtOnce(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    X, y = _classification(20)
+    imputer = ConditionalDiffusionImputer(d_model=8, n_heads=2, callbacks=[AtOnce()])
+    clf = TraceClassifier(imputer=imputer, **SMALL)
+    message = "The fit of ConditionalDiffusionImputer was interrupted"
+    with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
+
+    with pytest.raises(NotFittedError):
+        clf.predict(X)

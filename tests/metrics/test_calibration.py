@@ -239,3 +239,21 @@ def test_the_input_is_not_changed():
     for metric in METRICS:
         metric(y, proba)
     np.testing.assert_array_equal(proba, before)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_weight_of_2_is_two_samples_and_one_of_0_none(metric):
+    y, proba = random_scores(0)
+    weight = np.random.default_rng(1).integers(3, size=len(y))
+    proba[np.flatnonzero(weight == 0)[0]] = np.nan
+    rows = np.repeat(np.arange(len(y)), weight)
+
+    weighted = metric(y, proba, sample_weight=weight)
+
+    assert weighted == pytest.approx(metric(y[rows], proba[rows]))
+
+
+def test_negative_weights_of_a_metric_are_refused():
+    y, proba = random_scores(0)
+    with pytest.raises(ValueError, match="sample_weight needs to be >= 0"):
+        brier_score(y, proba, sample_weight=-np.ones(len(y)))

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 
@@ -65,3 +66,21 @@ def test_options_reach_the_metric_and_the_scorer_survives_pickle(data):
 def test_an_estimator_without_probabilities_is_refused(data):
     with pytest.raises(ValueError, match="needs predict_proba, which RidgeClassifier has not"):
         neg_brier_score_scorer(RidgeClassifier().fit(*data), *data)
+
+
+def test_weights_are_routed_to_a_scorer_that_asks_for_them(data):
+    X, y = data
+    weight = np.where(y == "run", 0.0, 1.0)
+    scorer = neg_log_likelihood_scorer.set_score_request(sample_weight=True)
+    with config_context(enable_metadata_routing=True):
+        model = LogisticRegression().set_fit_request(sample_weight=False)
+        routed = cross_validate(
+            model, X, y, scoring=scorer, params={"sample_weight": weight}, return_indices=True
+        )
+    fold = routed["indices"]["test"][0]
+    fitted = LogisticRegression().fit(*(one[routed["indices"]["train"][0]] for one in data))
+
+    kept = fold[weight[fold] > 0]
+    assert routed["test_score"][0] == pytest.approx(
+        neg_log_likelihood_scorer(fitted, X[kept], y[kept])
+    )

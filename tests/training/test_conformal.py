@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mapie.regression import CrossConformalRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import PredefinedSplit
 
@@ -165,7 +166,6 @@ class _Kernel(RegressorMixin, BaseEstimator):
 
 
 def test_intervals_of_complete_samples_are_those_of_mapie() -> None:
-    regression = pytest.importorskip("mapie.regression")
     features, y = _draw(60, 0, missing=False)
     new, _ = _draw(25, 5, missing=False)
     link, fold = _link(y), np.arange(60) % 5
@@ -173,7 +173,7 @@ def test_intervals_of_complete_samples_are_those_of_mapie() -> None:
     intervals = conformal_intervals(models, new, np.ones((25, 3), dtype=bool), 0.9)[:, 0]
 
     scale = tuple(float((x.astype(float) ** 2).sum(1).mean()) for x in features)
-    oracle = regression.CrossConformalRegressor(
+    oracle = CrossConformalRegressor(
         _Kernel(scale, y.mean(), y.std()),
         confidence_level=0.9,
         method="plus",

@@ -25,7 +25,7 @@ from mts_fusion.training import (
     pick_device,
     seeded,
 )
-from mts_fusion.training._runtime import threads
+from mts_fusion.training._runtime import isolated
 
 
 class Line(nn.Module):
@@ -203,14 +203,14 @@ def test_the_last_to_leave_puts_the_number_of_threads_back(two_threads):
     inside, leave = threading.Event(), threading.Event()
 
     def stay():
-        with threads(1):
+        with isolated(1):
             inside.set()
             leave.wait()
 
     thread = threading.Thread(target=stay)
     thread.start()
     inside.wait()
-    with threads(1):
+    with isolated(1):
         leave.set()
         thread.join()
         assert torch.get_num_threads() == 1
@@ -380,14 +380,17 @@ def test_patience_ends_training():
     assert not net.interrupted
 
 
-def test_the_average_of_the_weights_is_what_is_left():
+@pytest.mark.parametrize("n_held_out", [0, 16])
+def test_the_average_of_the_weights_is_what_is_left(n_held_out):
     weights = []
 
     class Steps(Callback):
         def on_batch_end(self, net, training=False, **kwargs):
-            weights.append(net.module_.out.weight.detach().clone())
+            if training:
+                weights.append(net.module_.out.weight.detach().clone())
 
-    net = _net(Steps(), WeightAverage(decay=0.5), max_epochs=1).train(_dataset(), None)
+    held_out = _dataset(n_held_out) if n_held_out else None
+    net = _net(Steps(), WeightAverage(decay=0.5), max_epochs=1).train(_dataset(), held_out)
 
     average = seeded_line().out.weight.detach()
     for step, weight in enumerate(weights, start=1):

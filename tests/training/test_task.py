@@ -142,3 +142,47 @@ def test_temperature_is_bounded_where_all_are_right():
 
     assert ((task.temperature >= 0.05) & (task.temperature <= 20.0)).all()
     assert np.isfinite(task.link(10 * np.eye(2))).all()
+
+
+def test_a_temperature_at_its_bound_is_known():
+    logits, y = np.eye(2)[[0, 1, 0, 1]] * 4.0, np.array([0, 1, 0, 1])
+    task = Multiclass(np.arange(2))
+    assert not task.is_at_bound
+
+    task.calibrate(logits, 1 - y)  # all are wrong
+    assert task.is_at_bound
+
+    task.calibrate(logits, np.array([0, 1, 0, 0]))
+    assert not task.is_at_bound
+
+
+def test_what_no_group_may_take_out_of_training():
+    labels = Multilabel(2).needed(np.array([[1, 0], [1, 1]]))
+    assert_array_equal(labels, [[True, False, False, True], [True, True, False, False]])
+    classes = Multiclass(np.array(["a", "b"])).needed(np.array(["b", "a"]))
+    assert_array_equal(classes, [[False, True], [True, False]])
+    assert Regression(np.arange(3.0)).needed(np.arange(3.0)).shape == (3, 0)
+
+
+def test_a_weight_of_3_is_three_samples():
+    rng = np.random.default_rng(0)
+    logits, y, missing = rng.normal(size=(60, 3)), rng.integers(3, size=60), rng.random(60)
+    weight = rng.integers(4, size=60)
+    rows = np.repeat(np.arange(60), weight)
+
+    weighted, repeated = Multiclass(np.arange(3)), Multiclass(np.arange(3))
+    weighted.calibrate(logits, y, missing, weight=weight, sharpening_cost=0.05)
+    repeated.calibrate(logits[rows], y[rows], missing[rows], sharpening_cost=0.05)
+    assert_allclose(weighted.temperature, repeated.temperature, rtol=1e-3)
+
+    first, second = Regression(logits, weight), Regression(logits[rows])
+    assert_allclose(first.mean, second.mean)
+    assert_allclose(first.scale, second.scale)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e160, 1e300])
+def test_targets_of_any_size_are_standardised(size):
+    y = np.random.default_rng(0).normal(size=(30, 2))
+    task, plain = Regression(y * size), Regression(y)
+    assert_allclose(task.encode(y * size), plain.encode(y), rtol=1e-5)
+    assert_allclose(task.link(task.encode(y * size)), y * size, rtol=1e-5)

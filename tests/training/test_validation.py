@@ -1,5 +1,7 @@
 """The inner validation split, and the sensors that are lost in it."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -48,6 +50,50 @@ def test_it_keeps_groups_whole():
 
     _assert_split(training, validation, 40)
     assert len(validation)
+    assert not set(groups[training]) & set(groups[validation])
+
+
+def _has(strata):
+    return strata[:, None] == np.unique(strata)
+
+
+def test_the_only_group_of_a_class_is_never_held_out():
+    strata, groups = np.repeat([0, 1, 0, 1, 2], 20), np.repeat([0, 0, 1, 1, 2], 20)
+
+    for seed in range(10):
+        training, validation = split_rows(
+            strata, 0.3, groups=groups, needed=_has(strata), seed=seed
+        )
+        assert set(strata[training]) == {0, 1, 2}
+        assert len(set(groups[validation])) == 1
+
+
+@pytest.mark.parametrize(
+    ("strata", "groups"),
+    [
+        (np.repeat([0, 1], 90), np.repeat(["ann", "bob"], 90)),  # a class each
+        (np.arange(640) % 2, np.repeat(["ann", "bob"], [500, 140])[np.arange(640)]),
+    ],
+    ids=["classes", "size"],
+)
+def test_groups_that_cannot_be_held_out_are_trained_on_with_a_warning(strata, groups):
+    seeds = range(6)
+    held_out = set()
+    for seed in seeds:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _, validation = split_rows(strata, 0.1, groups=groups, needed=_has(strata), seed=seed)
+        held_out |= set(groups[validation].tolist())
+        assert len(validation) or "Nothing is held out: of the 2 groups" in str(caught[0].message)
+    assert "ann" not in held_out
+
+
+def test_more_than_half_of_the_groups_can_be_held_out():
+    strata, groups = np.arange(100) % 2, np.repeat(np.arange(5), 20)
+
+    training, validation = split_rows(strata, 0.7, groups=groups, needed=_has(strata), seed=0)
+
+    assert 60 <= len(validation) <= 80
     assert not set(groups[training]) & set(groups[validation])
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mts_fusion.panel._schema import Schema
 
 from ._context import CrossModalContext
+from ._gated_context import GatedContext
 from ._grid import Grid, GridEncoderLayer
 from ._interpolation import fill_between
 from ._patches import Patches, join_tokens
@@ -27,6 +28,7 @@ _D_TIME = 128
 _D_FEATURE = 64
 _D_CONTEXT = 128
 
+_GATINGS = ("moe", "inner_product", "fixed")
 _CONDITIONINGS = ("cross", "target", "none")
 _PRIORS = ("learned", "standard")
 
@@ -94,8 +96,9 @@ class ConditionEncoder(nn.Module):
     conditioning : {"cross", "target", "none"}
         What a gap is filled from: the observed entries of all modalities, those of its own
         modality, or none.
-    gating : {"moe", "fixed"}
-        Weights of the other modalities: from a learnt gate, or equal.
+    gating : {"moe", "inner_product", "fixed"}
+        How the other modalities are read: by attention, weighted by a learnt gate or equally, or
+        with ``"inner_product"`` as a gated sum of their values (:class:`GatedContext`).
     prior : {"learned", "standard"}
         Whether there is an expected value and deviation of each entry.
     time_unit : float or None
@@ -135,6 +138,7 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         for name, value, allowed in (
             ("conditioning", conditioning, _CONDITIONINGS),
+            ("gating", gating, _GATINGS),
             ("prior", prior, _PRIORS),
         ):
             if value not in allowed:
@@ -148,7 +152,12 @@ class ConditionEncoder(nn.Module):
         self.feature = nn.ParameterList(nn.Parameter(torch.randn(g, _D_FEATURE)) for g in n_groups)
         d_query = _D_TIME + _D_FEATURE
         self.context: CrossModalContext | None = None
-        if conditioning == "cross" and len(schema) > 1:
+        self.gated: GatedContext | None = None
+        has_context = conditioning == "cross" and len(schema) > 1
+        if has_context and gating == "inner_product":
+            n_channels = [m.n_channels for m in schema]
+            self.gated = GatedContext(n_channels, _D_CONTEXT, n_experts=n_experts)
+        elif has_context:
             self.auxiliary_in = nn.ModuleList(
                 nn.Linear(2 * size * g, _D_CONTEXT) for size, g in zip(sizes, n_groups, strict=True)
             )
@@ -157,7 +166,7 @@ class ConditionEncoder(nn.Module):
             self.context = CrossModalContext(
                 d_query, _D_CONTEXT, n_heads=n_heads, n_experts=n_experts, gating=gating
             )
-        d_given = d_query + (_D_CONTEXT if self.context is not None else 0)
+        d_given = d_query + (_D_CONTEXT if has_context else 0)
         n_inputs = 4 if prior == "learned" else 2
         self.observed_in = nn.ModuleList(nn.Linear(n_inputs * size, d_model) for size in sizes)
         self.layers = nn.ModuleList(
@@ -184,7 +193,7 @@ class ConditionEncoder(nn.Module):
         values = [torch.where(o, x, 0.0) for x, o in zip(values, observed, strict=True)]
         clocks = self._clocks(times, values)
         tokens = self._tokenize(values, observed, clocks)
-        side, gate = self._side(tokens)
+        side, gate = self._side(tokens, values, observed, clocks)
         inputs, lines = tokens.pairs, values
         if self.prior_out is not None:
             filled = [
@@ -244,7 +253,13 @@ class ConditionEncoder(nn.Module):
         grids = [p.grid(t.shape[1]) for p, t in by_modality]
         return _Tokens(pairs, masks, time, centres, grids)
 
-    def _side(self, tokens: _Tokens) -> tuple[Tensor, Tensor]:
+    def _side(
+        self,
+        tokens: _Tokens,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        clocks: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
         """Time, channels and context of each token ``(B, N, .)``, and the gate ``(B, M, M)``."""
         n_samples = tokens.pairs[0].shape[0]
         queries = []  # (B, P G, d_time + d_feature)
@@ -253,6 +268,13 @@ class ConditionEncoder(nn.Module):
             query = torch.cat([time, feature.expand(n_samples, p, -1, -1)], dim=3)
             queries.append(query.flatten(1, 2))
         side = torch.cat(queries, dim=1)
+        if self.gated is not None:
+            contexts, gate = self.gated(values, observed, clocks)
+            parts = [
+                p.mean_time(x).repeat_interleave(p.n_groups, dim=1)
+                for p, x in zip(self.patches, contexts, strict=True)
+            ]
+            return torch.cat([side, torch.cat(parts, dim=1)], dim=2), gate
         if self.context is None:
             return side, side.new_zeros(n_samples, len(queries), len(queries))
         n_patches = [p for p, _ in tokens.grids]

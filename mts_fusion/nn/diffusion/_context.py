@@ -15,19 +15,42 @@ from mts_fusion.nn.layers import check_heads, masked_mean
 
 from ._grid import grid_attend
 
-__all__ = ["CrossModalContext"]
+__all__ = ["CrossModalContext", "auxiliary_weights"]
 
 _NEVER = -3e4  # far below any other bias, and within the range of float16
 
 
+def auxiliary_weights(logits: Tensor, available: Tensor) -> Tensor:
+    """Softmax over the auxiliaries that a sample has, and over experts, for each target.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, M, E)
+        Of each auxiliary and expert.
+    available : bool Tensor of shape (B, M)
+        Which modalities a sample has.
+
+    Returns
+    -------
+    Tensor of shape (B, M, M, E)
+        Target, auxiliary, expert; 0 for the target itself, and everywhere where there is no other.
+    """
+    others = ~torch.eye(available.shape[1], dtype=torch.bool, device=available.device)
+    allowed = (available[:, None] & others)[..., None]  # (B, M target, M auxiliary, 1)
+    logits = logits[:, None].masked_fill(~allowed, _NEVER)
+    weight = (logits - logits.amax((2, 3), keepdim=True)).exp() * allowed
+    return weight / weight.sum((2, 3), keepdim=True).clamp(min=1e-9)
+
+
 class CrossModalContext(nn.Module):
-    """Context of each token of a modality from the other modalities (eq. 1 and 2 of [1]_).
+    """Context of each token of a modality, read from the other modalities by attention.
 
     ``x_c = sum_{m', e} pi(m', e) f_e(a(m'))`` over the auxiliaries m' that the sample has and E
     experts: ``a(m')`` is auxiliary m' read at the time and channels of the token, ``f_e`` a linear
-    expert, ``pi`` the softmax of ``<w_e, r(m')>`` with ``r(m')`` the mean over what is observed of
-    m'. With one expert this is eq. 1 and 2. An auxiliary is read by attention with a learnt penalty
-    on the distance in time, which starts at another value for each head.
+    expert, ``pi`` the softmax of ``<w_e, r(m')>`` with ``r(m')`` the mean of what an encoder made
+    of the observations of m'. An auxiliary is read by attention with a learnt penalty on the
+    distance in time, which starts at another value for each head. Eq. 1 and 2 of [1]_, which gate
+    and add the observed values themselves, are :class:`GatedContext`.
 
     Parameters
     ----------
@@ -91,9 +114,8 @@ class CrossModalContext(nn.Module):
         self.query = nn.Linear(d_query, d_model)
         self.key = nn.Linear(d_model, d_model)
         self.value = nn.Linear(d_model, d_model)
-        # NOTE[DIFF] The paper has one gate vector w and sums the auxiliaries as they are, which
-        # needs equal lengths; what its N = 5 experts are is not described. Here an auxiliary is
-        # read at the times of the target by attention, and each expert has a gate vector and a map.
+        # NOTE[DIFF] The paper gates and adds the observed values of the auxiliaries (GatedContext).
+        # Here they are encoded, and read at the times of the target by attention.
         # Sensors that move together do so at the same time. Where the attention has to learn that,
         # a wholly absent sensor is filled with its mean for most of the training.
         self.nearness = nn.Parameter(torch.linspace(0.0, -5.0, n_heads))
@@ -103,7 +125,6 @@ class CrossModalContext(nn.Module):
 
     def _weights(self, encoded: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
         """Softmax of the gate for each target, over auxiliaries and experts, (B, M, M, E)."""
-        n_modalities = len(encoded)
         pooled = torch.stack(
             [masked_mean(x, o[..., None], 1) for x, o in zip(encoded, observed, strict=True)],
             dim=1,
@@ -113,11 +134,7 @@ class CrossModalContext(nn.Module):
         else:
             logits = self.gate(pooled)  # (B, M, E)
         available = torch.stack([o.any(1) for o in observed], dim=1)  # (B, M)
-        others = ~torch.eye(n_modalities, dtype=torch.bool, device=available.device)
-        allowed = (available[:, None] & others)[..., None]  # (B, M target, M auxiliary, 1)
-        logits = logits[:, None].masked_fill(~allowed, _NEVER)
-        weight = (logits - logits.amax((2, 3), keepdim=True)).exp() * allowed
-        return weight / weight.sum((2, 3), keepdim=True).clamp(min=1e-9)
+        return auxiliary_weights(logits, available)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.n_heads, -1).transpose(1, 2)

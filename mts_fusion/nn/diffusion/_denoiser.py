@@ -15,18 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._condition import Condition
-from ._grid import Grid, GridEncoderLayer
+from ._grid import AxisTransformerLayer, Grid, GridEncoderLayer
 from ._patches import Patches, join_tokens
+from ._state_space import GridStateSpace
 from ._time_embedding import StepEmbedding
 
 __all__ = ["Denoiser", "ResidualDenoiserLayer"]
 
-# Width of the embedding of the step.
+# Width of the embedding of the step, and dropout of the transformer layers of CSDI.
 _D_STEP = 128
+_DROPOUT = 0.1
 
 
 class ResidualDenoiserLayer(nn.Module):
-    """Residual layer of CSDI: attention along time and channels, then a gate.
+    """Residual layer of CSDI or SSSD: tokens are mixed along time and channels, then gated.
 
     The gate depends on side information, whose projection does not depend on the step:
     :meth:`prepare` computes it once for all steps and draws.
@@ -41,8 +43,10 @@ class ResidualDenoiserLayer(nn.Module):
         Width of the side information.
     d_step : int
         Width of the embedding of the step.
-    d_hidden : int
-        Width of the feed-forward layer within; 0 leaves it out.
+    mixing : {"transformer", "attention", "state_space"}
+        What mixes the tokens: a transformer layer along time and one along channels, as in CSDI;
+        both attentions alone; or state spaces along time before and after the side information is
+        added, as in SSSD [2]_.
 
     Notes
     -----
@@ -53,10 +57,12 @@ class ResidualDenoiserLayer(nn.Module):
     ----------
     .. [1] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
        Series Imputation", NeurIPS, 2021, figure 6. https://arxiv.org/abs/2107.03502
+    .. [2] Alcaraz and Strodthoff, "Diffusion-based Time Series Imputation and Forecasting with
+       Structured State Space Models", TMLR, 2023. https://arxiv.org/abs/2208.09399
 
     Examples
     --------
-    >>> layer = ResidualDenoiserLayer(8, 2, d_side=6, d_step=4, d_hidden=0)
+    >>> layer = ResidualDenoiserLayer(8, 2, d_side=6, d_step=4, mixing="attention")
     >>> side = layer.prepare(torch.zeros(3, 10, 6))
     >>> x, skip = layer(torch.zeros(3, 1, 10, 8), torch.zeros(3, 4), side, [(5, 2)])
     >>> x.shape, skip.shape
@@ -64,14 +70,24 @@ class ResidualDenoiserLayer(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, n_heads: int, *, d_side: int, d_step: int, d_hidden: int
+        self, d_model: int, n_heads: int, *, d_side: int, d_step: int, mixing: str
     ) -> None:
         super().__init__()
         self.step = nn.Linear(d_step, d_model)
-        # NOTE[DIFF] CSDI has one generic encoder layer (norm after, ReLU, dropout .1) for each of
-        # the two axes. Here both attentions share one feed-forward layer, with the norm in front,
-        # and go through scaled_dot_product_attention.
-        self.attention = GridEncoderLayer(d_model, n_heads, d_hidden)
+        # NOTE[DIFF] Behind an encoder the layers of CSDI have neither norms after the sums nor
+        # feed-forward layers: a step takes less time.
+        layers: list[nn.Module] = []
+        if mixing == "transformer":
+            layers = [
+                AxisTransformerLayer(d_model, n_heads, axis, d_model, dropout=_DROPOUT)
+                for axis in ("time", "feature")
+            ]
+        elif mixing == "attention":
+            layers = [GridEncoderLayer(d_model, n_heads, 0)]
+        else:
+            layers = [GridStateSpace(d_model)]
+        self.mix = nn.ModuleList(layers)
+        self.mix_after = GridStateSpace(2 * d_model) if mixing == "state_space" else None
         self.middle = nn.Linear(d_model, 2 * d_model)
         self.side = nn.Linear(d_side, 2 * d_model)
         self.out = nn.Linear(d_model, 2 * d_model)
@@ -85,8 +101,13 @@ class ResidualDenoiserLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Update ``x``, and compute what the layer adds to the output."""
         y = x + self.step(step)[:, None, None]
-        y = self.attention(y.flatten(0, 1), grids).view_as(x)
-        gate, content = (self.middle(y) + side[:, None]).chunk(2, dim=-1)
+        y = y.flatten(0, 1)
+        for layer in self.mix:
+            y = layer(y, grids)
+        y = self.middle(y.view_as(x)) + side[:, None]
+        if self.mix_after is not None:
+            y = self.mix_after(y.flatten(0, 1), grids).unflatten(0, x.shape[:2])
+        gate, content = y.chunk(2, dim=-1)
         residual, skip = self.out(torch.sigmoid(gate) * torch.tanh(content)).chunk(2, dim=-1)
         return (x + residual) / math.sqrt(2), skip
 
@@ -106,8 +127,8 @@ class Denoiser(nn.Module):
         Layers. The time of a step grows with them.
     d_side : int
         Width of the side information.
-    d_hidden : int
-        Width of the feed-forward layer within each layer; 0 leaves it out.
+    mixing : {"transformer", "attention", "state_space"}
+        What mixes the tokens in a layer, see :class:`ResidualDenoiserLayer`.
 
     Notes
     -----
@@ -123,16 +144,14 @@ class Denoiser(nn.Module):
         *,
         n_layers: int,
         d_side: int,
-        d_hidden: int,
+        mixing: str,
     ) -> None:
         super().__init__()
         self.patches = patches
         self.latent_in = nn.ModuleList(nn.Linear(p.size, d_model) for p in patches)
         self.step = StepEmbedding(_D_STEP)
         self.layers = nn.ModuleList(
-            ResidualDenoiserLayer(
-                d_model, n_heads, d_side=d_side, d_step=_D_STEP, d_hidden=d_hidden
-            )
+            ResidualDenoiserLayer(d_model, n_heads, d_side=d_side, d_step=_D_STEP, mixing=mixing)
             for _ in range(n_layers)
         )
         self.skip = nn.Linear(d_model, d_model)

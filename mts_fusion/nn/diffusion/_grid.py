@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import check_heads
+from mts_fusion.nn.layers import Dropout, check_heads
 
-__all__ = ["Grid", "GridAttention", "GridEncoderLayer", "grid_attend"]
+__all__ = ["AxisTransformerLayer", "Grid", "GridAttention", "GridEncoderLayer", "grid_attend"]
 
 Grid = tuple[int, int]
 """Patches P and groups of channels G of a modality."""
@@ -138,3 +138,53 @@ class GridEncoderLayer(nn.Module):
         if self.feed_forward is not None:
             x = x + self.feed_forward(x)
         return x
+
+
+class AxisTransformerLayer(nn.Module):
+    """Transformer layer of CSDI [1]_ along one axis: each part is added, then normed.
+
+    Parameters
+    ----------
+    d_model : int
+        Width D.
+    n_heads : int
+        Heads H.
+    axis : {"time", "feature"}
+        Which tokens see each other, as in :class:`GridAttention`.
+    d_hidden : int
+        Width of the feed-forward layer.
+    dropout : float
+        Dropout after the attention and twice in the feed-forward layer.
+
+    Notes
+    -----
+    Input ``x (R, N, D)`` and the grids of the modalities; output like ``x``.
+
+    References
+    ----------
+    .. [1] Tashiro et al., "CSDI: Conditional Score-based Diffusion Models for Probabilistic Time
+       Series Imputation", NeurIPS, 2021, figure 6. https://arxiv.org/abs/2107.03502
+
+    Examples
+    --------
+    >>> layer = AxisTransformerLayer(8, 2, "time", 16, dropout=0.1)
+    >>> layer(torch.zeros(3, 10, 8), [(5, 2)]).shape
+    torch.Size([3, 10, 8])
+    """
+
+    def __init__(
+        self, d_model: int, n_heads: int, axis: str, d_hidden: int, *, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention = GridAttention(d_model, n_heads, axis)
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.inner = nn.Linear(d_model, d_hidden)
+        self.outer = nn.Linear(d_hidden, d_model)
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """Encode ``x``."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, grids)))
+        y = self.outer(self.dropout(F.gelu(self.inner(x))))
+        return self.norm(x + self.dropout(y))

@@ -31,6 +31,7 @@ from ._output import ModuleOutput
 __all__ = ["ConditionalDiffusion"]
 
 _PARAMETERIZATIONS = ("velocity", "noise")
+_DENOISERS = ("attention", "state_space")
 _MAX_DEVIATIONS = 8.0
 
 
@@ -57,6 +58,8 @@ class ConditionalDiffusion(nn.Module):
         Heads of each attention.
     n_layers : int, default=2
         Layers of the denoiser; the time of each step grows with it.
+    denoiser : {"attention", "state_space"}, default="attention"
+        What mixes the tokens of the denoiser: attention, or state spaces along time as in SSSD.
     n_encoder_layers : int, default=3
         Layers of the encoder. 0 is the denoiser alone.
     patch_length : int or None, default=None
@@ -71,8 +74,9 @@ class ConditionalDiffusion(nn.Module):
     conditioning : {"cross", "target", "none"}, default="cross"
         What a gap is filled from: the observed entries of all modalities, those of its own
         modality, or none.
-    gating : {"moe", "fixed"}, default="moe"
-        Weights of the other modalities: from a learnt gate, or equal.
+    gating : {"moe", "inner_product", "fixed"}, default="moe"
+        How the other modalities are read: by attention, weighted by a learnt gate or equally
+        (``"fixed"``), or as the paper, as a sum of their values weighted by an inner product.
     mask_strategy : {"random", "block", "modality", "mix", "historical"}, default="mix"
         What is hidden in training, see :class:`~mts_fusion.nn.diffusion.HideObserved`.
     hidden_fraction : float or None, default=None
@@ -129,6 +133,7 @@ class ConditionalDiffusion(nn.Module):
         d_model: int = 64,
         n_heads: int = 8,
         n_layers: int = 2,
+        denoiser: str = "attention",
         n_encoder_layers: int = 3,
         patch_length: int | None = None,
         channels_per_token: int | None = None,
@@ -150,11 +155,12 @@ class ConditionalDiffusion(nn.Module):
                     f"Modality {modality.name!r} has tokens, but a diffusion fills numbers. Impute "
                     "before the tokenizer, or drop it with X.drop(...)."
                 )
-        if parameterization not in _PARAMETERIZATIONS:
-            raise ValueError(
-                f"parameterization must be one of {list(_PARAMETERIZATIONS)}, got "
-                f"{parameterization!r}."
-            )
+        for name, value, allowed in (
+            ("parameterization", parameterization, _PARAMETERIZATIONS),
+            ("denoiser", denoiser, _DENOISERS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}.")
         for name, size, least in (
             ("d_model", d_model, 1),
             ("n_layers", n_layers, 1),
@@ -184,13 +190,16 @@ class ConditionalDiffusion(nn.Module):
             prior=prior,
             time_unit=time_unit,
         )
+        mixing = denoiser
+        if denoiser == "attention" and not n_encoder_layers:
+            mixing = "transformer"
         self.denoiser = Denoiser(
             patches,
             d_model,
             n_heads,
             n_layers=n_layers,
             d_side=self.condition.d_side,
-            d_hidden=0 if n_encoder_layers else d_model,
+            mixing=mixing,
         )
 
     def _clean(self, z: Tensor, predicted: Tensor, step: Tensor) -> Tensor:

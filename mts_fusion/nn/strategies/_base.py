@@ -43,10 +43,13 @@ class FusionOutput(NamedTuple):
         Diagnostics, first axis the batch: ``weight (B, M)``, which sums to 1 over the modalities
         available; ``modality_logits (B, M, n_outputs)``; ``attention (B, M, M)``, rows that sum to
         1 or are 0. A strategy has those that it uses.
+    loss : Tensor of shape () or None, default=None
+        A loss of the strategy's own, which is added to that of the task; None is 0.
     """
 
     logits: Tensor
     record: dict[str, Tensor]
+    loss: Tensor | None = None
 
 
 class Fusion(nn.Module):

@@ -1,27 +1,34 @@
-"""Multimodal transformer: the tokens of each modality attend to those of every other.
+"""Multimodal transformer (MulT): the tokens of each modality attend to those of every other.
 
-Sizes: B batch, M modalities, T tokens, D width, H heads, d width of a head.
+Sizes: B batch, M modalities, P pairs of them, T tokens, D width, H heads, d width of a head.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import Dropout, ModalityLinear, check_heads, masked_mean
+from mts_fusion.nn.layers import (
+    Dropout,
+    ModalityLinear,
+    check_heads,
+    masked_mean,
+    normalise,
+)
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_softmax
 
 __all__ = ["MulTFusion"]
 
 
 class MulTFusion(Fusion):
-    """Logits from directed attention between the tokens of every ordered pair of modalities.
+    """Logits from a crossmodal transformer for every ordered pair of modalities.
 
-    Section 3 of [1]_: each modality attends to each other one, then to itself; a weighted mean of
-    the modalities goes to the head.
+    Section 3 of [1]_: for each target and each other modality, ``n_layers`` layers in which the
+    tokens of the target attend to those of the other one, with weights of their own (Eq. 5 to 7);
+    what the target got from all others is joined and goes through ``n_layers`` layers of
+    self-attention. A weighted mean of the modalities goes to the head.
 
     Parameters
     ----------
@@ -35,6 +42,9 @@ class MulTFusion(Fusion):
         Heads of the attention.
     dropout : float, default=0.1
         Dropout after attention and in the feed-forward layers.
+    n_layers : int, default=2
+        Layers of each crossmodal transformer and of the self-attention; the paper has 4. The
+        weights grow with ``M * (M - 1) * n_layers``.
 
     Raises
     ------
@@ -54,8 +64,9 @@ class MulTFusion(Fusion):
 
     Examples
     --------
+    >>> import torch
     >>> fusion = MulTFusion(3, 8, 5)
-    >>> fusion(torch.zeros(2, 3, 8), torch.ones(2, 3, dtype=bool)).logits.shape
+    >>> fusion(torch.zeros(2, 3, 8), torch.ones(2, 3, dtype=torch.bool)).logits.shape
     torch.Size([2, 5])
     """
 
@@ -69,23 +80,29 @@ class MulTFusion(Fusion):
         *,
         n_heads: int = 4,
         dropout: float = 0.1,
+        n_layers: int = 2,
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
-        self.n_heads = n_heads
-        self.dropout = Dropout(dropout)
-        self.norm = nn.LayerNorm(d_model)
-        # NOTE[DIFF]: the paper has a transformer for each ordered pair. Ours share the query map of
-        # the target and the key and value maps of the source, so that the weights grow with M, not
-        # M * M, and average over the sources that are available instead of concatenating them.
-        self.cross_query = ModalityLinear(n_modalities, d_model, d_model)
-        self.cross_source = ModalityLinear(n_modalities, d_model, 2 * d_model)
-        self.cross_out = ModalityLinear(n_modalities, d_model, d_model)
-        self.cross_feed_forward = _FeedForward(d_model, dropout)
-        self.self_norm = nn.LayerNorm(d_model)
-        self.self_qkv = ModalityLinear(n_modalities, d_model, 3 * d_model)
-        self.self_out = ModalityLinear(n_modalities, d_model, d_model)
-        self.self_feed_forward = _FeedForward(d_model, dropout)
+        pairs = [
+            (target, source)
+            for target in range(n_modalities)
+            for source in range(n_modalities)
+            if source != target
+        ]
+        self.target = [target for target, _ in pairs]
+        self.source = [source for _, source in pairs]
+        self.cross = nn.ModuleList(
+            _Layer(len(pairs), d_model, n_heads, dropout) for _ in range(n_layers * bool(pairs))
+        )
+        # NOTE[DIFF]: the paper goes on with the width (M - 1) D of what the sources gave side by
+        # side. A linear map brings it back to D, so that the weights do not grow with M cubed.
+        self.join: nn.Module | None = None
+        if pairs:
+            self.join = ModalityLinear(n_modalities, (n_modalities - 1) * d_model, d_model)
+        self.within = nn.ModuleList(
+            _Layer(n_modalities, d_model, n_heads, dropout) for _ in range(n_layers)
+        )
         self.score = nn.Linear(d_model, 1)
         self.head = nn.Sequential(
             nn.LayerNorm(d_model),
@@ -104,54 +121,56 @@ class MulTFusion(Fusion):
         token_available = (tokens.observed & available.unsqueeze(-1)).transpose(0, 1)  # (M, B, T)
         x = tokens.values.transpose(0, 1)  # (M, B, T, D)
         x = x.masked_fill(~token_available.unsqueeze(-1), 0.0)
+        if self.join is not None:
+            x = x + self.join(self._cross(x, token_available))
+        for layer in self.within:
+            x = layer(x, x, token_available)
 
-        x = x + self.dropout(self.cross_out(self._cross(self.norm(x), token_available)))
-        x = x + self.cross_feed_forward(x)
-        x = x + self.dropout(self.self_out(self._within(self.self_norm(x), token_available)))
-        x = x + self.self_feed_forward(x)
-
-        # NOTE[DIFF]: the paper reads the last token, but with gaps any token may be missing. We
-        # read their mean, and the embedding of the encoder.
+        # NOTE[DIFF]: the paper reads the last token and joins the modalities side by side, but with
+        # gaps any of them may be missing. We read the mean of the tokens and the embedding of the
+        # encoder, and take a weighted mean of the modalities.
         pooled = masked_mean(x, token_available.unsqueeze(-1), 2)  # (M, B, T, D) -> (M, B, D)
         pooled = pooled + embeddings.transpose(0, 1).masked_fill(~available.T.unsqueeze(-1), 0.0)
         weight = masked_softmax(self.score(pooled).squeeze(-1).T, available)
         fused = (weight.T.unsqueeze(-1) * pooled).sum(0)
         return FusionOutput(self.head(fused), {"weight": weight})
 
+    def _cross(self, x: Tensor, token_available: Tensor) -> Tensor:
+        """What each modality read from the others, side by side, ``(M, B, T, (M - 1) D)``."""
+        source, source_available = x[self.source], token_available[self.source]  # (P, B, T, D)
+        y = x[self.target]
+        for layer in self.cross:  # each reads the tokens of the source as they came in
+            y = layer(y, source, source_available)
+        y = y.masked_fill(~source_available.any(-1)[..., None, None], 0.0)
+        y = y.unflatten(0, (len(x), -1))  # (M, M - 1, B, T, D)
+        return y.permute(0, 2, 3, 1, 4).flatten(3)
+
+
+class _Layer(nn.Module):
+    """Attention of targets to sources and a feed-forward layer, with weights for each of N pairs.
+
+    Input ``x (N, B, T, D)``, ``source (N, B, T, D)``, ``available (N, B, T)`` bool, of the sources.
+    """
+
+    def __init__(self, n_pairs: int, d_model: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.dropout = Dropout(dropout)
+        self.query = ModalityLinear(n_pairs, d_model, d_model)
+        self.key_value = ModalityLinear(n_pairs, d_model, 2 * d_model)
+        self.out = ModalityLinear(n_pairs, d_model, d_model)
+        self.hidden = ModalityLinear(n_pairs, d_model, 4 * d_model)
+        self.back = ModalityLinear(n_pairs, 4 * d_model, d_model)
+
+    def forward(self, x: Tensor, source: Tensor, available: Tensor) -> Tensor:
+        # NOTE[DIFF]: in Eq. 7 the sums are over what was normalised; as in the released code, they
+        # are over what came in. The scale of a norm is part of the linear map that follows.
+        q = self._heads(self.query(normalise(x)))
+        k, v = (self._heads(part) for part in self.key_value(normalise(source)).chunk(2, -1))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=available[:, :, None, None])
+        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
+        hidden = self.dropout(self.hidden(normalise(x)).relu())
+        return x + self.dropout(self.back(hidden))
+
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)  # (.., T, D) -> (.., H, T, d)
-
-    def _cross(self, x: Tensor, token_available: Tensor) -> Tensor:
-        """What the tokens of each modality read from the others, mean over those available."""
-        n_modalities, n_samples, n_tokens, _ = x.shape
-        q = self._heads(self.cross_query(x)).unsqueeze(1)  # (M, 1, B, H, T, d): by target
-        k, v = (self._heads(part).unsqueeze(0) for part in self.cross_source(x).chunk(2, -1))
-        other = ~torch.eye(n_modalities, dtype=torch.bool, device=x.device)
-        pair = token_available.unsqueeze(0) & other[:, :, None, None]  # (target, source, B, T)
-        shape = (n_modalities, n_modalities, n_samples, self.n_heads, n_tokens, q.shape[-1])
-        attended = F.scaled_dot_product_attention(
-            q.expand(shape), k.expand(shape), v.expand(shape), attn_mask=pair[:, :, :, None, None]
-        )
-        n_sources = pair.any(-1).sum(1).clamp(min=1)  # (M, B)
-        mean = attended.sum(1) / n_sources[..., None, None, None]
-        return mean.transpose(-2, -3).flatten(-2)  # (M, B, H, T, d) -> (M, B, T, D)
-
-    def _within(self, x: Tensor, token_available: Tensor) -> Tensor:
-        q, k, v = (self._heads(part) for part in self.self_qkv(x).chunk(3, -1))
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=token_available[:, :, None, None]
-        )
-        return attended.transpose(-2, -3).flatten(-2)
-
-
-class _FeedForward(nn.Sequential):
-    """Feed-forward layer on a residual path."""
-
-    def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__(
-            nn.LayerNorm(d_model),
-            nn.Linear(d_model, 2 * d_model),
-            nn.GELU(),
-            nn.Linear(2 * d_model, d_model),
-            Dropout(dropout),
-        )

@@ -246,7 +246,10 @@ def test_it_compiles_as_one_graph():
         ({"conditioning": "all"}, r"conditioning must be one of \['cross', 'target', 'none'\]"),
         ({"parameterization": "x"}, r"parameterization must be one of \['velocity', 'noise'\]"),
         ({"prior": "x"}, r"prior must be one of \['learned', 'standard'\], got 'x'"),
-        ({"gating": "hard"}, "gating must be 'moe' or 'fixed', got 'hard'"),
+        (
+            {"gating": "hard"},
+            r"gating must be one of \['moe', 'inner_product', 'fixed'\], got 'hard'",
+        ),
         ({"patch_length": 0}, "patch_length must be at least 1, got 0"),
         ({"n_heads": 3}, "d_model is a multiple of n_heads, got d_model=8 and n_heads=3"),
         ({"n_experts": 0}, "n_experts must be at least 1, got 0"),

@@ -129,10 +129,13 @@ def test_a_gradient_reaches_every_parameter(strategy, encoder):
     nothing_hidden = {"modality_dropout": 0.0, "token_type_dropout": 0.0}
     net = make_net(strategy=strategy, encoder=encoder, **nothing_hidden).train()
     values, observed = make_batch()
-    net(values, observed).prediction.square().sum().backward()
+    output = net(values, observed)
+    (output.prediction.square().sum() + output.loss).backward()
     left = [key for key, p in net.network.named_parameters() if p.grad is None or not p.grad.any()]
-    # The scores of a softmax share a bias, which therefore does nothing.
-    assert [key for key in left if not key.endswith(("gate.bias", "main.bias", "score.bias"))] == []
+    # The scores of a softmax share a bias, which therefore does nothing; a bank is for what is
+    # missing, and nothing is.
+    idle = ("gate.bias", "main.bias", "score.bias", "fusion.bank")
+    assert [key for key in left if not key.endswith(idle)] == []
 
 
 def test_features_of_a_modality_that_is_hidden_now_change_no_bit():
@@ -181,7 +184,7 @@ def test_unknown_encoder_lists_the_known_ones():
         make_net(encoder={"acc": "resnet"})
     assert str(caught.value) == (
         "No encoder 'resnet' for modality 'acc'; there are "
-        "['cnn', 'gru', 'hydra', 'lstm', 'multirocket', 'transformer']."
+        "['cnn', 'gru', 'hydra', 'lstm', 'multirocket', 'transformer', 'utde']."
     )
     with pytest.raises(ValueError, match=r"encoder names \['gyro'\], but the modalities are"):
         make_net(encoder={"gyro": "gru"})
@@ -205,6 +208,13 @@ def test_a_strategy_of_wrong_width_says_so(monkeypatch):
     monkeypatch.setitem(STRATEGIES, "wide", Wide)
     with pytest.raises(ValueError, match=r"'wide' gave logits of shape \(6, 8\); \(B, 3\)"):
         make_net(strategy="wide")(*make_batch())
+
+
+def test_a_loss_of_the_strategy_is_that_of_the_network():
+    values, observed = make_batch()
+    output = make_net(strategy="shaspec").eval()(values, observed)
+    assert output.loss > 0
+    assert make_net(strategy="late").eval()(values, observed).loss == 0
 
 
 def test_one_generator_draws_everything():
