@@ -80,7 +80,9 @@ def test_the_likelihood_and_its_gradient_are_those_of_the_normal_density(kernel)
             more = negative_log_likelihood(kernel, data)
             parameter[(0,) * (parameter.ndim - 1) + (1,)] -= 1e-5
         slope = (float(more) - float(loss.detach())) / 1e-5
-        assert float(parameter.grad[(0,) * (parameter.ndim - 1) + (1,)]) == pytest.approx(slope, abs=1e-4)
+        assert float(parameter.grad[(0,) * (parameter.ndim - 1) + (1,)]) == pytest.approx(
+            slope, abs=1e-4
+        )
 
 
 def test_padding_changes_nothing(kernel):
