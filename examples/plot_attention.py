@@ -41,9 +41,8 @@ def main():
         random_state=0,
     )
     print(X)
-    # Patches of numbers, on which budgets are spent, have to be asked for.
     classifier = MaestroClassifier(
-        d_model=32, patches=True, statistics=False, n_estimators=1, max_epochs=25, random_state=0
+        d_model=32, feature_tokens=(), n_estimators=1, max_epochs=25, random_state=0
     ).fit(X[:450], y[:450])
     X_test, y_test = X[450:], y[450:]
     print(f"\naccuracy with all sensors {classifier.score(X_test, y_test):.2f}")

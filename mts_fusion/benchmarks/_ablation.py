@@ -17,16 +17,14 @@ __all__ = ["TABLE"]
 _FRACTIONS = (0.0, 0.2, 0.4, 0.6)
 _DEFAULT = "Maestro"
 _CHANGES: dict[str, dict[str, Any]] = {
-    "without convolutions": {"convolutions": False},
-    "without statistics": {"statistics": False},
-    "with patches": {"patches": True},
-    "without patches": {"patches": False},
-    "patches alone": {"patches": True, "statistics": False, "convolutions": False},
+    "without convolutions": {"feature_tokens": ("statistics",)},
+    "without statistics": {"feature_tokens": ("multirocket",)},
+    "without fixed features": {"feature_tokens": ()},
     "one network": {"n_estimators": 1},
     "one expert": {"n_experts": 1},
     "no modality dropout": {"modality_dropout": 0.0},
     "no dropout of kinds": {"token_type_dropout": 0.0},
-    "no dropout of features": {"statistics_dropout": 0.0},
+    "no dropout of features": {"feature_dropout": 0.0},
     "label smoothing": {"label_smoothing": 0.05},
     "no temperature": {"calibration": None},
 }

@@ -119,6 +119,18 @@ def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
     """
     bunch = fetch_physionet2019(data_home=data_home)
     data = Data("sepsis", bunch.data, bunch.target, bunch.groups)
+    return data, _five_splits(data)
+
+
+def _physionet2012_splits(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """Stays by organ system; five random splits 80/10/10 with equal shares of deaths."""
+    data, _ = _physionet2012(data_home)
+    data = Data("physionet2012_splits", data.panel, data.y, data.groups)
+    return data, _five_splits(data)
+
+
+def _five_splits(data: Data) -> list[Fold]:
+    """Random splits 80/10/10, stratified. The tenth for validation is in neither part."""
     folds = []
     for seed in range(5):
         train, rest = train_test_split(
@@ -126,7 +138,7 @@ def _sepsis(data_home: str | None) -> tuple[Data, list[Fold]]:
         )
         _, test = train_test_split(rest, test_size=0.5, stratify=data.y[rest], random_state=seed)
         folds.append(Fold(str(seed), np.sort(train), np.sort(test)))
-    return data, folds
+    return folds
 
 
 def _hydraulic(target: str, data_home: str | None) -> tuple[Data, list[Fold]]:
@@ -204,6 +216,7 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     "dsads_gestures": lambda data_home: as_gestures(*_dsads(data_home)),
     "stress_predict": _stress_predict,
     "physionet2012": _physionet2012,
+    "physionet2012_splits": _physionet2012_splits,
     "sepsis": _sepsis,
     **{
         f"hydraulic_{target}": partial(_hydraulic, target)

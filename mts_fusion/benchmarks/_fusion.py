@@ -26,9 +26,11 @@ _STRATEGIES = (
     "low_rank",
     "mag",
     "mult",
+    "mists",
+    "flex_moe",
     "shaspec",
 )
-_ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer")
+_ENCODERS = ("multirocket", "hydra", "cnn", "gru", "lstm", "transformer", "utde")
 _BASELINE = "ExtraTrees on summaries"
 _MARGIN = 0.01
 _REQUIRED_ECE = {0.0: 0.03, 0.4: 0.05}

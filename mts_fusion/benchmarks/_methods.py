@@ -22,6 +22,7 @@ from ._baselines import (
     multirocket_hydra_regressor,
     transformer_of_all_channels,
 )
+from ._haim import haim
 from ._protocol import Method
 
 __all__ = ["CLASSIFIERS", "REGRESSORS", "SMALL_IMPUTER", "choose"]
@@ -61,6 +62,21 @@ def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     size: dict[str, Any] = SMALL_IMPUTER if small else {}
     imputer = ConditionalDiffusionImputer(random_state=seed, **{**size, **short})
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
+
+
+def _trace_default(*, seed: int, quick: bool) -> Any:
+    from ..estimators import TraceClassifier
+
+    short: dict[str, Any] = {"max_epochs": 2} if quick else {}
+    return TraceClassifier(random_state=seed, **short)
+
+
+def _trace_paper(*, seed: int, quick: bool) -> Any:
+    from ..estimators import TraceClassifier
+
+    clf = TraceClassifier.from_paper("mimic4", random_state=seed)
+    short = {"max_epochs": 1, "imputer__max_epochs": 1, "imputer__n_samples": 1}
+    return clf.set_params(**short) if quick else clf
 
 
 def _observed_only(*, seed: int, quick: bool) -> Any:
@@ -112,13 +128,21 @@ CLASSIFIERS: dict[str, Method] = {
     "PatternRidge, boosting head": Method(partial(_pattern_ridge, head="boosting"), groups=True),
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
+    "Trace, default": Method(_trace_default),
+    "TRACE, as published": Method(_trace_paper),
     "Trace": Method(_trace),
     "Trace, small imputer": Method(partial(_trace, small=True)),
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
-    "MulT": Method(partial(_fusion, strategy="mult", encoder="cnn")),
+    "MulT": Method(
+        partial(_fusion, strategy="mult", encoder="cnn", strategy_params={"n_layers": 4})
+    ),
     "ShaSpec": Method(partial(_fusion, strategy="shaspec", encoder="cnn")),
+    "MISTS": Method(partial(_fusion, strategy="mists", encoder="utde"), is_baseline=True),
+    "Flex-MoE": Method(partial(_fusion, strategy="flex_moe", encoder="utde"), is_baseline=True),
+    "TFN": Method(partial(_fusion, strategy="tensor", encoder="lstm"), is_baseline=True),
+    "HAIM": Method(haim, copies=True, is_baseline=True),
     "ExtraTrees on summaries": Method(_extra_trees, copies=True, is_baseline=True),
     "HistGradientBoosting on summaries": Method(_boosting, copies=True, is_baseline=True),
     "MultiRocketHydra, filled": Method(multirocket_hydra, copies=True, is_baseline=True),

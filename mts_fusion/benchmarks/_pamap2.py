@@ -1,54 +1,239 @@
-"""Table ``pamap2``: activities from three motion sensors and heart rate, split in two ways."""
+"""Table ``pamap2``: four fusion strategies over LSTM encoders, as the fusion report compares them.
+
+The same table can be computed on DSADS and Stress-Predict.
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+
+from ..panel import Panel
 from ._classification import classify, cost_table, notices, score_table
 from ._data import load_data
+from ._folds import Data, Fold
 from ._methods import CLASSIFIERS, choose
-from ._tables import Settings, Table, page
+from ._protocol import Method, evaluate_classifier
+from ._tables import Settings, Table, markdown, mean_and_spread, page, summarise
 
-__all__ = ["TABLE"]
+__all__ = ["TABLE", "SlowestClock"]
 
 _FRACTIONS = (0.0, 0.2, 0.4)
-_ROWS = ["Maestro", "ExtraTrees on summaries"]
-_SPLITS = {
-    "pamap2_random": (
-        "Windows split at random, as published. They overlap by half: nearly every test window "
-        "shares its seconds with windows that were trained on, so the figures tell how well a "
-        "method remembers, not how well it does on a new person."
-    ),
-    "pamap2": "Subjects held out, two at a time: how well it does on a new person.",
-}
+_STRATEGIES = ("early", "late", "hybrid", "uncertainty")
+_DATASETS = ("pamap2", "dsads", "dsads_small", "stress_predict")
 _PUBLISHED = {
-    "early fusion, published": (".955", "-", "-"),
-    "late fusion, published": (".953", "-", "-"),
-    "hybrid fusion, published": (".961", "-", "-"),
+    "early, published": (".955", "-", "-"),
+    "late, published": (".953", "-", "-"),
+    "hybrid, published": (".961", "-", "-"),
 }
+_MEANINGS = {
+    "random": (
+        "Windows split at random, as published. Where they overlap, nearly every test window "
+        "shares its seconds with windows that were trained on, and everywhere its person: the "
+        "figures tell how well a method remembers, not how well it does on a new person."
+    ),
+    "people": "Subjects held out: how well it does on a new person.",
+}
+
+
+class SlowestClock(TransformerMixin, BaseEstimator):
+    """Temporal alignment by dropping rows: only the times at which every sensor has a value remain.
+
+    That is what the rows of a merged table without NaN are: all modalities on the clock of the
+    slowest one, and nothing where one of them lacks anything.
+    """
+
+    def fit(self, X: Panel, y: Any = None) -> Self:
+        """Nothing is learnt.
+
+        Parameters
+        ----------
+        X : Panel
+            Samples of regular modalities with rates.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        SlowestClock
+            Itself.
+        """
+        self.is_fitted_ = True
+        return self
+
+    def transform(self, X: Panel) -> Panel:
+        """The rows that remain.
+
+        Parameters
+        ----------
+        X : Panel
+            Samples of regular modalities with rates.
+
+        Returns
+        -------
+        Panel
+            All modalities at one rate; NaN at the times that were dropped.
+
+        Raises
+        ------
+        ValueError
+            If a modality has no rate.
+        """
+        rates = {m.name: m.rate for m in X.schema if m.rate is not None}
+        if len(rates) < len(X.schema):
+            unknown = [m.name for m in X.schema if m.rate is None]
+            raise ValueError(f"Rows are aligned by rates, but modalities {unknown} have none.")
+        rate = min(rates.values())
+        length = min(int(m.n_timepoints / rates[m.name] * rate) for m in X.schema)
+        values = {}
+        for m in X.schema:
+            at = np.round(np.arange(length) * rates[m.name] / rate).astype(int)
+            values[m.name] = X.values[m.name][:, :, np.minimum(at, m.n_timepoints - 1)]
+        complete = np.all([~np.isnan(x).any(axis=1) for x in values.values()], axis=0)  # (n, L)
+        kept = {name: np.where(complete[:, None], x, np.nan) for name, x in values.items()}
+        return Panel(kept, rates=dict.fromkeys(kept, rate))
+
+
+def _fusion(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
+    """The settings of the report."""
+    from ..estimators import FusionClassifier
+
+    return FusionClassifier(
+        strategy=strategy,
+        encoder="lstm",
+        d_model=128,
+        n_heads=4,
+        dropout=0.1,
+        modality_dropout=0.1,
+        lr=1e-3,
+        weight_decay=1e-4,
+        label_smoothing=0.0,
+        max_epochs=epochs or (2 if quick else "auto"),
+        random_state=seed,
+        verbose=0,
+    )
+
+
+def _aligned(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
+    return make_pipeline(SlowestClock(), _fusion(strategy, epochs, seed=seed, quick=quick))
+
+
+def _methods(epochs: int | None) -> dict[str, Method]:
+    return {
+        **{f"{name}, LSTM": Method(partial(_fusion, name, epochs)) for name in _STRATEGIES},
+        "early, LSTM, rows with gaps dropped": Method(partial(_aligned, "early", epochs)),
+        "ExtraTrees on summaries": CLASSIFIERS["ExtraTrees on summaries"],
+        "Maestro": CLASSIFIERS["Maestro"],
+        "PatternRidge": CLASSIFIERS["PatternRidge"],
+    }
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", choices=_DATASETS, default="pamap2", help="default: pamap2")
+    parser.add_argument("--splits", nargs="+", choices=list(_MEANINGS), help="default: both")
+    parser.add_argument("--epochs", type=int, help="epochs of the LSTMs, for a shortened run")
+    parser.add_argument("--folds", type=int, help="folds of people to compute; default: all")
+
+
+def _folds(data: Data, people: Sequence[Fold], split: str) -> list[Fold]:
+    if split == "people":
+        return list(people)
+    n_test = round(0.15 * len(data))
+    # As many to train on as where people are held out, so that the splits differ in nothing else.
+    n_train = min(len(people[0].train), len(data) - n_test)
+    train, test = train_test_split(
+        np.arange(len(data)), train_size=n_train, test_size=n_test, stratify=data.y, random_state=0
+    )
+    return [Fold("random", np.sort(train), np.sort(test))]
 
 
 def _run(settings: Settings) -> str:
-    methods = choose(CLASSIFIERS, settings.methods, _ROWS)
+    name = settings.options["dataset"]
+    data, people = load_data(name, settings.data_home)
+    people = people[: settings.options["folds"] or len(people)]
+    epochs = settings.options["epochs"]
+    there_are = _methods(epochs)
+    methods = choose(there_are, settings.methods, [*there_are][:6])
     names = list(methods)
     parts = [
-        f"PAMAP2, windows of 1 s every .5 s, seeds {list(settings.seeds)}: each of 4 modalities "
-        "hidden with probability p; mean (sd over folds, sd over seeds)."
+        f"{name}, seeds {list(settings.seeds)}: each of {len(data.panel.schema)} modalities hidden "
+        "with probability p; mean (sd over folds, sd over seeds)."
     ]
-    for name, meaning in _SPLITS.items():
-        data, folds = load_data(name, settings.data_home)
-        rows = classify(f"pamap2-{name}", data, folds, methods, _FRACTIONS, settings)
-        published = _PUBLISHED if name == "pamap2_random" else None
+    if epochs is not None:
+        parts.append(f"SHORTENED (--epochs {epochs}): an LSTM has at least 12 and 600 steps.")
+    shortened = "" if epochs is None else f"-{epochs}-epochs"
+    for split in settings.options["splits"] or list(_MEANINGS):
+        rows = classify(
+            f"pamap2-{name}-{split}{shortened}",
+            data,
+            _folds(data, people, split),
+            methods,
+            _FRACTIONS,
+            settings,
+            evaluate=partial(evaluate_classifier, by_sensors=True),
+        )
+        published = _PUBLISHED if (name, split) == ("pamap2", "random") else None
         parts += [
+            _MEANINGS[split],
             *notices(rows, settings),
-            meaning,
             score_table(rows, names, "accuracy", _FRACTIONS, published=published),
-            score_table(rows, names, "macro_f1", _FRACTIONS),
-            score_table(rows, names, "ece", _FRACTIONS),
+            *(score_table(rows, names, column, _FRACTIONS) for column in ("macro_f1", "ece")),
+            "Without the temperature:",
+            score_table(rows, names, "ece_plain", _FRACTIONS),
+            *_sensor_tables(rows, names, data.panel.schema.names),
             cost_table(rows, names),
         ]
     return page(parts)
 
 
+def _sensor_tables(
+    rows: Sequence[dict[str, Any]], names: Sequence[str], sensors: Sequence[str]
+) -> list[str]:
+    """Accuracy by the set of sensors, importances and attention."""
+    rows = [row for row in rows if "error" not in row]
+    sets = list(dict.fromkeys(row["sensors"] for row in rows if "sensors" in row))
+    accuracy = summarise(
+        [row for row in rows if "sensors" in row], ["method", "sensors"], "sensors_accuracy"
+    )
+    importance = summarise(
+        [row for row in rows if "importance" in row], ["method", "modality"], "importance"
+    )
+    tables = [
+        markdown(
+            ["accuracy with these sensors alone", *names],
+            [[s, *(mean_and_spread(accuracy.get((name, s))) for name in names)] for s in sets],
+        ),
+        markdown(
+            ["importance (Shapley value of accuracy)", *sensors],
+            [
+                [name, *(mean_and_spread(importance.get((name, s))) for s in sensors)]
+                for name in names
+            ],
+        ),
+    ]
+    attention = summarise(
+        [row for row in rows if "attention" in row], ["method", "modality", "source"], "attention"
+    )
+    for name in names:
+        lines = [
+            [target, *(mean_and_spread(attention.get((name, target, s))) for s in sensors)]
+            for target in sensors
+        ]
+        if any((name, target, s) in attention for target in sensors for s in sensors):
+            tables.append(markdown([f"attention of {name}, to", *sensors], lines))
+    return tables
+
+
 TABLE = Table(
-    summary="accuracy on PAMAP2 with its published random split and with subjects held out",
+    summary="early, late, hybrid and uncertainty fusion over LSTMs, split at random and by people",
     run=_run,
+    arguments=_arguments,
+    seeds=(0,),
 )

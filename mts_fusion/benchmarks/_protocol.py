@@ -17,7 +17,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ..inspection import noise_robustness
+from ..inspection import modality_importance, modality_subsets, noise_robustness
 from ..metrics import (
     ReliabilityCurve,
     chance_calibration_error,
@@ -77,6 +77,7 @@ def evaluate_classifier(
     fractions: Sequence[float],
     quick: bool = False,
     noises: Sequence[str] = (),
+    by_sensors: bool = False,
 ) -> list[dict[str, Any]]:
     """Scores of one method on one fold, with more and more sensors missing, and what it costs.
 
@@ -97,6 +98,8 @@ def evaluate_classifier(
         Handed to the method, for a shorter training.
     noises : sequence of str, default=()
         Of :func:`noise_robustness`: what the complete test windows are changed by in turn.
+    by_sensors : bool, default=False
+        Whether every set of modalities is scored, and each modality and its attention.
 
     Returns
     -------
@@ -111,6 +114,9 @@ def evaluate_classifier(
         ``gpu_peak_mb``;
         ``parameters``; ``macs``, multiply-accumulates a sample. The last two are None where the
         method has no network. And one per noise: ``noise``, ``noisy_macro_f1``, and the same costs.
+        By sensors, one per set of modalities: ``sensors``, ``sensors_accuracy``; one per modality:
+        ``modality``, ``importance``; of a method with attention between modalities one per pair:
+        ``modality``, ``source``, ``attention``.
     """
     test, y_test = data.panel[fold.test], data.y[fold.test]
     with peak_memory() as memory:
@@ -135,6 +141,8 @@ def evaluate_classifier(
                 }
             )
         rows += _under_noise(estimator, test, y_test, noises, seed)
+        if by_sensors:
+            rows += _by_sensors(estimator, test, y_test)
     costs = {
         "fit_seconds": fit_seconds,
         "peak_mb": memory.peak_mb,
@@ -177,7 +185,8 @@ def fit_method(
     if method.copies:
         train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
         y_train = np.concatenate([y_train, y_train])
-    given = {"groups": data.groups[fold.train]} if method.groups else {}
+    last = f"{estimator.steps[-1][0]}__" if hasattr(estimator, "steps") else ""
+    given = {f"{last}groups": data.groups[fold.train]} if method.groups else {}
     start = time.perf_counter()
     estimator.fit(train, y_train, **given)
     return estimator, time.perf_counter() - start
@@ -221,6 +230,32 @@ def _under_noise(
     )
     pairs = zip(scores["noise"], scores["score"], strict=True)
     return [{"noise": name, "noisy_macro_f1": float(score)} for name, score in pairs]
+
+
+def _by_sensors(estimator: Any, test: Panel, y: NDArray[Any]) -> list[dict[str, Any]]:
+    """Accuracy of each set of modalities, Shapley values of it, and attention between them."""
+    subsets = modality_subsets(estimator, test, y, scoring="accuracy", verbose=0)
+    shapley = modality_importance(
+        estimator, test, y, method="shapley", scoring="accuracy", verbose=0
+    )
+    rows: list[dict[str, Any]] = [
+        {"sensors": " + ".join(subset), "sensors_accuracy": float(score)}
+        for subset, score in zip(subsets["subset"], subsets["score"], strict=True)
+    ]
+    rows += [
+        {"modality": name, "importance": float(value)}
+        for name, value in zip(shapley["modality"], shapley["importance"], strict=True)
+    ]
+    record = estimator.explain(test) if hasattr(estimator, "explain") else {}
+    names = test.schema.names
+    if record.get("attention", np.empty(0)).shape[1:] == (len(names), len(names)):
+        mean = record["attention"].mean(0)
+        rows += [
+            {"modality": one, "source": other, "attention": float(mean[i, j])}
+            for i, one in enumerate(names)
+            for j, other in enumerate(names)
+        ]
+    return rows
 
 
 def _decided(y: NDArray[Any], estimator: Any, panel: Panel) -> dict[str, float]:

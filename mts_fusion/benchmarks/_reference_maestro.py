@@ -41,10 +41,8 @@ class LoopMaestro(nn.Module):
     def __init__(self, net: Maestro) -> None:
         super().__init__()
         extras = (net.features, net.missing)
-        if net.patches is None or net.budget is None or extras != (None, None):
-            raise ValueError(
-                "Maestro is built with patches, a budget, no fixed features and missing='mask'."
-            )
+        if net.attends_in_full or extras != (None, None):
+            raise ValueError("Maestro has a budget, no fixed features and missing='mask'.")
         self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
@@ -91,7 +89,6 @@ class LoopMaestro(nn.Module):
     def forward(self, values: list[Tensor], observed: list[Tensor]) -> Tensor:
         """Prediction ``(B, n_outputs)``."""
         net = self.net
-        assert net.budget is not None
         observed = net.modality_dropout(observed)
         available = torch.stack([mask.flatten(1).any(1) for mask in observed], 1)
         budget = net.budget(available)
@@ -132,7 +129,9 @@ class _GatheredAttention(nn.Module):
         super().__init__()
         self.n_heads, self.max_budget = ours.n_heads, ours.max_budget
 
-    def forward(self, qkv: Tensor, observed: Tensor, budget: Tensor) -> Tensor:
+    def forward(
+        self, qkv: Tensor, observed: Tensor, budget: Tensor, *, picks: bool = True
+    ) -> Tensor:
         n, n_tokens, width = qkv.shape
         d_head = width // (3 * self.n_heads)
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)

@@ -39,6 +39,8 @@ TABLES: dict[str, str] = {
     "pamap2": "_pamap2",
     "trace-synthetic": "_trace_synthetic",
     "trace-ablation": "_trace_ablation",
+    "trace-representation": "_trace_representation",
+    "clinical": "_clinical",
     "physionet2012-imputation": "_physionet2012_imputation",
     "physionet2012-mortality": "_physionet2012_mortality",
     "imputation-speed": "_imputation_speed",

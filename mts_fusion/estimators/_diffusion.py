@@ -43,6 +43,10 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     statistic : {"median", "mean"}, default="median"
         What fills a gap: the median of the draws (best for absolute errors) or their mean (best
         for squared errors).
+    fill_absent : bool, default=True
+        What happens with a modality of a sample of which nothing was observed. True: it is imputed
+        from the others. False: it stays NaN, as in the paper, so that it is still absent to a
+        network that reads imputed values.
     n_steps : int, default=5
         Number of steps of the sampler, at most ``n_train_steps``. Time grows linearly with it.
     sampler : {"flow2m", "dpm++2m", "ddim", "ddpm"}, default="flow2m"
@@ -254,6 +258,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     ) -> list[Panel]:
         """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
         gaps = find_gaps(panel)
+        if not self.fill_absent:
+            for name, observed in panel.observed.items():
+                gaps[name] &= observed.any((1, 2), keepdims=True)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))

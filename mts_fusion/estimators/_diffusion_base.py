@@ -29,6 +29,7 @@ class DiffusionEstimator(PanelEstimator):
         **PanelEstimator._parameter_constraints,
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "statistic": [StrOptions({"median", "mean"})],
+        "fill_absent": ["boolean"],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "sampler": [StrOptions({"flow2m", "dpm++2m", "ddim", "ddpm"})],
         "d_model": [Interval(Integral, 1, None, closed="left")],
@@ -54,6 +55,7 @@ class DiffusionEstimator(PanelEstimator):
         *,
         n_samples: int = 20,
         statistic: str = "median",
+        fill_absent: bool = True,
         n_steps: int = 5,
         sampler: str = "flow2m",
         d_model: int = 64,
@@ -90,6 +92,7 @@ class DiffusionEstimator(PanelEstimator):
     ) -> None:
         self.n_samples = n_samples
         self.statistic = statistic
+        self.fill_absent = fill_absent
         self.n_steps = n_steps
         self.sampler = sampler
         self.d_model = d_model

@@ -26,24 +26,27 @@ _PARAMETERS = f"""strategy : str, default="early"
         between the modalities. ``"uncertainty"``: an average of logits weighted by their certainty.
         ``"tensor"``, ``"low_rank"``: products of modalities. ``"mag"``: the embedding of one
         modality shifted by the others. ``"mult"``: a transformer for each ordered pair of
-        modalities. ``"shaspec"``: features that all modalities share and features of their own.
+        modalities. ``"mists"``: attention within and between modalities in turn. ``"shaspec"``:
+        features that all modalities share and features of their own. ``"flex_moe"``: learnt vectors
+        for what is missing, and an expert for each combination of modalities.
         Or a name given to ``mts_fusion.nn.register_strategy``.
     encoder : str or dict of str to str, default="multirocket"
         What makes the embedding of each modality: ``"multirocket"`` (proportions of positive values
         and run lengths of fixed random convolutions [1]_, [2]_, and statistics of the channels,
         computed once), ``"hydra"`` (counts of competing convolutions [3]_, and the same
-        statistics), ``"lstm"``, ``"gru"``, ``"cnn"`` or ``"transformer"``; or a name given to
+        statistics), ``"lstm"``, ``"gru"``, ``"cnn"``, ``"transformer"`` or, for irregular times,
+        ``"utde"`` (last values and attention over time, mixed by a gate); or a name given to
         ``mts_fusion.nn.register_encoder``. A dict names the encoders of some modalities; the others
         have the default.
     d_model : int, default=64
         Width of the embeddings.
     n_heads : int, default=4
         Number of attention heads; divides ``d_model`` if encoder or strategy has attention.
-    modality_dropout : float, default=0.6
-        In training each sample loses its modalities at a rate of its own, drawn uniformly between 0
-        and this: .6 hides .3 of them on average. The rate grows over the first quarter of the
-        epochs. With 0 the networks do not learn to predict without a sensor that is always there
-        in training.
+    modality_dropout : float, default=0.3
+        Fraction of the modalities that is hidden in training, on average; each sample has a rate of
+        its own, drawn uniformly between 0 and twice that. The rates grow over the first quarter of
+        the epochs. With 0 the networks do not learn to predict without a sensor that is always
+        there in training.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
     feature_dropout : float, default=0.5
@@ -87,7 +90,7 @@ class _Fusion(PanelPredictor):
         encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
         token_type_dropout: float = 0.8,
@@ -142,6 +145,9 @@ class _Fusion(PanelPredictor):
         self.net_params = net_params
         self.random_state = random_state
         self.verbose = verbose
+
+    def _highest_modality_dropout(self) -> float:
+        return min(2 * self.modality_dropout, 1.0)
 
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
         hydra = ("hydra", "multirocket") if self.pooled else ("hydra",)

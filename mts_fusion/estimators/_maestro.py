@@ -11,13 +11,15 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
-from mts_fusion.training import MANY_SAMPLES, FixedFeatures, ModalityCurriculum, pick_device
+from mts_fusion.nn.features import FEATURE_KINDS
+from mts_fusion.training import FixedFeatures, ModalityCurriculum, pick_device
 
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._maestro_paper import paper_settings
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
+from ._pretrained import PretrainedNetwork
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
 
@@ -48,14 +50,13 @@ _PARAMETERS = f"""d_model : int, default=64
         budget of more.
     distil : bool, default=True
         Whether each attention layer within a modality halves its tokens.
-    modality_dropout : float, default=0.6
-        Highest rate at which a sample loses each of its modalities in training; see
-        ``modality_dropout_spread``. With 0 the networks do not learn to predict without a sensor
-        that is always there in training.
+    modality_dropout : float, default=0.3
+        Fraction of the modalities that is hidden in training, on average. With 0 the networks do
+        not learn to predict without a sensor that is always there in training.
     modality_dropout_spread : bool, default=True
-        Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``: .6 then hides .3 of the modalities on average. False: all samples have
-        the rate ``modality_dropout``.
+        Whether each sample has a rate of its own, drawn uniformly between 0 and twice
+        ``modality_dropout`` (above .5: from ``2 * modality_dropout - 1`` to 1). False: all samples
+        have the rate ``modality_dropout``.
     n_warmup_epochs : int, default=0
         Number of epochs without modality dropout.
     n_curriculum_epochs : int or "auto", default="auto"
@@ -73,21 +74,17 @@ _PARAMETERS = f"""d_model : int, default=64
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=16
+    max_tokens : int, default=8
         Maximum number of tokens of a modality whose ``patch_length`` is not given.
-    patches : bool or "auto", default="auto"
-        Whether the networks have tokens of patches of the series, on which the attention budget is
-        spent. ``"auto"`` gives them to the first network, if ``attention_budget`` is given or some
-        modality has symbols and there are at least 1,500 training samples. All other networks have
-        fixed features only: patches of numbers brought no gain in addition to them.
-    statistics : bool, default=True
-        Whether each modality has a token of summary statistics of its channels: level, spread,
-        quantiles, spectrum, autocorrelation and correlations.
-    statistics_dropout : float, default=0.5
-        Dropout on the statistics and on the features of the convolutions.
-    convolutions : bool, default=True
-        Whether each modality has a token of fixed random convolutions: proportions of positive
-        values and run lengths [2]_.
+    feature_tokens : sequence of str, default=("statistics", "multirocket")
+        Kinds of fixed features that stand as further tokens beside those of the series:
+        ``"statistics"`` (level, spread, quantiles, spectrum, autocorrelation and correlations of
+        the channels), ``"multirocket"`` (random convolutions: proportions of positive values and
+        run lengths [2]_), ``"hydra"`` (random convolutions that compete), ``"timing"`` (when and
+        how often irregular channels were observed). Each modality has one token of its statistics
+        and one of all other kinds. ``()``: none, as in [1]_.
+    feature_dropout : float, default=0.5
+        Dropout on the fixed features.
     n_groups : int, default=8
         Number of groups of random convolutions, even. Time and memory grow linearly with it.
     linear_head : bool, default=False
@@ -95,8 +92,10 @@ _PARAMETERS = f"""d_model : int, default=64
         helps where the target depends little on combinations of modalities. The probabilities are
         then underconfident: calibrate them with ``calibration="temperature"``.
     token_type_dropout : float, default=0.3
-        Rate at which each kind of tokens (patches, statistics, convolutions) is dropped from a
+        Rate at which each kind of tokens (series, statistics, other features) is dropped from a
         sample in training. At least one kind is kept.
+    pretrained : PretrainedNetwork or None, default=None
+        ``network_`` of a :class:`MaestroPretrainer` with the same tokens and layers, to start from.
     {TRAINING_PARAMETERS}"""
 
 
@@ -126,14 +125,13 @@ class _Maestro(PanelPredictor):
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "missing": [StrOptions({"mask", "token"})],
         "patch_length": [Interval(Integral, 1, None, closed="left"), dict, None],
-        "statistics": ["boolean"],
-        "statistics_dropout": [Interval(Real, 0, 1, closed="left")],
-        "patches": ["boolean", StrOptions({"auto"})],
-        "convolutions": ["boolean"],
+        "feature_tokens": [list, tuple],
+        "feature_dropout": [Interval(Real, 0, 1, closed="left")],
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "linear_head": ["boolean"],
         "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
+        "pretrained": [PretrainedNetwork, None],
     }
 
     def __init__(
@@ -150,7 +148,7 @@ class _Maestro(PanelPredictor):
         max_budget: float = 5.0,
         cross_budget: float | None = None,
         distil: bool = True,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         modality_dropout_spread: bool = True,
         n_warmup_epochs: int = 0,
         n_curriculum_epochs: int | str = "auto",
@@ -158,14 +156,13 @@ class _Maestro(PanelPredictor):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 16,
-        patches: bool | str = "auto",
-        statistics: bool = True,
-        statistics_dropout: float = 0.5,
-        convolutions: bool = True,
+        max_tokens: int = 8,
+        feature_tokens: Sequence[str] = ("statistics", "multirocket"),
+        feature_dropout: float = 0.5,
         n_groups: int = 8,
         linear_head: bool = False,
         token_type_dropout: float = 0.3,
+        pretrained: PretrainedNetwork | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
         weight_decay: float = 0.05,
@@ -205,13 +202,12 @@ class _Maestro(PanelPredictor):
         self.missing = missing
         self.patch_length = patch_length
         self.max_tokens = max_tokens
-        self.patches = patches
-        self.statistics = statistics
-        self.statistics_dropout = statistics_dropout
-        self.convolutions = convolutions
+        self.feature_tokens = feature_tokens
+        self.feature_dropout = feature_dropout
         self.n_groups = n_groups
         self.linear_head = linear_head
         self.token_type_dropout = token_type_dropout
+        self.pretrained = pretrained
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -231,12 +227,25 @@ class _Maestro(PanelPredictor):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _fit_preprocessor(self, panel: Any, y: Any, groups: Any, seed: int) -> Any:
+        if self.pretrained is None:
+            return super()._fit_preprocessor(panel, y, groups, seed)
+        return self.pretrained.preprocessor_for(panel.schema)
+
+    def _highest_modality_dropout(self) -> float:
+        factor = 2 if self.modality_dropout_spread else 1
+        return min(factor * self.modality_dropout, 1.0)
+
     def _make_features(self, context: FitContext) -> FixedFeatures | None:
-        kinds = ("statistics",) * bool(self.statistics)
-        kinds += ("multirocket",) * bool(self.convolutions)
+        unknown = [kind for kind in self.feature_tokens if kind not in FEATURE_KINDS]
+        if unknown:
+            raise ValueError(
+                f"feature_tokens has {unknown}, but the kinds of fixed features are "
+                f"{list(FEATURE_KINDS)}; () is none."
+            )
         features = FixedFeatures(
             context.schema,
-            kinds,
+            tuple(self.feature_tokens),
             n_groups=self.n_groups,
             scales=context.scales,
             random_state=context.seed,
@@ -253,13 +262,7 @@ class _Maestro(PanelPredictor):
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> Maestro:
-        patches = self.patches
-        if patches == "auto":
-            has_symbols = any(modality.vocabulary is not None for modality in context.schema)
-            helps = has_symbols and context.n_training >= MANY_SAMPLES
-            is_asked_for = self.attention_budget != "learnt"
-            patches = (member == 0 and (helps or is_asked_for)) or features is None
-        return Maestro(
+        module = Maestro(
             context.schema,
             context.n_outputs,
             d_model=self.d_model,
@@ -280,12 +283,14 @@ class _Maestro(PanelPredictor):
             missing=self.missing,
             patch_length=self.patch_length,
             feature_widths=None if features is None else features.widths,
-            feature_dropout=self.statistics_dropout,
-            patches=bool(patches),
+            feature_dropout=self.feature_dropout,
             linear_head=self.linear_head,
             token_type_dropout=self.token_type_dropout,
             max_tokens=self.max_tokens,
         )
+        if self.pretrained is not None:
+            self.pretrained.start(module)
+        return module
 
 
 class MaestroClassifier(PanelClassifierMixin, _Maestro):

@@ -59,6 +59,10 @@ class PanelPredictor(PanelEstimator):
     ) -> None:
         """Calibrate the task on the held-out samples."""
 
+    def _highest_modality_dropout(self) -> float:
+        """The highest rate at which a sample may lose its modalities in training."""
+        return self.modality_dropout
+
     # Fitting
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
@@ -113,7 +117,7 @@ class PanelPredictor(PanelEstimator):
             target=self._task.encode(y),
             weight=weight,
             needed=self._task.needed(y),
-            sensor_loss_rate=self.modality_dropout,
+            sensor_loss_rate=self._highest_modality_dropout(),
             needs_validation=self.calibration == "temperature",
         )
         self._check_calibration(context)

@@ -25,7 +25,8 @@ from ._trace_paper import fusion_settings
 __all__ = ["TraceEstimator"]
 
 
-# What imputer="diffusion" is: long patches, few and short draws.
+# What imputer="diffusion" is: long patches, few and short draws. A sensor that is wholly silent is
+# left to the fusion, as in the paper: generated, it made predictions worse (docs/trace.md).
 _SMALL_DIFFUSION: dict[str, Any] = {
     "d_model": 32,
     "n_encoder_layers": 2,
@@ -77,9 +78,9 @@ class TraceEstimator(PanelPredictor):
         n_experts: int = 8,
         n_active_experts: int = 2,
         d_hidden: int = 64,
-        router: str = "joint",
+        router: str = "per_modality",
         gate: str = "laplace",
-        entropy_weight: float = 0.01,
+        entropy_weight: float = 1.0,
         modality_dropout: float = 0.2,
         dropout: float = 0.1,
         statistics: bool | str = "auto",
@@ -184,6 +185,7 @@ class TraceEstimator(PanelPredictor):
             )
             imputer = ConditionalDiffusionImputer(
                 **_SMALL_DIFFUSION,
+                fill_absent=False,
                 batch_size=batch_size,
                 max_epochs=max_epochs,
                 device=self.device,

@@ -183,7 +183,7 @@ def simulate_sensor_loss(available: np.ndarray, rate: float, seed: int) -> np.nd
     available : bool array of shape (n, M)
         Modalities that each sample has.
     rate : float
-        Rate at which a modality is silenced, in [0, 1). A sample keeps at least one modality.
+        Rate at which a modality is silenced, in [0, 1]. A sample keeps at least one modality.
     seed : int
         Of the draw.
 

@@ -9,26 +9,32 @@ from mts_fusion.benchmarks import _ablation, _dsads, _fusion, _maestro, _maestro
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._cells import run_cells
 from mts_fusion.benchmarks._data import load_data
+from mts_fusion.benchmarks._pamap2 import SlowestClock
 from mts_fusion.benchmarks._protocol import Method
 from mts_fusion.benchmarks._tables import TABLES, load, summarise
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.nn.encoders import ENCODERS
 from mts_fusion.nn.strategies import STRATEGIES
+from mts_fusion.panel import Panel
 from mts_fusion.transforms import PanelSummarizer
 
 
 @pytest.fixture
 def home(tmp_path):
     """Two activities of three subjects in the publisher's format."""
+    return write_dsads(tmp_path, people=(1, 2, 3))
+
+
+def write_dsads(folder, people):
     rng = np.random.default_rng(0)
-    with zipfile.ZipFile(tmp_path / "dsads_tiny.zip", "w") as archive:
+    with zipfile.ZipFile(folder / "dsads_tiny.zip", "w") as archive:
         for a in (1, 2):
-            for p in (1, 2, 3):
+            for p in people:
                 for s in range(1, 7):
                     rows = rng.normal(a, 1, size=(125, 45)).round(2)
                     text = "\n".join(",".join(map(str, row)) for row in rows)
                     archive.writestr(f"data/a{a:02d}/p{p}/s{s:02d}.txt", text)
-    return tmp_path
+    return folder
 
 
 @pytest.fixture
@@ -166,23 +172,55 @@ def test_data_sets_with_a_given_split_keep_it():
     assert not data.panel.observed["low"].all()  # shorter utterances end in NaN
 
 
-def test_the_pamap2_table_splits_in_two_ways(tmp_path, capsys):
+@pytest.fixture
+def pamap2_home(tmp_path):
+    """Two activities of three subjects in the publisher's format."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(tmp_path / "PAMAP2_Dataset.zip", "w") as archive:
         for subject in (101, 102, 103):
             rows = [
                 " ".join(
-                    [f"{i / 100:.2f}", str(1 + i // 400), "NaN" if i % 11 else "80"]
-                    + [f"{x:.2f}" for x in rng.normal(i // 400, 1, size=51)]
+                    [f"{i / 100:.2f}", str(1 + i // 1200), "NaN" if i % 11 else "80"]
+                    + [f"{x:.2f}" for x in rng.normal(i // 1200, 1, size=51)]
                 )
-                for i in range(800)
+                for i in range(2400)
             ]
             archive.writestr(f"PAMAP2_Dataset/Protocol/subject{subject}.dat", "\n".join(rows))
-    command = ["pamap2", "--data-home", str(tmp_path), "--seeds", "0"]
+    return tmp_path
+
+
+def test_the_pamap2_table_splits_in_two_ways(pamap2_home, capsys):
+    command = ["pamap2", "--data-home", str(pamap2_home), "--in-process", "--quick"]
     assert main([*command, "--methods", "ExtraTrees on summaries"]) == 0
     text = capsys.readouterr().out
-    assert "early fusion, published" in text
+    assert "early, published" in text
     assert text.count("| macro_f1") == 2
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    sets = [line.split("|")[1].strip() for line in lines if " + " in line or "hand  " in line]
+    assert sum("accuracy with these sensors alone" in line for line in lines) == 2
+    assert sets.count("hand + chest + ankle + heart_rate") == 2
+    assert "INCOMPLETE" not in text
+
+
+@pytest.mark.slow
+def test_the_pamap2_table_has_attention_and_the_temperature(pamap2_home, capsys):
+    command = ["pamap2", "--data-home", str(pamap2_home), "--in-process", "--quick"]
+    assert main([*command, "--splits", "random", "--methods", "hybrid, LSTM"]) == 0
+    text = capsys.readouterr().out
+    assert "| attention of hybrid, LSTM, to | hand" in text
+    assert "Without the temperature:" in text
+    assert "| importance (Shapley value of accuracy) | hand" in text
+
+
+def test_the_slowest_clock_keeps_the_rows_at_which_every_sensor_has_a_value():
+    fast, slow = np.arange(8.0).reshape(1, 1, 8), np.array([[[5.0, 6.0, np.nan, 8.0]]])
+    X = Panel({"fast": fast, "slow": slow}, rates={"fast": 4.0, "slow": 2.0})
+
+    rows = SlowestClock().fit_transform(X)
+
+    assert [m.rate for m in rows.schema] == [2.0, 2.0]
+    np.testing.assert_array_equal(rows.values["fast"], [[[0, 2, np.nan, 6]]])
+    np.testing.assert_array_equal(rows.values["slow"], [[[5, 6, np.nan, 8]]])
 
 
 def test_the_maestro_table_has_ablations_attention_and_noise_beside_the_paper(
@@ -255,3 +293,18 @@ def test_a_search_says_whether_its_choices_differ():
 
     assert "budgets and experts matter" in _maestro_extras._search_table(rows(0.1))[1]
     assert "cannot be told apart" in _maestro_extras._search_table(rows(0.0))[1]
+
+
+@pytest.mark.slow
+def test_the_maestro_table_counts_searches_and_pretrains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_maestro_extras, "_FEATURES", ("statistics",))
+    monkeypatch.setattr(_maestro_extras, "_QUICK", {**_maestro_extras._QUICK, "label_step": 2})
+    monkeypatch.setattr(_maestro_extras, "_GRID", {"attention_budget": ["inf"], "n_experts": [1, 2]})
+    home = write_dsads(tmp_path, people=(1, 2, 3, 4))
+    command = ["maestro", "--data-home", str(home), "--in-process", "--quick"]
+    assert main([*command, "--parts", "costs", "search", "pretraining"]) == 0
+    text = capsys.readouterr().out
+    assert "failed" not in text
+    assert text.count("| paper") == 5
+    assert "| inf" in text
+    assert "| series and features, pre-trained" in text

@@ -16,7 +16,6 @@ from mts_fusion.estimators import (
 TINY = {"max_epochs": 4, "n_estimators": 1, "device": "cpu", "random_state": 0}
 ESTIMATORS = {
     "maestro": MaestroClassifier(**TINY),
-    "maestro patches": MaestroClassifier(patches=True, **TINY),
     "maestro regressor": MaestroRegressor(**TINY),
     "trace": TraceClassifier(**TINY),
     "trace one expert": TraceClassifier(n_active_experts=1, **TINY),

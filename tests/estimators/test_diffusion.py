@@ -71,6 +71,29 @@ def test_what_has_no_time_is_not_filled(fitted, panel):
     assert np.isfinite(filled.values["beat"][:, :, 0]).all()
 
 
+def test_a_modality_without_observations_stays_absent_if_asked(fitted, panel):
+    partly = clone(fitted).set_params(fill_absent=False).fit(panel)
+    every, some = fitted.transform(panel), partly.transform(panel)
+    for name in panel.schema.names:
+        absent = ~panel.observed[name].any((1, 2))
+        assert absent.any()
+        assert np.isnan(some.values[name][absent]).all()
+        np.testing.assert_array_equal(some.values[name][~absent], every.values[name][~absent])
+
+
+def test_from_paper_has_the_sizes_of_table_6():
+    mimic = ConditionalDiffusionImputer.from_paper("mimic4", random_state=3)
+    assert (mimic.n_samples, mimic.n_train_steps, mimic.n_steps, mimic.n_layers) == (20, 50, 50, 4)
+    assert (mimic.n_experts, mimic.hidden_fraction, mimic.batch_size) == (5, 0.2, 16)
+    assert (mimic.schedule, mimic.sampler, mimic.gating) == ("quad", "ddpm", "inner_product")
+    assert (mimic.lr, mimic.random_state, mimic.fill_absent) == (4e-4, 3, False)
+    assert ConditionalDiffusionImputer.from_paper("mosi").n_samples == 1
+    with pytest.raises(
+        ValueError, match=r"dataset is one of the paper, \['mimic4', 'mosi', 'mosei'"
+    ):
+        ConditionalDiffusionImputer.from_paper("mimic3")
+
+
 def test_the_fill_does_not_depend_on_order_neighbours_or_batch_size(fitted, panel):
     filled = fitted.transform(panel)
     close = {"atol": 1e-4, "rtol": 1e-4}

@@ -26,7 +26,7 @@ TRAINING = {"max_epochs": 2, "device": "cpu", "random_state": 0}
 MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
 TRACE = {"d_model": 8, "d_time": 8, "n_reference": 4, "n_heads": 2, "n_layers": 1, "d_hidden": 8}
 CLASSIFIERS = {
-    "maestro": MaestroClassifier(n_groups=2, n_estimators=1, patches=True, **MAESTRO, **TRAINING),
+    "maestro": MaestroClassifier(n_groups=2, n_estimators=1, **MAESTRO, **TRAINING),
     "fusion": FusionClassifier(d_model=8, n_heads=2, n_groups=2, **TRAINING),
     "trace": TraceClassifier(imputer=None, **TRACE, **TRAINING),
     "trace, nearest": TraceClassifier(imputer="nearest", **TRACE, **TRAINING),

@@ -274,6 +274,52 @@ def test_by_default_it_imputes_by_diffusion_and_leaves_tokens_alone():
     )
 
 
+def test_by_default_a_silent_sensor_stays_absent():
+    X, y = _classification()
+    clf = TraceClassifier(**SMALL).fit(X, y)
+    name = X.schema.names[0]
+    values = X.values[name].copy()
+    values[:5] = np.nan
+
+    available = clf.explain(X.replace(values={name: values}))["available"]
+
+    assert not available[:5, 0].any()
+    assert available[5:, 0].all()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "layers", "experts", "router", "width"),
+    [
+        ("mimic4", 32, 3, 16, "joint", 128),
+        ("mosi", 40, 3, 8, "per_modality", 32),
+        ("mosei", 20, 1, 16, "joint", 32),
+    ],
+)
+def test_from_paper_has_the_sizes_of_table_6(dataset, epochs, layers, experts, router, width):
+    clf = TraceClassifier.from_paper(dataset, random_state=0)
+
+    assert (clf.max_epochs, clf.n_layers, clf.n_experts, clf.router) == (
+        epochs,
+        layers,
+        experts,
+        router,
+    )
+    assert (clf.d_model, clf.d_hidden, clf.n_active_experts, clf.n_heads) == (width, 512, 4, 8)
+    assert (clf.gate, clf.statistics, clf.calibration) == ("laplace", False, None)
+    assert isinstance(clf.imputer, ConditionalDiffusionImputer)
+    assert clf.imputer.gating == "inner_product"
+
+
+def test_the_published_setting_fits_and_predicts():
+    X, y = _classification(24)
+    clf = TraceClassifier.from_paper("mosei", random_state=0).set_params(
+        max_epochs=1, imputer__max_epochs=1, imputer__n_steps=2, imputer__sampler="ddim"
+    )
+
+    X = X.select(["m1", "m2"])
+    assert clf.fit(X, y).predict_proba(X[:2]).shape == (2, 3)
+
+
 def test_a_short_sample_is_imputed_alike_with_or_without_a_long_one():
     X, y = _classification()
     clf = TraceClassifier(**SMALL).fit(X, y)

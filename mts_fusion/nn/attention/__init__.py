@@ -1,7 +1,14 @@
 """Attention inside and across modalities."""
 
 from ._budget import BudgetGate, fixed_budgets
-from ._budgeted import BudgetedAttention, attend, budgeted_attend, sample_keys
+from ._budgeted import (
+    BudgetedAttention,
+    attend,
+    budgeted_attend,
+    picking_saves,
+    sample_keys,
+    scaled_attend,
+)
 from ._cross_modal import CrossModalLayer, CrossModalOutput
 from ._intra_modal import Distilling, IntraModalLayer, distilled_times
 from ._routed import RoutedLayer
@@ -18,5 +25,7 @@ __all__ = [
     "budgeted_attend",
     "distilled_times",
     "fixed_budgets",
+    "picking_saves",
     "sample_keys",
+    "scaled_attend",
 ]

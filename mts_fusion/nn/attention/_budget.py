@@ -40,6 +40,8 @@ class BudgetGate(nn.Module):
     ----------
     largest : float
         The largest budget of a modality that can occur.
+    learns : bool
+        Whether the budget of some modality is learnt.
 
     Raises
     ------
@@ -81,13 +83,14 @@ class BudgetGate(nn.Module):
         given = [math.nan] * n_modalities if fixed is None else fixed
         self.largest = max(max_budget if math.isnan(budget) else budget for budget in given)
         self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
-        self.gate: nn.Module | None = None
-        if any(math.isnan(budget) for budget in given):
-            self.gate = nn.Sequential(
-                nn.Linear(n_modalities, _GATE_WIDTH),
-                nn.Tanh(),
-                nn.Linear(_GATE_WIDTH, n_modalities),
-            )
+        self.learns = any(math.isnan(budget) for budget in given)
+        # There too where no budget is learnt, so that networks with other budgets have the same
+        # weights at the start.
+        self.gate = nn.Sequential(
+            nn.Linear(n_modalities, _GATE_WIDTH),
+            nn.Tanh(),
+            nn.Linear(_GATE_WIDTH, n_modalities),
+        )
 
     def forward(self, available: Tensor) -> Tensor:
         """Budget of each sample and modality."""
@@ -97,8 +100,8 @@ class BudgetGate(nn.Module):
         # NOTE[DIFF] In the paper an absent modality has a budget. Here it has none, unless it has
         # learnt tokens.
         spends = torch.ones_like(present) if self.spends_if_absent else present
-        if self.gate is None:
-            return self.fixed * spends
+        if not self.learns:
+            return torch.where(spends > 0, self.fixed, 0.0)
         learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
         return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * spends
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from mts_fusion.nn.layers import mean_weights
 
-__all__ = ["BudgetedAttention", "attend", "budgeted_attend", "sample_keys"]
-
-# Share of the tokens that may attend from which one full product is cheaper than picking them.
-# Measured by a forward and backward pass on one core (H = 8, d = 8, 640 sequences): at T = 16,
-# where 14 of 16 may attend, full 39 ms against 81 ms; at T = 32 (18 may) 88 against 74; at T = 64
-# (21) 159 against 155; at T = 128 (25) 440 against 340; at T = 640 (33; 64 sequences) 709 against
-# 192. Full attention needs the ranking besides where there is a budget.
-_FULL_FRACTION = 0.75
+__all__ = [
+    "BudgetedAttention",
+    "attend",
+    "budgeted_attend",
+    "picking_saves",
+    "sample_keys",
+    "scaled_attend",
+]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
@@ -192,18 +192,12 @@ def budgeted_attend(
     """
     # NOTE[DIFF] Informer draws other keys for each query, by a gather of T x S keys; one sample
     # for all queries of a sequence is one matrix product, and only observed keys are in it.
-    n_sequences, n_heads, n_tokens, d_head = v.shape
+    n_tokens, d_head = v.shape[2:]
     n_ranks = _count(n_tokens, factor)
     position, shares = sample_keys(observed, factor, generator, training)
     top = _rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
     gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
-    mean = mean_weights(observed).to(v.dtype).unsqueeze(1) @ v.transpose(1, 2).flatten(
-        2
-    )  # (N, 1, H d)
-    mean = mean.view(n_sequences, 1, n_heads, d_head).transpose(1, 2)  # (N, H, 1, d)
-    if n_ranks > _FULL_FRACTION * n_tokens:
-        weight = torch.zeros_like(q[..., 0]).scatter(2, top, gate.expand(-1, n_heads, -1))
-        return torch.lerp(mean.expand_as(v), attend(q, k, v, observed), weight.unsqueeze(-1))
+    mean = _observed_mean(v, observed)
     index = top.unsqueeze(-1)
     attended = attend(q.gather(2, index.expand(-1, -1, -1, q.shape[-1])), k, v, observed)
     mixed = torch.lerp(mean.expand_as(attended), attended, gate.unsqueeze(-1))
@@ -211,6 +205,76 @@ def budgeted_attend(
     everywhere = mean.transpose(1, 2).expand(-1, n_tokens, -1, -1)
     target = index.expand(-1, -1, -1, d_head).transpose(1, 2)
     return everywhere.scatter(1, target, mixed.transpose(1, 2)).transpose(1, 2)
+
+
+def scaled_attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor, n_queries: Tensor) -> Tensor:
+    """Attention of all queries, each by the fraction of them that the budget allows.
+
+    The same budget as that of :func:`budgeted_attend` without the ranking of the queries, for
+    sequences so short that the ranking costs more than it saves (:func:`picking_saves`).
+
+    Parameters
+    ----------
+    q, k, v : Tensor of shape (N, H, T, d)
+        Queries, keys, values.
+    observed : Tensor of shape (N, T)
+        Bool. Tokens that are not observed are neither keys nor values.
+    n_queries : Tensor of shape (N,)
+        How many of the n observed queries the budget allows.
+
+    Returns
+    -------
+    Tensor of shape (N, H, T, d)
+        ``mean + min(1, n_queries / n) * (attended - mean)``; zeros where nothing is observed.
+
+    Examples
+    --------
+    >>> x, observed = torch.randn(1, 4, 8, 8), torch.ones(1, 8, dtype=bool)
+    >>> half = scaled_attend(x, x, x, observed, torch.tensor([4.0]))
+    >>> middle = (attend(x, x, x, observed) + x.mean(2, keepdim=True)) / 2
+    >>> bool(torch.allclose(half, middle, atol=1e-6))
+    True
+    """
+    # NOTE[DIFF] MAESTRO and Informer rank the queries of short sequences too, most of which then
+    # attend anyway.
+    share = (n_queries / observed.sum(1).clamp(min=1)).clamp(0, 1).to(v.dtype)
+    mean = _observed_mean(v, observed).expand_as(v)
+    return torch.lerp(mean, attend(q, k, v, observed), share[:, None, None, None])
+
+
+def _observed_mean(v: Tensor, observed: Tensor) -> Tensor:
+    """Mean of the observed values, ``(N, H, 1, d)``."""
+    weights = mean_weights(observed).to(v.dtype).unsqueeze(1)  # (N, 1, T)
+    mean = weights @ v.transpose(1, 2).flatten(2)  # (N, 1, H d)
+    return mean.unflatten(2, (v.shape[1], -1)).transpose(1, 2)
+
+
+def picking_saves(n_tokens: int, max_budget: float) -> bool:
+    """Whether picking the queries that attend takes fewer products than attending with all.
+
+    Of T tokens, ``K = max_budget * log(T)`` may attend and as many keys are sampled. The ranking
+    multiplies T queries with K keys and their mean, the attention K queries with T keys and T
+    values, and all of them take a mean: ``T (3 K + 2)`` products of the width of a head, against
+    ``T (2 T + 1)`` where all attend.
+
+    Parameters
+    ----------
+    n_tokens : int
+        Tokens T.
+    max_budget : float
+        Largest budget.
+
+    Returns
+    -------
+    bool
+        With a budget up to 5, from 27 tokens on.
+
+    Examples
+    --------
+    >>> [picking_saves(n_tokens, 5.0) for n_tokens in (16, 32)]
+    [False, True]
+    """
+    return 3 * _count(n_tokens, max_budget) + 1 < 2 * n_tokens
 
 
 class BudgetedAttention(nn.Module):
@@ -230,6 +294,7 @@ class BudgetedAttention(nn.Module):
     -----
     Input ``qkv (N, T, 3 D)``, ``observed (N, T)`` bool, ``budget (N,)`` or None; output
     ``(N, T, D)``. With budget u, ``u * log(n)`` of the n observed queries attend; with None all do.
+    With ``picks=False`` all attend by that fraction of n (:func:`scaled_attend`).
 
     Examples
     --------
@@ -251,6 +316,8 @@ class BudgetedAttention(nn.Module):
         observed: Tensor,
         budget: Tensor | None = None,
         values: Tensor | None = None,
+        *,
+        picks: bool = True,
     ) -> Tensor:
         """Attend within the budget; to ``values (N, T, E)``, alike in all heads, if given."""
         n, n_tokens, width = qkv.shape
@@ -262,6 +329,8 @@ class BudgetedAttention(nn.Module):
             v = values[:, None].expand(-1, self.n_heads, -1, -1)
         if budget is None:
             out = attend(q, k, v, observed)
+        elif not picks:
+            out = scaled_attend(q, k, v, observed, _n_queries(observed, budget))
         else:
             out = budgeted_attend(
                 q,

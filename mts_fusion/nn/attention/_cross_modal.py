@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.experts import Routing, SparseMoE
 from mts_fusion.nn.layers import Dropout, normalise
 
-from ._budgeted import BudgetedAttention
+from ._budgeted import BudgetedAttention, picking_saves
 
 __all__ = ["CrossModalLayer", "CrossModalOutput"]
 
@@ -54,6 +54,9 @@ class CrossModalLayer(nn.Module):
         Hidden width of an expert. None: ``2 * d_model``.
     budget : float or None, default=None
         ``budget * log(T)`` of T tokens attend, the others get the mean; None or ``inf``: all do.
+    n_tokens : int or None, default=None
+        Tokens T there can be: where picking those that attend does not save products, all attend by
+        the fraction that the budget allows (:func:`picking_saves`). None: they are picked.
     dropout : float, default=0.1
         Dropout after the attention and the experts.
 
@@ -83,6 +86,7 @@ class CrossModalLayer(nn.Module):
         n_active_experts: int = 1,
         d_hidden: int | None = None,
         budget: float | None = None,
+        n_tokens: int | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -90,6 +94,7 @@ class CrossModalLayer(nn.Module):
             raise ValueError(f"The budget across modalities is at least 0, got {budget}.")
         budget = None if budget == math.inf else budget
         self.budget = budget
+        self.picks = n_tokens is None or budget is None or picking_saves(n_tokens, budget)
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=5.0 if budget is None else budget)
         self.out = nn.Linear(d_model, d_model, bias=False)
@@ -108,7 +113,8 @@ class CrossModalLayer(nn.Module):
         if modality is not None:
             # Attention to a modality: the output if its tokens have the value 1 and others 0.
             columns = modality.to(x.dtype).expand(x.shape[0], -1, -1)
-            attention = self.attention(qkv, available, budget, columns)
-        x = self.dropout.add(x, self.out(self.attention(qkv, available, budget)))
+            attention = self.attention(qkv, available, budget, columns, picks=self.picks)
+        mixed = self.attention(qkv, available, budget, picks=self.picks)
+        x = self.dropout.add(x, self.out(mixed))
         y, routing = self.experts(normalise(x), available)
         return CrossModalOutput(self.dropout.add(x, y), routing, attention)

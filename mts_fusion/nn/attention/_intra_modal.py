@@ -5,13 +5,15 @@ Sizes: m modalities computed together, B batch, T tokens, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import Dropout, ModalityLinear, normalise
 
-from ._budgeted import BudgetedAttention
+from ._budgeted import BudgetedAttention, picking_saves
 
 __all__ = ["Distilling", "IntraModalLayer", "distilled_times"]
 
@@ -115,6 +117,10 @@ class IntraModalLayer(nn.Module):
         Heads.
     max_budget : float, default=5.0
         See :class:`BudgetedAttention`.
+    n_tokens : sequence of int or None, default=None
+        Tokens T that each modality can have. Modalities that are computed together have their
+        queries picked where that saves products for one of them (:func:`picking_saves`); otherwise
+        all attend by the fraction that the budget allows. None: they are picked.
     d_hidden : int or None, default=None
         Hidden width of the feed-forward layer. None: ``2 * d_model``.
     distil : bool, default=True
@@ -141,6 +147,7 @@ class IntraModalLayer(nn.Module):
         n_heads: int = 8,
         *,
         max_budget: float = 5.0,
+        n_tokens: Sequence[int] | None = None,
         d_hidden: int | None = None,
         distil: bool = True,
         dropout: float = 0.1,
@@ -148,6 +155,9 @@ class IntraModalLayer(nn.Module):
         super().__init__()
         self.qkv = ModalityLinear(n_modalities, d_model, 3 * d_model, bias=False)
         self.attention = BudgetedAttention(n_heads, max_budget=max_budget)
+        self.picks = [True] * n_modalities
+        if n_tokens is not None:
+            self.picks = [picking_saves(n, max_budget) for n in n_tokens]
         self.out = ModalityLinear(n_modalities, d_model, d_model, bias=False)
         hidden = d_hidden or 2 * d_model
         self.inner = ModalityLinear(n_modalities, d_model, hidden)
@@ -166,8 +176,9 @@ class IntraModalLayer(nn.Module):
         m, batch = x.shape[:2]
         qkv = self.qkv(normalise(x), modalities).flatten(0, 1)  # (m B, T, 3 D)
         flat = None if budget is None else budget.flatten()
-        mixed = self.attention(qkv, available.flatten(0, 1), flat).unflatten(0, (m, batch))
-        x = self.dropout.add(x, self.out(mixed, modalities))
+        picks = any(self.picks[modalities])
+        mixed = self.attention(qkv, available.flatten(0, 1), flat, picks=picks)
+        x = self.dropout.add(x, self.out(mixed.unflatten(0, (m, batch)), modalities))
         flat = normalise(x).flatten(1, 2)  # (m, B T, D): no view, so it can change in place
         hidden = F.relu(self.inner(flat, modalities), inplace=True)
         x = self.dropout.add(x, self.outer(hidden, modalities).view_as(x))

@@ -49,6 +49,8 @@ class FeatureTypes(nn.Module):
     ----------
     n_statistics : list of M int
         Statistics of each modality.
+    n_tokens : int
+        Tokens of all modalities.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class FeatureTypes(nn.Module):
         self.convolutions: FeatureTokens | None = None
         if any(n_convolutions):
             self.convolutions = FeatureTokens(n_convolutions, d_model, dropout=dropout)
+        self.n_tokens = sum(width > 0 for width in [*self.n_statistics, *n_convolutions])
 
     def mask_and_drop(self, features: Sequence[Tensor], available: Tensor) -> MaskedFeatures:
         """Features of each type with 0 for what is absent; some hidden in training.

@@ -6,6 +6,7 @@ from ._convolution import ConvolutionEncoder
 from ._recurrent import GRUEncoder, LSTMEncoder
 from ._registry import ENCODERS, get_encoder, register_encoder
 from ._transformer import TransformerEncoder
+from ._utde import UTDEEncoder
 
 __all__ = [
     "CNNEncoder",
@@ -16,6 +17,7 @@ __all__ = [
     "GRUEncoder",
     "LSTMEncoder",
     "TransformerEncoder",
+    "UTDEEncoder",
     "get_encoder",
     "register_encoder",
 ]

@@ -12,6 +12,7 @@ from ._cnn import CNNEncoder
 from ._convolution import ConvolutionEncoder
 from ._recurrent import GRUEncoder, LSTMEncoder
 from ._transformer import TransformerEncoder
+from ._utde import UTDEEncoder
 
 __all__ = ["ENCODERS", "get_encoder", "register_encoder"]
 
@@ -22,6 +23,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "gru": GRUEncoder,
     "cnn": CNNEncoder,
     "transformer": TransformerEncoder,
+    "utde": UTDEEncoder,
 }
 
 

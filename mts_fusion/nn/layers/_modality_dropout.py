@@ -86,13 +86,13 @@ class ModalityDropout(nn.Module):
     Parameters
     ----------
     p : float, default=0.4
-        Rate at which a modality of a sample is hidden; with ``spread`` the highest one. 0 hides
-        nothing; towards 1 each sample keeps one modality. It is the buffer ``p``: a schedule sets
-        it by ``dropout.p.fill_(rate)``.
+        Rate at which a modality of a sample is hidden; with ``spread`` the mean of the rates. 0
+        hides nothing; towards 1 each sample keeps one modality. It is the buffer ``p``: a schedule
+        sets it by ``dropout.p.fill_(rate)``.
     spread : bool, default=False
-        Whether each sample has a rate of its own, drawn uniformly between 0 and ``p``: the mean
-        rate is ``p / 2``, and a batch has complete samples and samples that have lost many
-        modalities.
+        Whether each sample has a rate of its own, drawn uniformly from the widest interval around
+        ``p``: between 0 and ``2 p``, or between ``2 p - 1`` and 1 if ``p`` is above .5. A batch
+        then has complete samples and samples that have lost many modalities.
 
     Raises
     ------
@@ -133,9 +133,10 @@ class ModalityDropout(nn.Module):
         draw = torch.rand(available.shape, generator=self.generator, device=available.device)
         rate = self.p
         if self.spread:
-            rate = rate * torch.rand(
+            around = torch.rand(
                 (len(available), 1), generator=self.generator, device=available.device
             )
+            rate = rate + torch.minimum(rate, 1 - rate) * (2 * around - 1)
         last = draw.masked_fill(~available, -1.0).argmax(1, keepdim=True)
         keep = (draw >= rate).scatter(1, last, True)
         return [o & keep[:, m, None, None] for m, o in enumerate(observed)]

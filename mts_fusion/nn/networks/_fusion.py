@@ -44,9 +44,9 @@ class FusionNet(nn.Module):
         wherever there is attention.
     n_heads : int, default=4
         Heads of the attention.
-    modality_dropout : float, default=0.6
-        Each sample hides its modalities in training at a rate of its own, drawn uniformly between 0
-        and this, which is twice the mean rate. It is the buffer ``modality_dropout.p``, which a
+    modality_dropout : float, default=0.3
+        Mean rate at which modalities are hidden in training; each sample has a rate of its own
+        (:class:`ModalityDropout` with ``spread``). It is the buffer ``modality_dropout.p``, which a
         schedule may set.
     dropout : float, default=0.1
         Dropout in encoders and strategy.
@@ -100,7 +100,7 @@ class FusionNet(nn.Module):
         encoder: str | Mapping[str, str] = "multirocket",
         d_model: int = 64,
         n_heads: int = 4,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         dropout: float = 0.1,
         feature_dropout: float = 0.5,
         token_type_dropout: float = 0.8,

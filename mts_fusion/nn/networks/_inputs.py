@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from mts_fusion.panel._schema import Schema
 
-__all__ = ["check_any_tokens", "check_features", "check_values"]
+__all__ = ["check_features", "check_values"]
 
 
 def check_values(schema: Schema, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
@@ -62,27 +62,3 @@ def check_features(features: Sequence[Tensor] | None) -> Sequence[Tensor]:
     if features is None:
         raise ValueError("The network has feature_widths, but no features were given.")
     return features
-
-
-def check_any_tokens(
-    patches: bool, feature_widths: Sequence[Mapping[str, Sequence[int]]] | None
-) -> None:
-    """Check that a network has tokens of patches or of fixed features.
-
-    Parameters
-    ----------
-    patches : bool
-        Whether there are patches.
-    feature_widths : sequence of M dicts of str to sequence of int, or None
-        Widths of the fixed features.
-
-    Raises
-    ------
-    ValueError
-        If there are neither.
-    """
-    if not patches and not any(sum(map(sum, kinds.values())) for kinds in feature_widths or ()):
-        raise ValueError(
-            "patches=False and there are no fixed features: no tokens are left. Declare "
-            "feature_widths, or set patches=True."
-        )

@@ -37,7 +37,7 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_any_tokens, check_features, check_values
+from ._inputs import check_features, check_values
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
@@ -58,7 +58,8 @@ class _Tokens(NamedTuple):
 class Maestro(nn.Module):
     """Prediction from modalities of which any may be missing, by the network of [1]_.
 
-    Patches or symbols of each modality become tokens (section 1 of the method). Layers inside each
+    Patches or symbols of each modality become tokens (section 1 of the method); fixed features may
+    stand beside them as more tokens. Layers inside each
     modality attend with as many queries as an attention budget allows, which is learnt from the
     modalities that are available, and halve the tokens (2, 3). Layers over the tokens of all
     modalities attend across them and pass each token through an expert (4, 5). The head reads the
@@ -90,13 +91,12 @@ class Maestro(nn.Module):
         all with "learnt" or None, are learnt. 0: none attends; ``inf`` (for all only): all attend.
     max_budget : float, default=5.0
         Largest budget that can be learnt.
-    modality_dropout : float, default=0.6
-        Highest rate at which a modality of a sample is hidden in training. It is the buffer
+    modality_dropout : float, default=0.3
+        Rate at which a modality of a sample is hidden in training. It is the buffer
         ``modality_dropout.p``, which a schedule may set (:func:`curriculum_rate`).
     modality_dropout_spread : bool, default=True
-        Whether each sample has a rate of its own, drawn uniformly between 0 and
-        ``modality_dropout``, which is then twice the mean rate. False: ``modality_dropout`` is the
-        rate of all samples, as in the paper.
+        Whether each sample has a rate of its own, of which ``modality_dropout`` is the mean
+        (:class:`ModalityDropout`). False: it is the rate of all samples, as in the paper.
     dropout : float, default=0.3
         Dropout in all layers and the head.
     balance_weight : float, default=0.0
@@ -109,7 +109,7 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=16
+    max_tokens : int, default=8
         Tokens of a modality whose ``patch_length`` is not given.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
@@ -121,8 +121,6 @@ class Maestro(nn.Module):
         modality is made of its ``"statistics"``, and one of all other kinds. None: no features.
     feature_dropout : float, default=0.5
         Share of those features hidden in training.
-    patches : bool, default=True
-        Whether there are tokens learnt from patches; without them only fixed features are left.
     linear_head : bool, default=False
         Whether logits of each modality that are linear in its statistics are added.
     token_type_dropout : float, default=0.3
@@ -133,8 +131,8 @@ class Maestro(nn.Module):
     ------
     ValueError
         If ``d_model`` is not a multiple of ``n_heads``, ``missing`` is unknown, a budget or a patch
-        length is out of range or names an unknown modality, no tokens are left, the input has
-        another number of modalities or channels, or features are declared and not given.
+        length is out of range or names an unknown modality, the input has another number of
+        modalities or channels, or features are declared and not given.
 
     Notes
     -----
@@ -142,7 +140,7 @@ class Maestro(nn.Module):
     vocabulary stands; ``observed[m] (B, L, C)`` bool; ``times[m] (B, L)`` seconds or None, which is
     every ``1 / rate`` seconds. Values where ``observed`` is false are not read.
 
-    Record: ``budget (B, M)`` unless all attend, 0 without patches; ``attention (B, M, M)``, the
+    Record: ``budget (B, M)`` unless all attend; ``attention (B, M, M)``, the
     share of the attention of a modality's tokens (row) that goes to each, mean of layers and
     heads, rows sum to 1 where the modality is available and are 0 elsewhere;
     ``token_attention (B, T, T)``, the same for each token, where there are at most 256 of them; of
@@ -184,18 +182,17 @@ class Maestro(nn.Module):
         n_active_experts: int = 1,
         attention_budget: str | float | Mapping[str, float] | None = "learnt",
         max_budget: float = 5.0,
-        modality_dropout: float = 0.6,
+        modality_dropout: float = 0.3,
         modality_dropout_spread: bool = True,
         dropout: float = 0.3,
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 16,
+        max_tokens: int = 8,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
-        patches: bool = True,
         token_type_dropout: float = 0.3,
         linear_head: bool = False,
     ) -> None:
@@ -205,35 +202,39 @@ class Maestro(nn.Module):
             raise ValueError(f"missing is 'mask' or 'token', got {missing!r}.")
         self.schema = schema
         self.balance_weight = balance_weight
-        check_any_tokens(patches, feature_widths)
         lengths = patch_lengths(schema, patch_length, max_tokens=max_tokens)
-        self.patches = PatchTokens(schema, lengths, d_model) if patches else None
+        self.patches = PatchTokens(schema, lengths, d_model)
         self.modality = nn.Parameter(torch.randn(len(schema), d_model) * 0.1)
         self.modality_dropout = ModalityDropout(modality_dropout, spread=modality_dropout_spread)
-        n_intra_layers = n_intra_layers if patches else 0
         fixed = fixed_budgets(schema, attention_budget)
-        self.budget: BudgetGate | None = None
-        if not all(budget == math.inf for budget in fixed) and n_intra_layers:
-            spends = missing == "token"
-            self.budget = BudgetGate(
-                len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=spends
-            )
-            max_budget = self.budget.largest
+        self.budget = BudgetGate(
+            len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
+        )
+        self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
+        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
+        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
-                max_budget=max_budget,
+                max_budget=max_budget if self.attends_in_full else self.budget.largest,
+                n_tokens=[n_tokens[i][m] for m in self.patches.order],
                 d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
             )
-            for _ in range(n_intra_layers)
+            for i in range(n_intra_layers)
         )
-        n_tokens = sum(-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True))
-        n_tokens = -(-n_tokens // 2 ** (n_intra_layers * distil))
-        if cross_budget is None and n_tokens > _LONG:
+        self.features: FeatureTypes | None = None
+        self.linear_head: FeatureLogits | None = None
+        n_across = sum(n_tokens[-1])
+        if feature_widths is not None:
+            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+            n_across += self.features.n_tokens
+            if linear_head and any(self.features.n_statistics):
+                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
+        if cross_budget is None and n_across > _LONG:
             cross_budget = max_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
@@ -243,16 +244,11 @@ class Maestro(nn.Module):
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
                 budget=cross_budget,
+                n_tokens=n_across,
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
         )
-        self.features: FeatureTypes | None = None
-        self.linear_head: FeatureLogits | None = None
-        if feature_widths is not None:
-            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
-            if linear_head and any(self.features.n_statistics):
-                self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
         self.feature_token_dropout = Dropout(dropout)
         self.token_type_dropout = ModalityDropout(token_type_dropout)
         self.head = nn.Sequential(
@@ -290,16 +286,14 @@ class Maestro(nn.Module):
         check_values(self.schema, values, observed)
         observed = self.modality_dropout(observed)
         present = available_modalities(observed)  # (B, M)
-        budget = None if self.budget is None else self.budget(present)  # (B, M)
+        budget = None if self.attends_in_full else self.budget(present)  # (B, M)
         masked = None
         if self.features is not None:
             masked = self.features.mask_and_drop(check_features(features), present)
-        patches = None
-        if self.patches is not None:
-            clocks = [None] * len(values) if times is None else times
-            if self.missing is not None:
-                values, observed, clocks = self.missing.pad(values, observed, clocks)
-            patches = self._encode_patches(self.patches, values, observed, clocks, budget)
+        clocks = [None] * len(values) if times is None else times
+        if self.missing is not None:
+            values, observed, clocks = self.missing.pad(values, observed, clocks)
+        patches = self._encode_patches(values, observed, clocks, budget)
         x, types, modality = self._join_types(patches, masked, present)
         weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
         available = torch.cat(types, 1)
@@ -327,22 +321,16 @@ class Maestro(nn.Module):
             prediction = prediction + self.linear_head(masked.statistics, present)
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
-        if self.patches is None:  # fixed features spend no budget
-            budget = available.new_zeros(len(pooled), len(self.schema), dtype=torch.float32)
         return ModuleOutput(prediction, loss, maestro_record(available, one_hot, budget, outputs))
 
     def _join_types(
         self,
-        patches: tuple[Tensor, Tensor, list[int]] | None,
+        patches: tuple[Tensor, Tensor, list[int]],
         features: MaskedFeatures | None,
         present: Tensor,
     ) -> _Tokens:
         """Tokens of all types; in training, types are hidden from samples."""
-        tokens: list[Tensor] = []
-        available: list[Tensor] = []
-        modality: list[int] = []
-        if patches is not None:
-            tokens, available, modality = [patches[0]], [patches[1]], patches[2]
+        tokens, available, modality = [patches[0]], [patches[1]], patches[2]
         by_type = [] if self.features is None else self.features(features)
         for x, indices in by_type:
             x, valid = self.feature_token_dropout(x), present[:, indices]
@@ -359,7 +347,6 @@ class Maestro(nn.Module):
 
     def _encode_patches(
         self,
-        patches: PatchTokens,
         values: list[Tensor],
         observed: list[Tensor],
         times: Sequence[Tensor | None],
@@ -368,6 +355,7 @@ class Maestro(nn.Module):
         """Tokens ``(B, T, D)`` of all modalities, which are available, and their modalities."""
         all_tokens, all_available, all_modalities = [], [], []
         first = 0
+        patches = self.patches
         for x, available, seconds in patches(values, observed, times):
             run = slice(first, first + len(x))
             members = patches.index[run]

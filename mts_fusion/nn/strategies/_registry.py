@@ -7,10 +7,12 @@ import torch
 from mts_fusion.nn.layers import construct
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens
 from mts_fusion.nn.strategies._early import EarlyFusion
+from mts_fusion.nn.strategies._flex_moe import FlexMoEFusion
 from mts_fusion.nn.strategies._hybrid import HybridFusion
 from mts_fusion.nn.strategies._late import LateFusion
 from mts_fusion.nn.strategies._low_rank import LowRankFusion
 from mts_fusion.nn.strategies._mag import MAGFusion
+from mts_fusion.nn.strategies._mists import MISTSFusion
 from mts_fusion.nn.strategies._mult import MulTFusion
 from mts_fusion.nn.strategies._shaspec import ShaSpecFusion
 from mts_fusion.nn.strategies._tensor import TensorFusion
@@ -27,7 +29,9 @@ STRATEGIES: dict[str, type[Fusion]] = {
     "low_rank": LowRankFusion,
     "mag": MAGFusion,
     "mult": MulTFusion,
+    "mists": MISTSFusion,
     "shaspec": ShaSpecFusion,
+    "flex_moe": FlexMoEFusion,
 }
 
 

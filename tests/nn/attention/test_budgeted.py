@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from mts_fusion.nn.attention import BudgetedAttention, BudgetGate, attend, budgeted_attend
+from mts_fusion.nn.attention import (
+    BudgetedAttention,
+    BudgetGate,
+    attend,
+    budgeted_attend,
+    picking_saves,
+    scaled_attend,
+)
 
 
 def make_heads(n: int = 5, n_tokens: int = 24) -> tuple[torch.Tensor, ...]:
@@ -15,10 +25,6 @@ def make_heads(n: int = 5, n_tokens: int = 24) -> tuple[torch.Tensor, ...]:
     q, k, v = (torch.randn(n, 2, n_tokens, 4, generator=generator) for _ in range(3))
     observed = torch.rand(n, n_tokens, generator=generator) < 0.7
     return q, k, v, observed
-
-
-FULL_FRACTION = "mts_fusion.nn.attention._budgeted._FULL_FRACTION"
-both_ways = pytest.mark.parametrize("full_fraction", [0.0, math.inf], ids=["all", "picked"])
 
 
 def test_attend_equals_softmax_over_observed_keys():
@@ -37,45 +43,50 @@ def test_attend_gives_zeros_and_finite_gradients_where_nothing_is_observed():
     assert q.grad.isfinite().all()
 
 
-@both_ways
-def test_a_budget_for_all_queries_is_full_attention(monkeypatch, full_fraction):
-    monkeypatch.setattr(FULL_FRACTION, full_fraction)
+@pytest.mark.parametrize("attend_within", [scaled_attend, partial(budgeted_attend, factor=100.0)])
+def test_a_budget_for_all_queries_is_full_attention(attend_within):
     q, k, v, observed = make_heads()
-    out = budgeted_attend(q, k, v, observed, torch.full((5,), 24.0), factor=100.0)
+    out = attend_within(q, k, v, observed, torch.full((5,), 24.0))
     o = observed[:, None, :, None].expand_as(out)
     torch.testing.assert_close(out[o], attend(q, k, v, observed)[o])
 
 
-def test_picking_queries_first_or_attending_with_all_gives_the_same(monkeypatch):
-    q, k, v, observed = make_heads()
-    budget = torch.tensor([0.0, 1.5, 3.0, 7.25, 50.0])
-    outputs = []
-    for full_fraction in (0.0, math.inf):
-        monkeypatch.setattr(FULL_FRACTION, full_fraction)
-        outputs.append(budgeted_attend(q, k, v, observed, budget, factor=4.0))
-    torch.testing.assert_close(*outputs)
-
-
-def test_gradients_of_both_ways_are_the_same(monkeypatch):
+def test_scaled_attention_spends_the_budget_on_all_queries_alike():
     *heads, observed = make_heads()
-    gradients = []
-    for full_fraction in (0.0, math.inf):
-        monkeypatch.setattr(FULL_FRACTION, full_fraction)
-        budget = torch.tensor([0.5, 1.5, 3.0, 7.25, 5.0])
-        inputs = [x.clone().requires_grad_() for x in (*heads, budget)]
-        out = budgeted_attend(*inputs[:3], observed, inputs[3], factor=4.0)
-        out.square().sum().backward()
-        gradients.append([x.grad for x in inputs])
-    for x, y in zip(*gradients, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
-    assert gradients[0][3].any()
+    n = observed.sum(1)
+    mean = scaled_attend(*heads, observed, torch.zeros(5))
+    full = attend(*heads, observed)
+    quarter = scaled_attend(*heads, observed, n / 4)
+    torch.testing.assert_close(quarter, mean + (full - mean) / 4)
+    budget = (n / 3).requires_grad_()
+    scaled_attend(*heads, observed, budget)[0].sum().backward()
+    assert (budget.grad != 0).tolist() == [True, False, False, False, False]
+
+
+def _products(picks: bool, n_tokens: int, max_budget: float) -> int:
+    attention = BudgetedAttention(2, max_budget=max_budget).eval()
+    qkv, observed = torch.randn(3, n_tokens, 24), torch.ones(3, n_tokens, dtype=torch.bool)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        attention(qkv, observed, torch.ones(3), picks=picks)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("max_budget", [1.0, 5.0])
+def test_queries_are_picked_where_that_takes_fewer_products(max_budget):
+    saved = []
+    for n_tokens in (4, 8, 16, 25, 26, 27, 40):
+        saved.append(_products(True, n_tokens, max_budget) < _products(False, n_tokens, max_budget))
+        assert picking_saves(n_tokens, max_budget) == saved[-1], n_tokens
+    assert saved[-1]
+    assert saved[0] == (max_budget == 1.0)
 
 
 def test_without_budget_each_query_takes_the_mean_of_what_is_observed():
     q, k, v, observed = make_heads()
-    out = budgeted_attend(q, k, v, observed, torch.zeros(5))
     mean = torch.stack([v[i][:, observed[i]].mean(1) for i in range(5)])
-    torch.testing.assert_close(out, mean.unsqueeze(2).expand_as(out))
+    for attend_within in (budgeted_attend, scaled_attend):
+        out = attend_within(q, k, v, observed, torch.zeros(5))
+        torch.testing.assert_close(out, mean.unsqueeze(2).expand_as(out))
 
 
 def test_the_queries_that_attend_are_those_farthest_from_uniform():
@@ -127,4 +138,6 @@ def test_the_gate_keeps_fixed_budgets():
     available = torch.ones(2, 3, dtype=torch.bool)
     mixed = BudgetGate(3, fixed=[2.0, math.nan, 0.5])(available)
     assert torch.equal(mixed[:, [0, 2]], torch.tensor([[2.0, 0.5]] * 2))
-    assert not list(BudgetGate(3, fixed=[2.0, 1.0, 0.5]).parameters())
+    given = BudgetGate(3, fixed=[2.0, 1.0, math.inf])
+    assert given(torch.tensor([[True, False, False]])).tolist() == [[2.0, 0.0, 0.0]]
+    assert not given.learns

@@ -15,6 +15,7 @@ from mts_fusion.nn.encoders import (
     ConvolutionEncoder,
     Encoder,
     EncoderOutput,
+    UTDEEncoder,
     get_encoder,
     register_encoder,
 )
@@ -307,3 +308,25 @@ def test_unknown_encoder_lists_the_known_ones():
     message = f"No encoder 'magic'; there are {sorted(ENCODERS)}. Add your own with"
     with pytest.raises(ValueError, match=re.escape(message)):
         get_encoder("magic")
+
+
+def test_utde_carries_the_last_value_on_and_mixes_it_with_attention():
+    torch.manual_seed(0)
+    encoder = UTDEEncoder(Modality("labs", 2, 5), 8, n_heads=2).eval()
+    values = torch.tensor([[[1.0, 0.0], [0.0, 7.0], [3.0, 0.0], [0.0, 0.0], [5.0, 0.0]]])
+    observed = values != 0
+    times = torch.tensor([[10.0, 12.0, 14.0, 15.0, 20.0]])
+    read = []
+    encoder.imputed.register_forward_pre_hook(lambda module, args: read.append(args[0]))
+
+    tokens = encoder(values, observed, times).tokens
+
+    seconds = torch.linspace(10, 20, tokens.shape[1]).tolist()
+    carried = [1.0 if t < 14 else 3.0 if t < 20 else 5.0 for t in seconds]
+    assert read[0][0, :, 0].tolist() == carried
+    assert read[0][0, :, 1].tolist() == [7.0] * len(seconds)  # the next one before the first
+    with torch.no_grad():
+        encoder.gate[2].weight.zero_()
+        encoder.gate[2].bias.fill_(50.0)  # only what was imputed
+        expected = encoder.norm(encoder.imputed(read[0]))
+    torch.testing.assert_close(encoder(values, observed, times).tokens, expected)

@@ -70,12 +70,22 @@ def _hidden_fractions(dropout: ModalityDropout) -> torch.Tensor:
     return 1 - available_modalities(dropout(observed)).float().mean(1)
 
 
-def test_with_spread_each_sample_has_a_rate_between_zero_and_p_and_the_mean_is_half():
-    hidden = _hidden_fractions(ModalityDropout(0.6, spread=True))
-    assert abs(hidden.mean() - 0.3) < 0.01
-    # Uniform rates: variance p^2 / 12 = .03, beside the binomial one of .005.
+@pytest.mark.parametrize("p", [0.3, 0.7])
+def test_with_spread_each_sample_has_a_rate_of_its_own_and_p_is_their_mean(p):
+    hidden = _hidden_fractions(ModalityDropout(p, spread=True))
+    assert abs(hidden.mean() - p) < 0.01
+    # Uniform rates over .6: variance .6^2 / 12 = .03, beside the binomial one of .005.
     assert abs(hidden.var() - 0.035) < 0.004
-    assert (hidden < 0.1).float().mean() > 0.1
+    farthest = hidden if p < 0.5 else 1 - hidden
+    assert (farthest < 0.1).float().mean() > 0.1
+    assert farthest.max() < 0.85
+
+
+@pytest.mark.parametrize("p", [0.3, 0.7])
+def test_without_spread_all_samples_have_the_rate(p):
+    hidden = _hidden_fractions(ModalityDropout(p))
+    assert abs(hidden.mean() - p) < 0.01
+    assert abs(hidden.var() - p * (1 - p) / 40) < 0.001
 
 
 def test_without_spread_all_samples_have_the_rate_p():

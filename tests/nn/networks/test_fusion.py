@@ -132,8 +132,10 @@ def test_a_gradient_reaches_every_parameter(strategy, encoder):
     output = net(values, observed)
     (output.prediction.square().sum() + output.loss).backward()
     left = [key for key, p in net.network.named_parameters() if p.grad is None or not p.grad.any()]
-    # The scores of a softmax share a bias, which therefore does nothing.
-    assert [key for key in left if not key.endswith(("gate.bias", "main.bias", "score.bias"))] == []
+    # The scores of a softmax share a bias, which therefore does nothing; a bank is for what is
+    # missing, and nothing is.
+    idle = ("gate.bias", "main.bias", "score.bias", "fusion.bank")
+    assert [key for key in left if not key.endswith(idle)] == []
 
 
 def test_features_of_a_modality_that_is_hidden_now_change_no_bit():
@@ -182,7 +184,7 @@ def test_unknown_encoder_lists_the_known_ones():
         make_net(encoder={"acc": "resnet"})
     assert str(caught.value) == (
         "No encoder 'resnet' for modality 'acc'; there are "
-        "['cnn', 'gru', 'hydra', 'lstm', 'multirocket', 'transformer']."
+        "['cnn', 'gru', 'hydra', 'lstm', 'multirocket', 'transformer', 'utde']."
     )
     with pytest.raises(ValueError, match=r"encoder names \['gyro'\], but the modalities are"):
         make_net(encoder={"gyro": "gru"})

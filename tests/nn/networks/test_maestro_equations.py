@@ -17,7 +17,6 @@ from mts_fusion.nn.experts import SparseMoE
 from mts_fusion.nn.networks import Maestro
 from mts_fusion.panel._schema import Modality, Schema
 
-FULL_FRACTION = "mts_fusion.nn.attention._budgeted._FULL_FRACTION"
 SCHEMA = Schema((Modality("acc", 2, 16, rate=4.0), Modality("temp", 1, 5, rate=1.0)))
 
 
@@ -40,13 +39,19 @@ def sampled_keys(n, factor):
     return [min(n - 1, int((s + 0.5) * n / n_keys)) for s in range(n_keys)]
 
 
-def prob_sparse(q, k, v, u, factor):
+def prob_sparse(q, k, v, u, factor, n_possible=10**6):
     """Attention of one head over observed tokens ``(n, d)`` with budget ``u``.
+
+    Of so few possible tokens that ranking them saves nothing, all attend by ``u log n / n``.
 
     ``P(q, K') = max_k q.k / sqrt(d) - mean_k q.k / sqrt(d)``; the ``u log n`` queries of the
     largest P attend, the others take the mean of the values.
     """
     n, d = q.shape
+    if 3 * math.ceil(factor * math.log(n_possible)) + 1 >= 2 * n_possible:
+        part = min(1.0, u * math.log(n) / n)
+        attended = np.stack([softmax(one @ k.T / np.sqrt(d)) @ v for one in q])
+        return (1 - part) * v.mean(0) + part * attended
     keys = k[sampled_keys(n, factor)]
     scores = [
         max(q[i] @ keys.T / np.sqrt(d)) - np.mean(q[i] @ keys.T / np.sqrt(d)) for i in range(n)
@@ -58,10 +63,8 @@ def prob_sparse(q, k, v, u, factor):
     return out
 
 
-@pytest.mark.parametrize("full_fraction", [0.0, math.inf], ids=["picked", "all"])
 @pytest.mark.parametrize("budget", [0.0, 0.4, 1.0, 2.3])
-def test_attention_within_a_budget_is_prob_sparse(monkeypatch, budget, full_fraction):
-    monkeypatch.setattr(FULL_FRACTION, full_fraction)
+def test_attention_within_a_budget_is_prob_sparse(budget):
     rng = np.random.default_rng(0)
     q, k, v = rng.normal(size=(3, 4, 2, 24, 8)) + 1.0
     observed = rng.random((4, 24)) < 0.8
@@ -154,7 +157,7 @@ class Reference:
             available = [True] * len(tokens)
         return tokens, available, seconds
 
-    def attend(self, prefix, row, x, available, u, factor):
+    def attend(self, prefix, row, x, available, u, factor, n_possible):
         """Attention of all heads between the tokens that are available, projected back."""
         there = np.flatnonzero(available)
         out = np.zeros_like(x)
@@ -166,7 +169,7 @@ class Reference:
             if u is None:
                 heads.append(np.stack([softmax(one @ k.T / np.sqrt(q.shape[1])) @ v for one in q]))
             else:
-                heads.append(prob_sparse(q, k, v, u, factor))
+                heads.append(prob_sparse(q, k, v, u, factor, n_possible))
         joined = np.concatenate(heads, 1)
         out[there] = np.stack([self._linear(f"{prefix}.out", row, one) for one in joined])
         return out
@@ -181,7 +184,7 @@ class Reference:
 
     def intra(self, i, row, x, available, seconds, u, factor):
         """Attention, feed-forward layer and ``z = conv(s) + maxpool(s)`` over pairs."""
-        x = x + self.attend(f"intra.{i}", row, x, available, u, factor)
+        x = x + self.attend(f"intra.{i}", row, x, available, u, factor, len(x))
         x = np.stack(
             [
                 one
@@ -222,7 +225,8 @@ class Reference:
             availables += available
         x, available = np.concatenate(xs), np.array(availables)
         for i, layer in enumerate(self.net.cross):
-            x = x + self.attend(f"cross.{i}", None, x, available, layer.budget, layer.budget)
+            u = layer.budget
+            x = x + self.attend(f"cross.{i}", None, x, available, u, u, len(x))
             x = np.stack([one + mixture(layer.experts, normalise(one)) for one in x])
         pooled = normalise(x[available].mean(0))
         head = [

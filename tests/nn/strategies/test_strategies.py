@@ -231,7 +231,70 @@ def test_tensor_stays_bounded_and_says_what_to_do_beyond():
         sizes = [p.numel() for p in TensorFusion(n_modalities, 16, 3).parameters()]
         assert max(sizes) <= 4096 * 16
     with pytest.raises(ValueError, match="Use strategy='low_rank'"):
-        TensorFusion(13, 16, 3)
+        TensorFusion(4096, 1, 3)
+
+
+@pytest.mark.parametrize(("n_modalities", "order", "width"), [(3, 3, 15), (6, 3, 5), (10, 2, 9)])
+def test_the_tensor_has_each_product_of_different_modalities_once(n_modalities, order, width):
+    fusion = TensorFusion(n_modalities, D, N_OUTPUTS).eval()
+    assert (fusion.order, fusion.width) == (order, width)
+    x = torch.randn(2, n_modalities, D)
+    available = torch.ones(2, n_modalities, dtype=torch.bool)
+    available[1, 0] = False
+    read: list[Tensor] = []
+    fusion.head.register_forward_pre_hook(lambda module, args: read.append(args[0]))
+    fusion(x, available)
+    h = fusion.project(x.transpose(0, 1))
+    for i in range(2):
+        factors = [h[m, i] * available[i, m] for m in range(n_modalities)]
+        products = [torch.ones(1)]
+        for k in range(1, order + 1):
+            for chosen in itertools.combinations(range(n_modalities), k):
+                product = torch.ones(1)
+                for m in chosen:
+                    product = torch.outer(product, factors[m]).flatten()
+                products.append(product)
+        expected = torch.cat(products)
+        expected = expected / expected.square().mean().sqrt()
+        torch.testing.assert_close(read[0][i], expected)
+
+
+def test_flex_moe_completes_from_the_bank_and_has_an_expert_for_each_combination():
+    fusion = make_fusion("flex_moe")
+    x = torch.randn(2, M, D)
+    available = torch.tensor([[True, False, True, True], [True, True, True, True]])
+    before = fusion(x, available).logits
+    fusion(x, available).logits.square().sum().backward()
+    touched = fusion.bank.grad.abs().sum(-1).nonzero().tolist()
+    assert touched == [[0b1101, 1]]
+    with torch.no_grad():
+        fusion.weight_in[0b1101] += 1.0
+    changed = (fusion(x, available).logits != before).any(1).tolist()
+    assert changed[0]
+    fusion.router.weight.data.zero_()
+    u = torch.randn(1, M, D)
+    own = fusion._experts(u, torch.tensor([7]))
+    hidden = torch.nn.functional.gelu(u @ fusion.weight_in[7]) @ fusion.weight_out[7]
+    best = torch.nn.functional.gelu(u @ fusion.weight_in[0]) @ fusion.weight_out[0]
+    torch.testing.assert_close(own, (hidden + best) / 2)  # a router of zeros chooses the first
+    with pytest.raises(ValueError, match="at most 12, but there are 13"):
+        make_fusion("flex_moe", 13, D, N_OUTPUTS)
+
+
+def test_mists_attends_within_and_across_modalities():
+    fusion = make_fusion("mists")
+    x, _, tokens = make_batch(2)
+    available = torch.ones(2, M, dtype=torch.bool)
+    tokens = Tokens(tokens.values.requires_grad_(), torch.ones(2, M, 3, dtype=torch.bool))
+    layer = fusion.layers[0]
+    out = layer(tokens.values.transpose(0, 1), tokens.observed.transpose(0, 1))
+    out[0, 0, 0].sum().backward()
+    reached = tokens.values.grad[0].abs().sum(-1) > 0
+    assert reached.all()
+    assert not tokens.values.grad[1].any()
+    alone = torch.zeros_like(available)
+    alone[:, 2] = True  # no other modality to attend to
+    assert fusion(x, alone, Tokens(tokens.values, tokens.observed)).logits.isfinite().all()
 
 
 def test_mag_without_shift_is_the_main_embedding():
