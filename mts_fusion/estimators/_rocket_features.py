@@ -93,7 +93,7 @@ default=("multirocket", "statistics")
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "kinds": [list, tuple, dict],
+        "kinds": [str, list, tuple, dict],
         "n_groups": [Integral],
         "scale": ["boolean"],
         "random_state": ["random_state"],

@@ -135,7 +135,8 @@ class ModalityGrouper(PanelTransformer):
             numbers = self._numbers(name, modality)
             if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
                 raise ValueError(
-                    f"Modality {name!r} of groups needs a list of channel numbers, got {channels!r}."
+                    f"Modality {name!r} of groups needs a list of channel numbers, got "
+                    f"{channels!r}."
                 )
             for channel in numbers.tolist():
                 if not 0 <= channel < n_channels:

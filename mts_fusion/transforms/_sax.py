@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -105,8 +105,8 @@ class SAXTokenizer(PanelTransformer):
     vocabularies_: dict[str, Vocabulary]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "alphabet_size": [Integral, dict],
-        "segment_length": [Integral, dict],
+        "alphabet_size": [Real, dict],
+        "segment_length": [Real, dict],
         "scope": [str],
         "breakpoints": [str],
         "min_observed": [Real],
