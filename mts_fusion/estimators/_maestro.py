@@ -19,6 +19,7 @@ from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMET
 from ._maestro_paper import paper_settings
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
 from ._predictor import PanelPredictor
+from ._pretrained import PretrainedNetwork
 
 __all__ = ["MaestroClassifier", "MaestroRegressor"]
 
@@ -73,7 +74,7 @@ _PARAMETERS = f"""d_model : int, default=64
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=16
+    max_tokens : int, default=8
         Maximum number of tokens of a modality whose ``patch_length`` is not given.
     feature_tokens : sequence of str, default=("statistics", "multirocket")
         Kinds of fixed features that stand as further tokens beside those of the series:
@@ -93,6 +94,8 @@ _PARAMETERS = f"""d_model : int, default=64
     token_type_dropout : float, default=0.3
         Rate at which each kind of tokens (series, statistics, other features) is dropped from a
         sample in training. At least one kind is kept.
+    pretrained : PretrainedNetwork or None, default=None
+        ``network_`` of a :class:`MaestroPretrainer` with the same tokens and layers, to start from.
     {TRAINING_PARAMETERS}"""
 
 
@@ -128,6 +131,7 @@ class _Maestro(PanelPredictor):
         "linear_head": ["boolean"],
         "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
+        "pretrained": [PretrainedNetwork, None],
     }
 
     def __init__(
@@ -152,12 +156,13 @@ class _Maestro(PanelPredictor):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 16,
+        max_tokens: int = 8,
         feature_tokens: Sequence[str] = ("statistics", "multirocket"),
         feature_dropout: float = 0.5,
         n_groups: int = 8,
         linear_head: bool = False,
         token_type_dropout: float = 0.3,
+        pretrained: PretrainedNetwork | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
         weight_decay: float = 0.05,
@@ -202,6 +207,7 @@ class _Maestro(PanelPredictor):
         self.n_groups = n_groups
         self.linear_head = linear_head
         self.token_type_dropout = token_type_dropout
+        self.pretrained = pretrained
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -220,6 +226,11 @@ class _Maestro(PanelPredictor):
         self.net_params = net_params
         self.random_state = random_state
         self.verbose = verbose
+
+    def _fit_preprocessor(self, panel: Any, y: Any, groups: Any, seed: int) -> Any:
+        if self.pretrained is None:
+            return super()._fit_preprocessor(panel, y, groups, seed)
+        return self.pretrained.preprocessor_for(panel.schema)
 
     def _highest_modality_dropout(self) -> float:
         factor = 2 if self.modality_dropout_spread else 1
@@ -251,7 +262,7 @@ class _Maestro(PanelPredictor):
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> Maestro:
-        return Maestro(
+        module = Maestro(
             context.schema,
             context.n_outputs,
             d_model=self.d_model,
@@ -277,6 +288,9 @@ class _Maestro(PanelPredictor):
             token_type_dropout=self.token_type_dropout,
             max_tokens=self.max_tokens,
         )
+        if self.pretrained is not None:
+            self.pretrained.start(module)
+        return module
 
 
 class MaestroClassifier(PanelClassifierMixin, _Maestro):

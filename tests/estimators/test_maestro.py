@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from joblib import Memory
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context, set_config
@@ -30,6 +31,7 @@ from skorch.callbacks import Callback
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import MaestroClassifier, MaestroRegressor
 from mts_fusion.inspection import attention_maps
+from mts_fusion.nn.layers import available_modalities
 from mts_fusion.panel import Panel
 from mts_fusion.training import BestWeights, split_rows
 from mts_fusion.transforms import ModalityGrouper, PanelScaler, SAXTokenizer
@@ -131,6 +133,46 @@ def test_a_budget_can_be_fixed(X, y):
     assert_allclose(record["budget"][available], np.tile([1.0, 2.0], (4, 1))[available])
 
 
+def test_every_network_has_tokens_of_the_series_and_spends_a_budget_on_them(X, y):
+    clf = _clf(n_estimators=3).fit(X, y)
+
+    for net in clf.nets_:
+        module = net.module_
+        assert len(module.intra) == 1
+        assert module.features is not None
+        before = net.predict_raw(clf._datasets(clf._panels(X)[0]))
+        with torch.no_grad():
+            module.budget.gate[2].bias.fill_(-50.0)  # no budget at all
+        assert not np.allclose(before, net.predict_raw(clf._datasets(clf._panels(X)[0])))
+    assert clf.explain(X)["budget"].max() < 1e-6
+
+
+@pytest.mark.parametrize("budget", [0.0, 2.0, np.inf, {"acc": 1.0}], ids=str)
+def test_other_budgets_are_those_of_the_same_network(X, y, budget):
+    settings = {"n_estimators": 1, "lr": 1e-12}
+    learnt, other = (_clf(**settings, attention_budget=b).fit(X, y) for b in ("learnt", budget))
+
+    weights, others = (clf.nets_[0].module_.state_dict() for clf in (learnt, other))
+    assert weights.keys() == others.keys()
+    for name in weights.keys() - {"budget.fixed"}:
+        torch.testing.assert_close(weights[name], others[name])
+    assert not np.allclose(learnt.predict_proba(X), other.predict_proba(X), rtol=1e-6)
+
+
+def test_feature_tokens_are_chosen_by_kind(X, y):
+    n_tokens = {}
+    for kinds in ((), ("statistics",), ["multirocket", "statistics"]):
+        clf = _clf(feature_tokens=kinds, n_estimators=1).fit(X, y)
+        n_tokens[len(kinds)] = clf.explain(X[:2])["available"].shape[1]
+        assert (clf.features_ is None) == (len(kinds) == 0)
+    assert n_tokens[1] == n_tokens[0] + 2
+    assert n_tokens[2] == n_tokens[0] + 4
+    with pytest.raises(
+        ValueError, match=r"feature_tokens has \['rocket'\], but the kinds of fixed"
+    ):
+        _clf(feature_tokens=("rocket",)).fit(X, y)
+
+
 def test_an_infinite_budget_attends_in_full(X, y):
     everywhere = _clf(attention_budget=np.inf, n_estimators=1).fit(X, y)
     nowhere = _clf(attention_budget=0.0, n_estimators=1).fit(X, y)
@@ -154,7 +196,7 @@ def test_without_cross_budget_no_token_attends_across_modalities(X, y):
     assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
 
 
-@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 8 + 4), (False, 16 + 8)])
+@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 4 + 4), (False, 8 + 8)])
 def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
     only_patches = {"feature_tokens": (), "n_estimators": 1}
     record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])
@@ -217,6 +259,49 @@ def test_spread_and_hidden_width_reach_the_network(X, y):
     probabilities = [clf.predict_proba(X) for clf in fitted]
     assert not np.allclose(probabilities[0], probabilities[1])
     assert fitted[2].nets_[0].module_.cross[0].experts.experts.weight_in.shape[-1] == 5
+
+
+class _Batches(Callback):
+    """Which modalities the held-out samples have, and the norm of the gradient of each step."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.held_out, self.norms = [], []
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if not training:
+            self.held_out.append(available_modalities(batch[0].arguments["observed"]))
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        gradients = [p.grad.norm() for _, p in named_parameters if p.grad is not None]
+        self.norms.append(float(torch.stack(gradients).norm()))
+
+
+@pytest.mark.parametrize(("spread", "most"), [(True, 0.6), (False, 0.3)])
+def test_held_out_samples_are_judged_complete_and_with_lost_sensors(X, y, spread, most):
+    seen = _Batches()
+    settings = {"modality_dropout_spread": spread, "validation_fraction": 0.4, "calibration": None}
+    _clf(feature_tokens=(), n_estimators=1, **settings, callbacks=[seen]).fit(X, y)
+
+    available = torch.cat(seen.held_out).numpy()
+    complete, lost = np.split(available, 2)
+    assert complete.sum() > lost.sum()
+    assert (complete | ~lost).all()
+    assert lost[complete.any(1)].any(1).all()
+    # Of two modalities both would be lost at the square of the rate; one of them stays.
+    both = complete.all(1)
+    assert abs((~lost[both]).mean() - (most - most**2 / 2)) < 0.2
+
+
+def test_gradients_are_clipped_to_a_norm_of_1(X, y):
+    norms = {}
+    for clip in ({}, {"net_params": {"gradient_clip": None}}):
+        seen = _Batches()
+        settings = {"feature_tokens": (), "n_estimators": 1, "max_epochs": 3, "lr": 0.1}
+        _clf(**settings, **clip, callbacks=[seen]).fit(X, y)
+        norms[len(clip)] = max(seen.norms)
+
+    assert norms[1] > 1.5
+    assert norms[0] <= 1.0 + 1e-4
 
 
 # What scikit-learn does to X

@@ -33,6 +33,7 @@ def fitted(data):
         n_cross_layers=1,
         d_hidden=20,
         n_experts=1,
+        max_tokens=16,
         feature_tokens=(),
         n_estimators=2,
         max_epochs=1,
@@ -52,10 +53,8 @@ def test_parameters_and_products_of_each_part_equal_a_count_by_hand(fitted, data
     patches = t * 2 * channels * d + m * (t + t // 2) * periods * d / n
     layer = t * (3 * d * d + d * d + 2 * d * f)
     distilling = t // 2 * 2 * d * d
-    # 14 = ceil(5 log 16) of 16 queries may attend, so that all do, and the ranking is paid besides:
-    # 14 keys and their mean against all queries, that mean, and the mean of the values.
-    n_keys = math.ceil(5 * math.log(t))
-    attention = 2 * t * t * d + (n_keys + 1) * t * d + n_keys * d + t * d
+    # Of 16 tokens a ranking of the queries saves nothing: all attend, and the values have a mean.
+    attention = 2 * t * t * d + t * d
     across = m * t // 2  # tokens
     expected = {
         "patches": (2 * channels * d + m * d + periods * d, patches),
@@ -79,6 +78,29 @@ def test_parameters_and_products_of_each_part_equal_a_count_by_hand(fitted, data
     assert total["macs"] == pytest.approx(2 * sum(macs for _, macs in expected.values()))
     assert total["parameters"] == 2 * sum(parameters for parameters, _ in expected.values())
     assert (costs["flops"] == 2 * costs["macs"]).all()
+
+
+def test_a_budget_saves_products_where_series_are_long():
+    X, y = make_panel_classification(
+        n_samples=24, modalities={"acc": (1, 32.0)}, random_state=0
+    )  # 64 timepoints
+    t, d, k = 64, 8, math.ceil(5 * math.log(64))
+    picked = ((k + 1) * t + k + t + 2 * k * t) * d  # ranking with its mean, mean, attention
+    spent = {}
+    for budget in ("learnt", math.inf):
+        clf = MaestroClassifier(
+            d_model=d,
+            n_heads=2,
+            n_intra_layers=1,
+            attention_budget=budget,
+            patch_length=1,
+            feature_tokens=(),
+            n_estimators=1,
+            max_epochs=1,
+        )
+        costs = model_costs(clf.fit(X, y), X[:8]).set_index("part")
+        spent[budget] = costs.loc["intra", "macs"]
+    assert spent[math.inf] - spent["learnt"] == 2 * t * t * d - picked > 0
 
 
 def test_fixed_features_are_outside_of_the_networks(data):
