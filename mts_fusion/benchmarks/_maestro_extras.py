@@ -109,9 +109,7 @@ def search(settings: Settings) -> list[str]:
         from ..estimators import MaestroClassifier
 
         # Tokens of the series alone: beside fixed features they can hardly be told from them.
-        model = MaestroClassifier(
-            statistics=False, convolutions=False, random_state=cell["seed"], **short
-        )
+        model = MaestroClassifier(feature_tokens=(), random_state=cell["seed"], **short)
         grid = {
             name: [float(value) if value == "inf" else value for value in values]
             for name, values in _GRID.items()
