@@ -87,6 +87,8 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         Mean and standard deviation of each channel, the unit of ``score``.
     losses_ : list of float
         Minus the log likelihood of an entry in each step, in nats.
+    n_iter_ : int
+        Number of steps taken.
     seed_ : int
         Seed of the draws; those of a sample depend on it and on the content of the sample.
     n_features_in_ : int
@@ -136,6 +138,8 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    model_: GaussianProcessModel
+
     def __init__(
         self,
         *,
@@ -183,6 +187,8 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
             is never observed.
         """
         check_parameters(self)
+        if hasattr(self, "model_"):
+            del self.model_  # so that a fit that fails half way leaves the imputer unfitted
         panel = check_X(self, X, reset=True)
         check_can_be_imputed(panel)
         model_seed, seed = check_random_state(self.random_state).randint(
@@ -201,7 +207,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         ).fit(margins.fit_transform(panel))
         self.scaler_ = PanelScaler().fit(panel)
         self.margins_, self.model_, self.seed_ = margins, model, int(seed)
-        self.losses_ = model.losses
+        self.losses_, self.n_iter_ = model.losses, len(model.losses)
         return self
 
     # Imputation
@@ -248,3 +254,6 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
 
     def _unit(self) -> PanelScaler:
         return self.scaler_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
