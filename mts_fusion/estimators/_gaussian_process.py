@@ -56,8 +56,8 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         no harm. ``"normal"``: they are standardised only, for data that are normal.
     n_scales : int, default=6
         Number of time scales, evenly spaced on a log scale from the shortest sampling interval to
-        the duration of the longest sample. There is one more covariance for the levels of the
-        samples. Time grows linearly with it.
+        the duration of the longest sample; every second one is of smooth changes. There is one more
+        covariance for the levels of the samples. Time grows linearly with it.
     rank : int, default=12
         Rank of the part of each covariance that channels share, at most their number.
     max_iter : int, default=300
