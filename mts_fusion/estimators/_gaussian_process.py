@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from mts_fusion.panel import Panel
 from mts_fusion.training import GaussianProcessModel
 from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._base import check_parameters
 from mts_fusion.transforms._normal_scores import NormalScores
 
 from ._checks import check_X
@@ -185,7 +186,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
         """
-        self._validate_params()
+        check_parameters(self)
         if hasattr(self, "model_"):
             del self.model_  # so that a fit that fails half way leaves the imputer unfitted
         panel = check_X(self, X, reset=True)

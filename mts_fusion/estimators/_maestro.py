@@ -92,8 +92,11 @@ _PARAMETERS = f"""d_model : int, default=64
         helps where the target depends little on combinations of modalities. The probabilities are
         then underconfident: calibrate them with ``calibration="temperature"``.
     token_type_dropout : float, default=0.3
-        Rate at which each kind of tokens (series, statistics, other features) is dropped from a
-        sample in training. At least one kind is kept.
+        Rate at which each kind of feature tokens (statistics, others) is dropped from a sample in
+        training. At least one kind is kept.
+    series_dropout : float, default=0.5
+        Rate at which a sample is predicted from its feature tokens alone in training, so that the
+        tokens of the series, which fit the training samples more closely, do not replace them.
     pretrained : PretrainedNetwork or None, default=None
         ``network_`` of a :class:`MaestroPretrainer` with the same tokens and layers, to start from.
     {TRAINING_PARAMETERS}"""
@@ -130,6 +133,7 @@ class _Maestro(PanelPredictor):
         "n_groups": [Interval(Integral, 2, None, closed="left")],
         "linear_head": ["boolean"],
         "token_type_dropout": [Interval(Real, 0, 1, closed="left")],
+        "series_dropout": [Interval(Real, 0, 1, closed="left")],
         "max_tokens": [Interval(Integral, 1, None, closed="left")],
         "pretrained": [PretrainedNetwork, None],
     }
@@ -162,6 +166,7 @@ class _Maestro(PanelPredictor):
         n_groups: int = 8,
         linear_head: bool = False,
         token_type_dropout: float = 0.3,
+        series_dropout: float = 0.5,
         pretrained: PretrainedNetwork | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
@@ -207,6 +212,7 @@ class _Maestro(PanelPredictor):
         self.n_groups = n_groups
         self.linear_head = linear_head
         self.token_type_dropout = token_type_dropout
+        self.series_dropout = series_dropout
         self.pretrained = pretrained
         self.optimizer = optimizer
         self.lr = lr
@@ -286,6 +292,7 @@ class _Maestro(PanelPredictor):
             feature_dropout=self.feature_dropout,
             linear_head=self.linear_head,
             token_type_dropout=self.token_type_dropout,
+            series_dropout=self.series_dropout,
             max_tokens=self.max_tokens,
         )
         if self.pretrained is not None:

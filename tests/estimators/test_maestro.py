@@ -184,7 +184,8 @@ def test_an_infinite_budget_attends_in_full(X, y):
 
 
 def test_without_cross_budget_no_token_attends_across_modalities(X, y):
-    clf = _clf(n_estimators=1, cross_budget=0.0).fit(X, y)
+    series = {"n_estimators": 1, "feature_tokens": ()}
+    clf = _clf(**series, cross_budget=0.0).fit(X, y)
     record = clf.explain(X)
 
     n_available = record["available"].sum(1)
@@ -192,7 +193,7 @@ def test_without_cross_budget_no_token_attends_across_modalities(X, y):
         record["token_attention"], record["available"], n_available, strict=True
     ):
         assert_allclose(attention[np.ix_(available, available)], 1 / n, rtol=1e-5)
-    full = _clf(n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
+    full = _clf(**series, cross_budget=np.inf).fit(X, y).explain(X)
     assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
 
 

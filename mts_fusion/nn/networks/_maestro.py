@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.attention import (
     BudgetGate,
     CrossModalLayer,
+    CrossModalOutput,
     IntraModalLayer,
     distilled_times,
     fixed_budgets,
@@ -33,11 +34,11 @@ from mts_fusion.nn.layers import (
     ModalityDropout,
     available_modalities,
     check_heads,
-    mean_weights,
 )
 from mts_fusion.panel._schema import Schema
 
 from ._inputs import check_features, check_values
+from ._maestro_pooling import TokenPooling
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
@@ -124,8 +125,10 @@ class Maestro(nn.Module):
     linear_head : bool, default=False
         Whether logits of each modality that are linear in its statistics are added.
     token_type_dropout : float, default=0.3
-        Rate at which all tokens of one type (patches, statistics, convolutions) are hidden from a
-        sample in training, never all, so that no type depends on another.
+        Rate at which all tokens of one kind of features (statistics, others) are hidden from a
+        sample in training, never all, so that no kind depends on another.
+    series_dropout : float, default=0.5
+        Rate at which a sample is predicted from its fixed features alone in training.
 
     Raises
     ------
@@ -194,6 +197,7 @@ class Maestro(nn.Module):
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         token_type_dropout: float = 0.3,
+        series_dropout: float = 0.5,
         linear_head: bool = False,
     ) -> None:
         super().__init__()
@@ -229,8 +233,8 @@ class Maestro(nn.Module):
         self.features: FeatureTypes | None = None
         self.linear_head: FeatureLogits | None = None
         n_across = sum(n_tokens[-1])
-        if feature_widths is not None:
-            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+        if any(any(map(sum, kinds.values())) for kinds in feature_widths or ()):
+            self.features = FeatureTypes(feature_widths or (), d_model, dropout=feature_dropout)
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
@@ -248,6 +252,9 @@ class Maestro(nn.Module):
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
+        )
+        self.pooling = TokenPooling(
+            d_model, has_features=self.features is not None, series_dropout=series_dropout
         )
         self.feature_token_dropout = Dropout(dropout)
         self.token_type_dropout = ModalityDropout(token_type_dropout)
@@ -295,7 +302,6 @@ class Maestro(nn.Module):
             values, observed, clocks = self.missing.pad(values, observed, clocks)
         patches = self._encode_patches(values, observed, clocks, budget)
         x, types, modality = self._join_types(patches, masked, present)
-        weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
         available = torch.cat(types, 1)
 
         one_hot, columns = None, None
@@ -304,14 +310,9 @@ class Maestro(nn.Module):
             columns = one_hot
             if x.shape[1] <= MAX_RECORDED_TOKENS:
                 columns = torch.eye(x.shape[1], device=x.device)
-        outputs = []
-        for layer in self.cross:
-            outputs.append(layer(x, available, columns))
-            x = outputs[-1].tokens
-
-        # NOTE[DIFF] The paper takes the mean of all tokens, and its head has a hidden layer. Here
-        # types of tokens have equal weights, and the head is linear behind a layer norm.
-        pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
+        outputs = self._attend_across(x, available, columns, n_series=types[0].shape[1])
+        # NOTE[DIFF] The head of the paper has a hidden layer; here it is linear after a layer norm.
+        pooled = self.pooling(outputs[-1].tokens if outputs else x, types)
         loss = pooled.new_zeros(())
         if self.balance_weight and outputs:
             balance = torch.stack([output.routing.balance for output in outputs])
@@ -322,6 +323,25 @@ class Maestro(nn.Module):
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         return ModuleOutput(prediction, loss, maestro_record(available, one_hot, budget, outputs))
+
+    def _attend_across(
+        self, x: Tensor, available: Tensor, columns: Tensor | None, *, n_series: int
+    ) -> list[CrossModalOutput]:
+        """Outputs of the layers across modalities."""
+        # Tokens of the series and of fixed features are two sequences, so that features do not
+        # depend on what was learnt from the series (docs/decisions/0030-maestro-by-default.md).
+        sequences = [slice(0, n_series), slice(n_series, None)]
+        if self.features is None:
+            sequences = sequences[:1]
+        outputs: list[CrossModalOutput] = []
+        for layer in self.cross:
+            parts = [
+                layer(x[:, part], available[:, part], None if columns is None else columns[part])
+                for part in sequences
+            ]
+            outputs.append(CrossModalOutput.join(parts))
+            x = outputs[-1].tokens
+        return outputs
 
     def _join_types(
         self,
@@ -340,9 +360,9 @@ class Maestro(nn.Module):
             tokens.append(x + self.modality[indices])
             available.append(valid)
             modality = [*modality, *indices]
-        if len(tokens) > 1:
-            shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])
-            available = [part.squeeze(-1) for part in shown]
+        if self.features is not None:
+            shown = self.token_type_dropout([part.unsqueeze(-1) for part in available[1:]])
+            available[1:] = [part.squeeze(-1) for part in shown]
         return _Tokens(torch.cat(tokens, 1), available, modality)
 
     def _encode_patches(
