@@ -9,10 +9,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
-from mts_fusion.estimators import GaussianProcessImputer
+from mts_fusion.estimators import GaussianProcessImputer, TraceClassifier
 from mts_fusion.metrics import band_coverage, gap_means, lag_correlation
 from mts_fusion.panel import Panel
-from mts_fusion.transforms import SAXTokenizer
+from mts_fusion.transforms import PanelImputer, SAXTokenizer
 
 SMALL = {"max_iter": 5, "n_scales": 2, "rank": 2, "n_samples": 4, "random_state": 0}
 
@@ -130,6 +130,26 @@ def test_it_predicts_a_silent_sensor_from_another():
     absent = test.replace(values={"a": np.full_like(test.values["a"], np.nan)})
     filled = imputer.transform(absent).values["a"]
     assert np.corrcoef(filled.mean((1, 2)), level[100:, 0, 0])[0, 1] > 0.9
+
+
+def test_a_silent_sensor_is_left_alone_where_that_is_wanted(panel):
+    imputer = GaussianProcessImputer(**{**SMALL, "fill_absent": False}).fit(panel)
+    silent = ~panel.available[:, 0]
+    assert silent.any()
+    for filled in (imputer.transform(panel), imputer.sample(panel, n=1)[0]):
+        assert np.isnan(filled.values["acc"][silent]).all()
+        assert np.isfinite(filled.values["acc"][~silent]).all()
+
+
+def test_trace_averages_over_its_draws(panel):
+    y = np.arange(30) % 2
+    trace = TraceClassifier(
+        imputer=GaussianProcessImputer(**SMALL), n_imputations=2, max_epochs=1, random_state=0
+    )
+    proba = trace.fit(panel, y).predict_proba(panel)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
+    with pytest.raises(ValueError, match="n_imputations=2 needs an imputer with sample"):
+        TraceClassifier(imputer=PanelImputer(), n_imputations=2).fit(panel, y)
 
 
 def test_draws_of_a_random_walk_are_brownian_bridges():

@@ -39,9 +39,10 @@ def covariance(kernel, first, second, row):
     matrices = kernel.matrices().detach().numpy()
     total = 0.0
     distance = np.abs(first.time[row].numpy()[:, None] - second.time[row].numpy())
-    for matrix, scale in zip(matrices, [*SCALES, np.inf], strict=True):
-        table = matrix[first.channel[row].numpy()[:, None], second.channel[row].numpy()]
-        total = total + table * np.exp(-distance / scale)
+    smooth = np.sqrt(3) * distance / SCALES[1]
+    decays = [np.exp(-distance / SCALES[0]), (1 + smooth) * np.exp(-smooth), 1.0]
+    for matrix, decay in zip(matrices, decays, strict=True):
+        total = total + matrix[first.channel[row][:, None], second.channel[row]] * decay
     return total
 
 
