@@ -51,11 +51,12 @@ def test_the_user_guide_runs_from_top_to_bottom() -> None:
         exec(compile(block, "docs/user_guide.md", "exec"), names)
 
 
-def test_the_page_of_maestro_runs_and_its_differences_are_noted_in_the_code() -> None:
+@pytest.mark.parametrize("page", ["maestro.md", "trace.md"])
+def test_the_page_of_a_paper_runs_and_its_differences_are_noted_in_the_code(page: str) -> None:
     names: dict[str, object] = {}
-    for block in _code("maestro.md"):
-        exec(compile(block, "docs/maestro.md", "exec"), names)
-    table = (DOCS / "maestro.md").read_text().split("## What differs from the paper")[1]
+    for block in _code(page):
+        exec(compile(block, f"docs/{page}", "exec"), names)
+    table = (DOCS / page).read_text().split("## What differs from the paper")[1]
     files = set(re.findall(r"`(\w+/(?:\w+/)?_\w+\.py)`", table))
     assert len(files) > 8
     for file in files:

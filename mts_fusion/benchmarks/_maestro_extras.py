@@ -1,4 +1,4 @@
-"""What the table ``maestro`` has besides scores: costs at the paper's size, and a grid search."""
+"""What table ``maestro`` has besides scores: costs at the paper's size, a search, pre-training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ._cells import run_cells
 from ._data import load_data
 from ._folds import subsample
 from ._protocol import hide
-from ._tables import Settings, failures, markdown
+from ._tables import Settings, failures, markdown, mean_and_spread, summarise
 
-__all__ = ["attention_costs", "search"]
+__all__ = ["attention_costs", "pretraining", "search"]
 
 Cell = dict[str, Any]
 Row = dict[str, Any]
@@ -28,6 +28,23 @@ _N_SEARCHED, _N_FOLDS, _HIDDEN = 300, 2, 0.4
 _LEVEL = 0.01
 # Epochs and tokens a modality of each fit of the search, which has many.
 _SHORT: dict[str, Any] = {"max_epochs": 20, "max_tokens": 16, "n_estimators": 1}
+# Every which window is labelled, learnt from without its label, and tested; epochs of each.
+_PRETRAINING = {
+    "label_step": 20,
+    "window_step": 4,
+    "test_step": 5,
+    "pretraining_epochs": 60,
+    "epochs": 80,
+}
+_QUICK = {
+    "label_step": 60,
+    "window_step": 60,
+    "test_step": 60,
+    "pretraining_epochs": 1,
+    "epochs": 1,
+}
+_LABELLED_PEOPLE = (1, 2, 4)
+_FEATURES = ("statistics", "multirocket")
 
 
 def attention_costs(
@@ -58,6 +75,7 @@ def attention_costs(
         panel = Panel({name: rng.normal(size=shape) for name, shape in shapes.items()})
         model = MaestroClassifier.from_paper("wesad", random_state=0)
         model[-1].set_params(**variants[cell["method"]][0], max_epochs=1, validation_fraction=0.0)
+        model[-1].set_params(patience=None)
         model.fit(panel[:4], np.arange(4) % 3)
         total = model_costs(model, panel).iloc[-1]
         return [{"parameters": int(total["parameters"]), "macs": _BATCH * float(total["macs"])}]
@@ -200,3 +218,73 @@ def _analysis_of_variance(table: NDArray[np.float64]) -> tuple[float, float]:
     ratio = n_splits * (means**2).sum() / (n_choices - 1) / max(rest, np.finfo(float).tiny)
     p_value = f.sf(ratio, n_choices - 1, (n_choices - 1) * (n_splits - 1))
     return float(np.ptp(means)), float(p_value)
+
+
+def pretraining(settings: Settings) -> list[str]:
+    """Macro-F1 on DSADS by the number of labelled people, with and without pre-training.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+
+    Returns
+    -------
+    list of str
+        Paragraphs and a table.
+    """
+    data, folds = load_data("dsads", settings.data_home)
+    fold = folds[0]
+    sizes = _QUICK if settings.quick else _PRETRAINING
+    few = subsample(fold, data, sizes["label_step"]).train
+    cells = [{"seed": seed, **sizes} for seed in settings.seeds]
+
+    def work(cell: Cell) -> list[Row]:
+        from ..estimators import MaestroClassifier, MaestroPretrainer
+
+        seed = cell["seed"]
+        windows = subsample(fold, data, cell["window_step"]).train
+        test = subsample(fold, data, cell["test_step"]).test
+        settings_of: dict[str, Any] = {"n_estimators": 1, "batch_size": 32, "calibration": None}
+        model = MaestroClassifier(
+            **settings_of, max_epochs=cell["epochs"], random_state=seed, device="cpu"
+        )
+        pretrainer = MaestroPretrainer(
+            estimator=model.set_params(feature_tokens=()),
+            max_epochs=cell["pretraining_epochs"],
+            random_state=seed,
+        ).fit(data.panel[windows], groups=data.groups[windows])
+        rows = []
+        for n_people in _LABELLED_PEOPLE:
+            of_people = np.isin(data.groups[few], np.unique(data.groups[few])[:n_people])
+            labelled = few[of_people]
+            for name, tokens in {"series": (), "series and features": _FEATURES}.items():
+                for pretrained in (None, pretrainer.network_):
+                    model.set_params(feature_tokens=tokens, pretrained=pretrained)
+                    model.fit(data.panel[labelled], data.y[labelled])
+                    scores = _scores_of(model, data.panel[test], data.y[test])
+                    start = "pre-trained" if pretrained else "from scratch"
+                    rows.append({"method": f"{name}, {start}", "people": n_people, **scores})
+        return rows
+
+    rows = run_cells(
+        cells, work, table="maestro-pretraining", out=settings.out, isolate=settings.isolate
+    )
+    done = [row for row in rows if "error" not in row]
+    lines = []
+    for name in dict.fromkeys(row["method"] for row in done):
+        line = [name]
+        for n_people in _LABELLED_PEOPLE:
+            for column in ("complete", "hidden"):
+                entries = summarise(done, ["method", "people"], column)
+                line.append(mean_and_spread(entries.get((name, n_people))))
+        lines.append(line)
+    head = [f"{n} labelled, {c}" for n in _LABELLED_PEOPLE for c in ("complete", "hidden")]
+    return [
+        "Pre-training on windows of the four training people of DSADS without labels, then "
+        f"training on {len(few) // 4} labelled windows of each of 1, 2 or 4 of them, seeds "
+        f"{list(settings.seeds)}; macro-F1 on two new people, complete and with modalities hidden "
+        f"with probability {_HIDDEN:g}; mean (-, sd over seeds).",
+        *failures(rows),
+        markdown(["tokens", *head], lines),
+    ]

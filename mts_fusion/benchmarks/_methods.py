@@ -135,7 +135,9 @@ CLASSIFIERS: dict[str, Method] = {
     "Trace, no imputer": Method(_observed_only),
     "FuseMoE": Method(_fusemoe),
     "Fusion": Method(_fusion),
-    "MulT": Method(partial(_fusion, strategy="mult", encoder="cnn")),
+    "MulT": Method(
+        partial(_fusion, strategy="mult", encoder="cnn", strategy_params={"n_layers": 4})
+    ),
     "ShaSpec": Method(partial(_fusion, strategy="shaspec", encoder="cnn")),
     "MISTS": Method(partial(_fusion, strategy="mists", encoder="utde"), is_baseline=True),
     "Flex-MoE": Method(partial(_fusion, strategy="flex_moe", encoder="utde"), is_baseline=True),

@@ -80,19 +80,28 @@ class SlowestClock(TransformerMixin, BaseEstimator):
         -------
         Panel
             All modalities at one rate; NaN at the times that were dropped.
+
+        Raises
+        ------
+        ValueError
+            If a modality has no rate.
         """
-        rate = min(m.rate for m in X.schema)
-        length = min(int(m.n_timepoints / m.rate * rate) for m in X.schema)
+        rates = {m.name: m.rate for m in X.schema if m.rate is not None}
+        if len(rates) < len(X.schema):
+            unknown = [m.name for m in X.schema if m.rate is None]
+            raise ValueError(f"Rows are aligned by rates, but modalities {unknown} have none.")
+        rate = min(rates.values())
+        length = min(int(m.n_timepoints / rates[m.name] * rate) for m in X.schema)
         values = {}
         for m in X.schema:
-            at = np.minimum(np.round(np.arange(length) * m.rate / rate), m.n_timepoints - 1)
-            values[m.name] = X.values[m.name][:, :, at.astype(int)]
+            at = np.round(np.arange(length) * rates[m.name] / rate).astype(int)
+            values[m.name] = X.values[m.name][:, :, np.minimum(at, m.n_timepoints - 1)]
         complete = np.all([~np.isnan(x).any(axis=1) for x in values.values()], axis=0)  # (n, L)
         kept = {name: np.where(complete[:, None], x, np.nan) for name, x in values.items()}
         return Panel(kept, rates=dict.fromkeys(kept, rate))
 
 
-def _fusion(strategy: str, *, seed: int, quick: bool) -> Any:
+def _fusion(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
     """The settings of the report."""
     from ..estimators import FusionClassifier
 
@@ -106,20 +115,20 @@ def _fusion(strategy: str, *, seed: int, quick: bool) -> Any:
         lr=1e-3,
         weight_decay=1e-4,
         label_smoothing=0.0,
-        max_epochs=2 if quick else "auto",
+        max_epochs=epochs or (2 if quick else "auto"),
         random_state=seed,
         verbose=0,
     )
 
 
-def _aligned(strategy: str, *, seed: int, quick: bool) -> Any:
-    return make_pipeline(SlowestClock(), _fusion(strategy, seed=seed, quick=quick))
+def _aligned(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:
+    return make_pipeline(SlowestClock(), _fusion(strategy, epochs, seed=seed, quick=quick))
 
 
-def _methods() -> dict[str, Method]:
+def _methods(epochs: int | None) -> dict[str, Method]:
     return {
-        **{f"{name}, LSTM": Method(partial(_fusion, name)) for name in _STRATEGIES},
-        "early, LSTM, rows with gaps dropped": Method(partial(_aligned, "early")),
+        **{f"{name}, LSTM": Method(partial(_fusion, name, epochs)) for name in _STRATEGIES},
+        "early, LSTM, rows with gaps dropped": Method(partial(_aligned, "early", epochs)),
         "ExtraTrees on summaries": CLASSIFIERS["ExtraTrees on summaries"],
         "Maestro": CLASSIFIERS["Maestro"],
         "PatternRidge": CLASSIFIERS["PatternRidge"],
@@ -129,14 +138,18 @@ def _methods() -> dict[str, Method]:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=_DATASETS, default="pamap2", help="default: pamap2")
     parser.add_argument("--splits", nargs="+", choices=list(_MEANINGS), help="default: both")
+    parser.add_argument("--epochs", type=int, help="epochs of the LSTMs, for a shortened run")
     parser.add_argument("--folds", type=int, help="folds of people to compute; default: all")
 
 
 def _folds(data: Data, people: Sequence[Fold], split: str) -> list[Fold]:
     if split == "people":
         return list(people)
+    n_test = round(0.15 * len(data))
+    # As many to train on as where people are held out, so that the splits differ in nothing else.
+    n_train = min(len(people[0].train), len(data) - n_test)
     train, test = train_test_split(
-        np.arange(len(data)), test_size=0.15, stratify=data.y, random_state=0
+        np.arange(len(data)), train_size=n_train, test_size=n_test, stratify=data.y, random_state=0
     )
     return [Fold("random", np.sort(train), np.sort(test))]
 
@@ -145,16 +158,20 @@ def _run(settings: Settings) -> str:
     name = settings.options["dataset"]
     data, people = load_data(name, settings.data_home)
     people = people[: settings.options["folds"] or len(people)]
-    there_are = _methods()
+    epochs = settings.options["epochs"]
+    there_are = _methods(epochs)
     methods = choose(there_are, settings.methods, [*there_are][:6])
     names = list(methods)
     parts = [
         f"{name}, seeds {list(settings.seeds)}: each of {len(data.panel.schema)} modalities hidden "
         "with probability p; mean (sd over folds, sd over seeds)."
     ]
+    if epochs is not None:
+        parts.append(f"SHORTENED (--epochs {epochs}): an LSTM has at least 12 and 600 steps.")
+    shortened = "" if epochs is None else f"-{epochs}-epochs"
     for split in settings.options["splits"] or list(_MEANINGS):
         rows = classify(
-            f"pamap2-{name}-{split}",
+            f"pamap2-{name}-{split}{shortened}",
             data,
             _folds(data, people, split),
             methods,

@@ -185,7 +185,8 @@ def fit_method(
     if method.copies:
         train = train.concat(mask_panel(train, fraction=0.3, seed=seed))
         y_train = np.concatenate([y_train, y_train])
-    given = {"groups": data.groups[fold.train]} if method.groups else {}
+    last = f"{estimator.steps[-1][0]}__" if hasattr(estimator, "steps") else ""
+    given = {f"{last}groups": data.groups[fold.train]} if method.groups else {}
     start = time.perf_counter()
     estimator.fit(train, y_train, **given)
     return estimator, time.perf_counter() - start

@@ -96,7 +96,7 @@ def _compare(
     """Rows of all imputers and shares, and the figure."""
     from ..estimators import ConditionalDiffusionImputer, TraceRegressor
 
-    few = {} if epochs is None else {"max_epochs": epochs}
+    few: dict[str, Any] = {} if epochs is None else {"max_epochs": epochs}
     parts = {
         f: make_trace_benchmark(sizes[0], 1, sizes[1], missing_fraction=f, random_state=seed)
         for f in (*fractions, _TRAIN_FRACTION)

@@ -21,9 +21,9 @@ _ROWS = [
     "mean",
     "linear",
     "Gaussian process",
-    "CSDI, joint tokens",
     "Diffusion, target only",
     "TRACE",
+    "TRACE, eq. 1 and 2",
 ]
 _QUICK = {"n_train": 100, "n_test": 10, "epochs": 1}
 

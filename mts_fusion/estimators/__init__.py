@@ -4,6 +4,7 @@ from ._diffusion import ConditionalDiffusionImputer
 from ._fusion import FusionClassifier, FusionRegressor
 from ._gaussian_process import GaussianProcessImputer
 from ._maestro import MaestroClassifier, MaestroRegressor
+from ._maestro_pretrainer import MaestroPretrainer
 from ._pattern_ridge import PatternRidgeClassifier, PatternRidgeRegressor
 from ._rocket_features import RocketFeatures
 from ._trace import TraceClassifier, TraceRegressor
@@ -14,6 +15,7 @@ __all__ = [
     "FusionRegressor",
     "GaussianProcessImputer",
     "MaestroClassifier",
+    "MaestroPretrainer",
     "MaestroRegressor",
     "PatternRidgeClassifier",
     "PatternRidgeRegressor",

@@ -243,10 +243,21 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
         trained: list[PanelNet] = []
         for net in nets:
             net.train(training, validation)
+            if context.task is not None:
+                self._check_finite(net, training)
             trained.append(net)
             if net.interrupted:
                 break
         return trained, validation
+
+    def _check_finite(self, net: PanelNet, training: PanelDataset) -> None:
+        """Raise if a net has weights so large that it predicts no numbers."""
+        few = training.take(np.arange(min(len(training), net.batch_size)))
+        if not np.isfinite(net.predict_raw([few])).all():
+            raise ValueError(
+                f"The training of {type(self).__name__} diverged: the predictions of its training "
+                f"samples are not finite. Lower lr={self.lr:g}, or set precision='float32'."
+            )
 
     def _make_nets(self, context: FitContext, previous: list[PanelNet]) -> list[PanelNet]:
         """Networks to train, the first ones with the weights of the previous networks."""

@@ -48,6 +48,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
 
         An imputer whose ``fit`` takes ``groups`` is given them.
         """
+        X = _observed_only(X)
         numbers = [m.name for m in X.schema if m.vocabulary is None]
         self.imputed_ = numbers if self.numbers_only else list(X.schema.names)
         self.schema_ = X.schema
@@ -79,6 +80,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         return [self._scale(self._checked(one, part, X)) for one in drawn]
 
     def _as_long_as_in_fit(self, X: Panel) -> Panel:
+        X = _observed_only(X)
         values = {}
         for name in self.imputed_:
             lacking = self.schema_[name].n_timepoints - X.schema[name].n_timepoints
@@ -90,13 +92,45 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
     def _checked(self, imputed: Any, part: Panel, X: Panel) -> Panel:
         panel = as_panel(imputed)
         part.schema.check_matches(panel.schema, owner="The panel that was imputed")
-        return X.replace(values=panel.values, observed=X.observed)  # not every imputer keeps it
+        values = {name: self._without_padding(name, x, X) for name, x in panel.values.items()}
+        return X.replace(values=values, observed=X.observed)  # not every imputer keeps it
+
+    def _without_padding(self, name: str, imputed: np.ndarray, X: Panel) -> np.ndarray:
+        """Imputed values, missing again where a longer sample has made this one longer."""
+        modality, length = X.schema[name], imputed.shape[2]
+        in_fit = self.schema_[name].n_timepoints
+        if X.times[name] is not None or length <= in_fit:
+            return imputed
+        observed = X.observed[name].any(1)  # (n, L)
+        last = length - observed[:, ::-1].argmax(1)
+        own = np.where(observed.any(1), np.maximum(last, in_fit), in_fit)
+        missing = np.nan if modality.vocabulary is None else modality.vocabulary.missing
+        return np.where(np.arange(length) < own[:, None, None], imputed, missing).astype(
+            imputed.dtype
+        )
 
     def _scale(self, panel: Panel) -> Panel:
         if self.scaler_ is None:
             return panel
         scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))
         return panel.replace(values=scaled.values, observed=panel.observed)
+
+
+def _observed_only(X: Panel) -> Panel:
+    """The panel without values that were not observed, and without the times of silent sensors.
+
+    An imputer fills only where there is a time, so that a silent sensor with irregular times stays
+    absent, whatever clock came with it.
+    """
+    times, values = {}, {}
+    for m, available in zip(X.schema, X.available.T, strict=True):
+        missing = np.nan if m.vocabulary is None else m.vocabulary.missing
+        x = X.values[m.name]
+        values[m.name] = np.where(X.observed[m.name], x, missing).astype(x.dtype)
+        clock = X.times[m.name]
+        if clock is not None and not available.all():
+            times[m.name] = np.where(available[:, None], clock, np.nan)
+    return X.replace(values=values, times=times)
 
 
 def _seeded(imputer: Any, seed: int) -> Any:

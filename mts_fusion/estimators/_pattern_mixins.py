@@ -18,6 +18,7 @@ from mts_fusion.training import (
     check_labels,
     conformal_intervals,
     conformal_sets,
+    mean_and_scale,
 )
 
 from ._checks import check_numbers
@@ -268,9 +269,7 @@ class PatternRegressorMixin(RegressorMixin):
         self._is_flat = y.ndim == 1
         numbers = numbers.reshape(len(y), -1)
         self._n_targets = numbers.shape[1]
-        mean = np.average(numbers, axis=0, weights=weight)
-        spread = np.sqrt(np.average((numbers - mean) ** 2, axis=0, weights=weight))
-        return IdentityLink(mean, np.where(spread > 0, spread, 1.0))
+        return IdentityLink(*mean_and_scale(numbers, weight))
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return check_numbers(y)

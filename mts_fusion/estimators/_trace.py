@@ -42,14 +42,15 @@ _PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default
         Number of experts that process each token.
     d_hidden : int, default=64
         Hidden width of an expert.
-    router : {{"joint", "per_modality", "disjoint"}}, default="joint"
+    router : {{"joint", "per_modality", "disjoint"}}, default="per_modality"
         ``"joint"``: one router reads all modalities. ``"per_modality"``: each has its own router
         and all share the experts. ``"disjoint"``: each has its own router and experts.
     gate : {{"softmax", "laplace", "gaussian"}}, default="laplace"
         Score of an expert: inner product, negative distance, or negative squared distance.
-    entropy_weight : float, default=0.01
-        Weight of the regulariser that assigns modalities to different experts. It has an effect on
-        the per-modality router only. 0 turns it off.
+    entropy_weight : float, default=1.0
+        Weight of the regulariser that assigns modalities to different experts (eq. 8 of the paper).
+        It acts on the per-modality router alone: with a joint router it is 0, with disjoint ones
+        constant. 0 turns it off.
     modality_dropout : float, default=0.2
         Rate at which each modality of a sample, imputed values included, is dropped in training;
         reached after a quarter of the epochs. The papers have 0.

@@ -48,7 +48,7 @@ _DIFFUSION: dict[str, Any] = {
 }
 
 # NOTE[DIFF] Not in the paper: batch size and dropout of the fusion, the weight of eq. 8 and the
-# optimizer. Here they are 32, .1, the default of this library and Adam.
+# optimizer. Here they are 32, .1, .01 and Adam.
 # NOTE[DIFF] The learning rate rises and falls over the steps (CosineSchedule), the weights are
 # averaged over them (WeightAverage); those of the epoch of the lowest validation loss are kept.
 _FUSION: dict[str, Any] = {
@@ -57,6 +57,7 @@ _FUSION: dict[str, Any] = {
     "n_active_experts": 4,
     "d_hidden": 512,
     "gate": "laplace",
+    "entropy_weight": 0.01,
     "modality_dropout": 0.0,
     "dropout": 0.1,
     "statistics": False,

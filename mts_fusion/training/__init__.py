@@ -20,7 +20,8 @@ from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
-from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task, check_labels
+from ._targets import check_labels, mean_and_scale
+from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
 from ._user_settings import (
     check_callbacks,
     check_monitors,
@@ -68,6 +69,7 @@ __all__ = [
     "conformal_intervals",
     "conformal_sets",
     "has_lr_scheduler",
+    "mean_and_scale",
     "pick_device",
     "run_folds",
     "seeded",

@@ -105,11 +105,15 @@ class PanelDataset(Dataset[Batch]):
         self.values = [_tensor(panel.values[name]) for name in names]
         self.observed = [_tensor(observed[name]) for name in names]
         self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
-        self.times = _since_start([times[name] for name in names], _regular_seconds(panel))
-        self.y = torch.zeros(n) if y is None else _tensor(y)
-        self.weight = torch.ones(n) if sample_weight is None else _tensor(sample_weight).float()
+        self.times = _since_start(
+            [times[name] for name in names],
+            [observed[name].any(1) for name in names],
+            _regular_seconds(panel),
+        )
+        self.y = _tensor(np.zeros(n, dtype=np.float32) if y is None else y)
+        self.weight = _tensor(np.ones(n) if sample_weight is None else sample_weight).float()
         self.features: list[Tensor] | None = None
-        self.rows = torch.arange(n)
+        self.rows = _tensor(np.arange(n))
         self.silenced: Tensor | None = None
         self._missing = ~panel.available  # (n, M)
 
@@ -165,7 +169,7 @@ class PanelDataset(Dataset[Batch]):
         return self.__getitems__([i])
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        index = torch.as_tensor(indices)
+        index = _tensor(np.asarray(indices))
         rows = self.rows[index]
         values = [_values(part[rows]) for part in self.values]
         masks = {"observed": [part[rows].transpose(1, 2) for part in self.observed]}
@@ -234,11 +238,14 @@ def padded_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, 
 
 
 def _imputed(panel: Panel) -> list[np.ndarray]:
-    """Entries ``(n, C, L)`` of each modality that have a value but were not observed."""
+    """Entries ``(n, C, L)`` of each modality that have a value and a time but were not observed."""
     masks = []
     for modality in panel.schema:
         values, vocabulary = panel.values[modality.name], modality.vocabulary
         has_value = ~np.isnan(values) if vocabulary is None else values != vocabulary.missing
+        times = panel.times[modality.name]
+        if times is not None:
+            has_value &= ~np.isnan(times)[:, None]
         masks.append(has_value & ~panel.observed[modality.name])
     return masks
 
@@ -249,17 +256,21 @@ def _regular_seconds(panel: Panel) -> float:
 
 
 def _since_start(
-    times: Sequence[np.ndarray | None], regular_seconds: float = 0.0
+    times: Sequence[np.ndarray | None], observed: Sequence[np.ndarray], regular_seconds: float
 ) -> list[Tensor | None]:
-    """Times ``(n, L)`` in float32, from the first time of each sample.
+    """Times ``(n, L)`` in float32, from the first time at which anything of a sample was observed.
 
     In float32 the seconds of a date could not be told apart. Times that begin within
     ``regular_seconds`` already count from the start, that of the regular clocks.
     """
-    clocks = [clock for clock in times if clock is not None]
+    clocks = [
+        np.where(mask, clock, np.inf)
+        for clock, mask in zip(times, observed, strict=True)
+        if clock is not None
+    ]
     if not clocks:
         return [None for _ in times]
-    first = np.concatenate([np.where(np.isnan(c), np.inf, c) for c in clocks], axis=1).min(1)
+    first = np.concatenate(clocks, axis=1).min(1)
     shared = np.isinf(first) | (np.abs(first) < regular_seconds)
     start = np.where(shared, 0.0, first)[:, None]
     return [None if c is None else _tensor((c - start).astype(np.float32)) for c in times]

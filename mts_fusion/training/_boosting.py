@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 __all__ = ["BoostedTrees"]
 
@@ -34,12 +35,22 @@ class BoostedTrees:
         Whether the targets are numbers; otherwise they are 1 for the class and -1 for others.
     seed : int, default=0
         Seed of the hidden modalities and of the trees.
+    n_threads : int or None, default=1
+        Threads of the trees; None uses those of scikit-learn.
     """
 
-    def __init__(self, columns: list[list[int]], *, is_regression: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        columns: list[list[int]],
+        *,
+        is_regression: bool,
+        seed: int = 0,
+        n_threads: int | None = 1,
+    ) -> None:
         self.columns = columns
         self.is_regression = is_regression
         self.seed = seed
+        self.n_threads = n_threads
 
     def fit(
         self,
@@ -80,12 +91,17 @@ class BoostedTrees:
         both = np.concatenate([self.table, self._masked(self.table, ~hidden)])
         y = targets if self.is_regression else targets.argmax(1)
         twice = np.concatenate([np.arange(len(fold))] * 2)
-        self.fold_models = [
-            self._train(both, y, weight, twice, fold[twice] != b) if (fold == b).any() else None
-            for b in range(n_folds)
-        ]
-        self.model = self._train(both, y, weight, twice, np.ones(len(twice), dtype=bool))
+        with self._threads():
+            self.fold_models = [
+                self._train(both, y, weight, twice, fold[twice] != b) if (fold == b).any() else None
+                for b in range(n_folds)
+            ]
+            self.model = self._train(both, y, weight, twice, np.ones(len(twice), dtype=bool))
         return self
+
+    def _threads(self) -> threadpool_limits:
+        """A block in which the trees use ``n_threads`` threads, beside those of torch."""
+        return threadpool_limits(self.n_threads, user_api="openmp")
 
     def _train(
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
@@ -116,10 +132,11 @@ class BoostedTrees:
         return np.where(np.repeat(kept, widths, axis=1), table, np.nan).astype(np.float32)
 
     def _predict(self, models: list[Any], table: np.ndarray) -> np.ndarray:
-        if self.is_regression:
-            return np.stack([model.predict(table) for model in models], axis=1)
+        with self._threads():
+            if self.is_regression:
+                return np.stack([model.predict(table) for model in models], axis=1)
+            p = models[0].predict_proba(table)
         scores = np.full((len(table), self.n_targets), -_MAX_SCORE)
-        p = models[0].predict_proba(table)
         scores[:, models[0].classes_] = np.maximum(np.log(np.maximum(p, 1e-12)), -_MAX_SCORE)
         return scores
 

@@ -15,7 +15,7 @@ from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel import Panel, Schema
 
 from ._batch import FEATURE_ROWS, PanelDataset, padded_rows
-from ._runtime import threads
+from ._runtime import isolated
 
 __all__ = ["FixedFeatures"]
 
@@ -109,9 +109,10 @@ default=("multirocket", "statistics")
         self.schema = schema
         self.random_state = random_state
         self.device = device
-        self.module = SchemaFeatures(
-            schema, kinds, n_groups=n_groups, scales=scales, seed=random_state
-        )
+        with isolated(1, grad=True):
+            self.module = SchemaFeatures(
+                schema, kinds, n_groups=n_groups, scales=scales, seed=random_state
+            )
         self.widths = self.module.widths
         self.n_features = self.module.n_features
         self._is_fitted = False
@@ -162,7 +163,7 @@ default=("multirocket", "statistics")
         dataset = self._dataset(panel)
         chosen = np.arange(len(panel)) if rows is None else np.asarray(rows)
         few = _bias_rows(chosen, panel.available, self.random_state)
-        with torch.inference_mode(), threads(1):
+        with isolated(1):
             inputs = dataset.take(few).__getitems__(np.arange(len(few)))[0]
             arguments = cast(Any, inputs.to(self._move_module()).arguments)
             self.module.fit_biases(arguments["values"], arguments["observed"])
@@ -201,7 +202,7 @@ default=("multirocket", "statistics")
             raise NotFittedError("FixedFeatures is not fitted yet. Call fit(panel) first.")
         dataset = self._dataset(panel)
         self._move_module()
-        with torch.inference_mode(), threads(1):
+        with isolated(1):
             return [part.numpy() for part in self._compute(dataset, standardize=True)]
 
     def feature_names(self, name: str) -> list[str]:

@@ -28,7 +28,7 @@ from mts_fusion.panel import Panel
 
 from ._batch import PanelDataset
 from ._pattern_rows import as_array, as_tensor
-from ._runtime import threads
+from ._runtime import isolated
 
 __all__ = ["GaussianProcessModel"]
 
@@ -112,7 +112,7 @@ class GaussianProcessModel:
         available = np.flatnonzero(panel.available.any(1))
         generator = torch.Generator().manual_seed(self.seed)
         self.losses: list[float] = []
-        with threads(1):
+        with isolated(1, grad=True):
             kernel = CoregionalKernel(
                 self._covariance(rows, available, generator),
                 np.geomspace(1.0, max(rows.duration, 2.0), self.n_scales).tolist(),
@@ -244,7 +244,7 @@ class GaussianProcessModel:
         """Predictions of a few samples: of all at once, but one by one of those too long for it."""
         long = (entries.exists | gap).sum(1) > self.max_entries
         parts = [torch.nonzero(~long)[:, 0], *torch.nonzero(long)]
-        with threads(1):
+        with isolated(1):
             done = [
                 self._predict(
                     Entries(*(x[rows] for x in entries)),

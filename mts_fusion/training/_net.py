@@ -18,7 +18,7 @@ from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
-from ._runtime import threads
+from ._runtime import isolated
 from ._task import Task
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet"]
@@ -115,7 +115,7 @@ class PanelNet(NeuralNet):
             torch.device(self.device).type, enabled=self.precision == "fp16"
         )
         try:
-            with threads(self.n_threads):
+            with isolated(self.n_threads, grad=True):
                 self._train(training)
         finally:  # keep neither generators nor data
             set_generator(self.module_, None)
@@ -161,13 +161,20 @@ class PanelNet(NeuralNet):
             self.interrupted = not _is_early_stopping(error)
         self.notify("on_train_end", X=training, y=None)
 
+    def initialize(self) -> PanelNet:
+        """Initialise the net with the defaults of torch, whatever the user has set."""
+        with isolated(None, grad=True):
+            return super().initialize()
+
     def get_iterator(self, dataset: PanelDataset, training: bool = False) -> DataLoader:
         """Batches of a dataset, in training shuffled with a generator of this net."""
+        # Without a generator, each pass would draw a number from the global one.
+        generator = self.shuffle_ if training else torch.Generator()
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             shuffle=training,
-            generator=self.shuffle_ if training else None,
+            generator=generator,
             collate_fn=collate,  # type: ignore[arg-type]
         )
 
@@ -251,7 +258,9 @@ class PanelNet(NeuralNet):
         size = -(-size // NETWORK_ROWS) * NETWORK_ROWS
         for dataset in datasets:
             for rows, n in padded_rows(len(dataset), size, NETWORK_ROWS):
-                yield dataset.__getitems__(rows)[0], n
+                with isolated(self.n_threads):
+                    inputs = dataset.__getitems__(rows)[0]
+                yield inputs, n
 
     def predict_raw(self, datasets: Iterable[PanelDataset]) -> np.ndarray:
         """Raw predictions of the network: logits, or standardised numbers.
@@ -347,7 +356,7 @@ class PanelNet(NeuralNet):
         """Outputs of modules, batch by batch."""
         for inputs, n in self.batches(datasets):
             arguments = {**inputs.to(self.device).arguments, **more}
-            with torch.inference_mode(), threads(self.n_threads), self._autocast():
+            with isolated(self.n_threads), self._autocast():
                 outputs = [module(**arguments) for module in modules]
             yield outputs, n
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mts_fusion.nn.ridge import KernelMap, RidgeSolution, RidgeSystem
 
 from ._pattern_rows import TrainingRows, as_array, as_tensor
-from ._runtime import threads
+from ._runtime import isolated
 
 __all__ = ["N_SEARCHED", "RidgeHead", "comparable_rows"]
 
@@ -142,7 +142,7 @@ class RidgeHead(ABC):
         return errors[best]
 
     def _solve(self, members: list[int], penalties: Sequence[float]) -> list[RidgeSolution]:
-        with threads(self.n_threads), torch.inference_mode():
+        with isolated(self.n_threads):
             return self.system.solve(members, penalties)
 
     def _held_out_error(self, solution: RidgeSolution) -> float:
@@ -213,7 +213,7 @@ class RidgeHead(ABC):
             The intercept.
         """
         own = self.members(members)
-        with torch.inference_mode():
+        with isolated(self.n_threads):
             parts, intercept = self.system.split(solution.coef, own)
             coef = {
                 m: self.maps[m].base_coef(part @ mixing) for m, part in zip(own, parts, strict=True)

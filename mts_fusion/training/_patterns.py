@@ -8,11 +8,9 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ._boosting import BoostedTrees
@@ -21,7 +19,7 @@ from ._pattern_forms import DualHead, PrimalHead
 from ._pattern_head import RidgeHead
 from ._pattern_model import PatternModel, make_model
 from ._pattern_rows import Head, TrainingRows, as_array, as_tensor, kept_rows
-from ._runtime import threads
+from ._runtime import isolated
 
 __all__ = ["DUAL_ROWS", "PatternModels"]
 
@@ -126,7 +124,7 @@ class PatternModels:
         self.fingerprint = zlib.crc32(b"".join(part.tobytes() for part in parts))
         self.kept = rows._replace(features=[])
         self.n_rows, self.total = len(rows.keys), rows.sums()
-        with self._on_device():
+        with isolated(self.n_threads, device=self.device):
             self.heads = [
                 self._fit_head(head, rows)
                 for head in self.settings
@@ -154,16 +152,16 @@ class PatternModels:
 
     def _fit_trees(self, rows: TrainingRows) -> None:
         if self.boosted_kinds is not None:
-            columns = self._columns_of(self.boosted_kinds)
-            trees = BoostedTrees(columns, is_regression=self.link.is_numeric, seed=self.seed)
-            self.trees = trees.fit(rows.features, *rows[1:5], self.n_folds)
+            self.trees = BoostedTrees(
+                self._columns_of(self.boosted_kinds),
+                is_regression=self.link.is_numeric,
+                seed=self.seed,
+                n_threads=self.n_threads,
+            ).fit(rows.features, *rows[1:5], self.n_folds)
 
     def _columns_of(self, kinds: tuple[str, ...]) -> list[list[int]]:
         """Columns of some kinds, of each modality."""
         return [[i for kind in kinds for i in by_kind.get(kind, [])] for by_kind in self.columns]
-
-    def _on_device(self) -> Any:
-        return nullcontext() if self.device == "cpu" else torch.device(self.device)
 
     # The model of one set of modalities
 
@@ -183,7 +181,7 @@ class PatternModels:
         if members in self.models:
             self.models.move_to_end(members)
             return self.models[members]
-        with self._on_device():
+        with isolated(self.n_threads, device=self.device):
             model = make_model(members, self.heads, self.trees, self.link, self.kept)
         self.models[members] = model
         if len(self.models) > self.max_patterns:
@@ -249,12 +247,12 @@ class PatternModels:
         """Rows of each set of modalities, its model, and what each modality adds, ``(k, C)``."""
         for start in range(0, len(available), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            with torch.inference_mode(), threads(self.n_threads), self._on_device():
+            with isolated(self.n_threads, device=self.device):
                 few = [part[chunk] for part in features]
                 bases = [head.bases(few) for head in self.heads]
             for rows, model in self.models_of(available[chunk]):
-                index = slice(None) if len(rows) == len(few[0]) else as_tensor(rows)
-                with torch.inference_mode(), threads(self.n_threads):
+                with isolated(self.n_threads):
+                    index = slice(None) if len(rows) == len(few[0]) else as_tensor(rows)
                     terms = [
                         (m, base[m][index] @ coef)
                         for base, by_modality in zip(bases, model.base_coef, strict=True)
@@ -281,7 +279,7 @@ class PatternModels:
         scores = np.full((self.n_folds, len(available), n_targets), np.nan)
         for start in range(0, len(available), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            with torch.inference_mode(), threads(self.n_threads), self._on_device():
+            with isolated(self.n_threads, device=self.device):
                 few = [part[chunk] for part in features]
                 coordinates = [head.coordinates(few) for head in self.heads]
             for rows, model in self.models_of(available[chunk]):
@@ -298,11 +296,12 @@ class PatternModels:
         """Weighted sum ``(B, k, C)`` of the scores of the ridge heads, for some rows of a chunk."""
         total = np.zeros((self.n_folds, len(rows), len(model.coupling)))
         n = len(coordinates[0][0])
-        index = slice(None) if len(rows) == n else as_tensor(rows)
+        with isolated(self.n_threads):
+            index = slice(None) if len(rows) == n else as_tensor(rows)
         for k, (head, solution) in enumerate(zip(self.heads, model.solutions, strict=True)):
             if solution is not None:
                 own = head.members(model.members)
-                with torch.inference_mode(), threads(self.n_threads):
+                with isolated(self.n_threads):
                     design = head.system.design([coordinates[k][m][index] for m in own])
                     total += model.factors[k] * as_array(design @ solution.fold_coef)
         return total
@@ -350,7 +349,7 @@ class PatternModels:
         """
         self._count(rows, 1)
         self.kept = self.kept.join(rows)
-        with self._on_device(), torch.inference_mode():
+        with isolated(self.n_threads, device=self.device):
             for head in self.heads:
                 head.add(rows)
         self._rows_changed()
@@ -365,7 +364,7 @@ class PatternModels:
         """
         self._count(self.kept.take(index), -1)
         self.kept = self.kept.take(np.setdiff1d(np.arange(len(self.kept.keys)), index))
-        with self._on_device(), torch.inference_mode():
+        with isolated(self.n_threads, device=self.device):
             for head in self.heads:
                 head.forget(index)
         self._rows_changed()
@@ -381,7 +380,7 @@ class PatternModels:
         self.total = self.total + (other.kept.sums() if self.is_dual else other.total)
         self.n_rows += other.n_rows
         self.kept = self.kept.join(other.kept)
-        with self._on_device(), torch.inference_mode():
+        with isolated(self.n_threads, device=self.device):
             for head, others in zip(self.heads, other.heads, strict=True):
                 head.merge(others)
         self._rows_changed()

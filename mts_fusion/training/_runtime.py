@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["pick_device", "seeded", "threads"]
+__all__ = ["isolated", "pick_device", "seeded"]
 
 
 class _WithGenerator(TorchDispatchMode):
@@ -35,7 +36,7 @@ class _WithGenerator(TorchDispatchMode):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the random operations of torch in a block, and leave its global state unchanged.
+    """Seed the random operations of torch in an isolated block.
 
     Parameters
     ----------
@@ -52,48 +53,108 @@ def seeded(seed: int) -> Iterator[None]:
     >>> torch.equal(a.weight, b.weight)
     True
     """
-    with _WithGenerator(torch.Generator().manual_seed(seed)):
+    with isolated(None, grad=True), _WithGenerator(torch.Generator().manual_seed(seed)):
         yield
 
 
-_THREADS = threading.Lock()
-_before: list[int] = []
+class _Own(threading.local):
+    """By how many blocks this thread is held at the moment."""
+
+    n_blocks = 0
+
+
+class _Shared:
+    """What is one for the whole process, and by how many blocks it is held at the moment."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        self.is_forked = False
+
+    def after_fork(self) -> None:
+        """Forget the blocks of threads that do not exist in a child process."""
+        self.lock = threading.Lock()
+        self.n_blocks = 0
+        self.n_threads = 1
+        self.dtype = torch.float32
+        # OpenMP of GNU waits for ever for the threads of the parent, unless there is only one.
+        self.is_forked = True
+
+
+_own = _Own()
+_shared = _Shared()
+os.register_at_fork(after_in_child=_shared.after_fork)
 
 
 @contextmanager
-def threads(n: int | None) -> Iterator[None]:
-    """Use ``n`` threads for the operations of torch on the CPU.
+def isolated(
+    n_threads: int | None, *, grad: bool = False, device: str | None = None
+) -> Iterator[None]:
+    """Run torch with ``n_threads`` threads, and with the defaults of torch for everything else.
 
-    The order of the terms of a sum, and so its last bits, depends on the number of threads.
+    The order of the terms of a sum, and so its last bits, depends on the number of threads. The
+    user's default type and device, autocast and gradient mode have no effect in the block, and are
+    as before after it.
 
     Parameters
     ----------
-    n : int or None
-        Threads of each operation. None does not change the number.
+    n_threads : int or None
+        Threads of each operation on the CPU. None does not change the number, except to 1 in a
+        process that was forked, in which several threads may wait for ever.
+    grad : bool, default=False
+        Whether gradients are recorded, as in training; False is inference mode.
+    device : str or None, default=None
+        Where tensors are made that name no device. None is the CPU, or the device of the outer
+        block.
 
     Notes
     -----
-    The number is shared by the whole process: the last thread to leave restores the old one.
+    torch has a number of threads for each thread that calls it, and one for those to come. The
+    default type is of the whole process: the last block to end restores it.
 
     Examples
     --------
-    >>> with threads(1):
+    >>> with isolated(1):
     ...     torch.get_num_threads()
     1
     """
-    if n is None:
-        yield
-        return
-    with _THREADS:
-        _before.append(_before[0] if _before else torch.get_num_threads())
-        torch.set_num_threads(n)
+    if n_threads is None and _shared.is_forked:
+        n_threads = 1
+    with _shared.lock:
+        before = torch.get_num_threads()
+        if _shared.n_blocks == 0:
+            _shared.n_threads, _shared.dtype = before, torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+        elif before == n_threads and not _own.n_blocks:
+            before = _shared.n_threads  # a new thread begins with the number of another's block
+        _shared.n_blocks += 1
+    _own.n_blocks += 1
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
     try:
-        yield
+        with _modes(device), torch.inference_mode(not grad), torch.set_grad_enabled(grad):
+            yield
     finally:
-        with _THREADS:
-            before = _before.pop()
-            if not _before:
-                torch.set_num_threads(before)
+        if n_threads is not None:
+            torch.set_num_threads(before)
+        _own.n_blocks -= 1
+        with _shared.lock:
+            _shared.n_blocks -= 1
+            if _shared.n_blocks == 0:
+                torch.set_default_dtype(_shared.dtype)
+
+
+@contextmanager
+def _modes(device: str | None) -> Iterator[None]:
+    """Turn off autocast in the outermost block of this thread, and set the default device."""
+    with ExitStack() as stack:
+        if _own.n_blocks == 1:
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            device = device or "cpu"
+        if device is not None and torch.get_default_device() != torch.device(device):
+            stack.enter_context(torch.device(device))
+        yield
 
 
 def pick_device(device: str) -> str:

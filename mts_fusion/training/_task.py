@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
-__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task", "check_labels"]
+from ._targets import check_labels, mean_and_scale
+
+__all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
 
 # Lowest and highest temperature that calibration searches.
 _TEMPERATURES = (0.05, 20.0)
@@ -310,9 +312,7 @@ class Regression:
         self.is_flat = y.ndim == 1
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         self.n_outputs = y.shape[1]
-        self.mean = np.average(y, axis=0, weights=weight)
-        spread = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=weight))
-        self.scale = np.where(spread > 0, spread, 1.0)
+        self.mean, self.scale = mean_and_scale(y, weight)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Standardised targets, float32 ``(n, n_outputs)``."""
@@ -348,28 +348,6 @@ class Regression:
     def decode(self, p: np.ndarray) -> np.ndarray:
         """``(n,)`` if y was, else ``(n, n_outputs)``."""
         return p[:, 0] if self.is_flat else p
-
-
-def check_labels(y: np.ndarray) -> None:
-    """Raise unless labels are coded as 0 and 1.
-
-    Parameters
-    ----------
-    y : array of shape (n, n_labels)
-        Two values at most, as scikit-learn's "multilabel-indicator" has.
-
-    Raises
-    ------
-    ValueError
-        If there is another value than 0 and 1.
-    """
-    others = np.setdiff1d(y, [0, 1])
-    if others.size:
-        raise ValueError(
-            f"y has shape {y.shape}, which is one column of 0 and 1 a label, but holds "
-            f"{others.tolist()}. Code each label as 0 or 1; for classes fit one classifier a "
-            "column."
-        )
 
 
 def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Modality, Panel
 
 from ._base import PanelTransformer, filled_masks
 from ._moments import channel_moments, no_spread
 
 __all__ = ["PanelScaler"]
+
+# Scaled values are at most so large: the squares and fourth powers of features stay finite.
+_MAX_SCALED = 1e6
+
+# Larger training values than this are no measurements: netCDF fills with 9.97e36.
+_MAX_MEASURED = 1e30
 
 # Interquartile range of a standard normal variable: makes the robust scale a standard deviation.
 _NORMAL_IQR = 1.3489795003921634
@@ -49,6 +56,12 @@ class PanelScaler(PanelTransformer):
     ------
     ValueError
         If a parameter is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If an observed value is so large that it can only be a fill value: above 1e30 in ``fit``, or
+        more than a million scales from the center later. Such values are set to that bound.
 
     Examples
     --------
@@ -105,6 +118,8 @@ class PanelScaler(PanelTransformer):
             if modality.vocabulary is not None:
                 continue
             values, observed = panel.values[name], panel.observed[name]
+            extreme = observed & (np.abs(values) > _MAX_MEASURED)
+            _warn_of_extremes(modality, values, extreme, f"above {_MAX_MEASURED:g}")
             bounds = self._learn_bounds(values, observed)
             if self.clip_quantiles is not None:
                 values = np.clip(values, bounds[0][:, None], bounds[1][:, None])
@@ -139,7 +154,8 @@ class PanelScaler(PanelTransformer):
         Returns
         -------
         Panel
-            The same panel with ``(x - center) / scale`` for values, NaN where they were.
+            The same panel with ``(x - center) / scale`` for values, at most a million in size, and
+            NaN where they were.
 
         Raises
         ------
@@ -156,7 +172,13 @@ class PanelScaler(PanelTransformer):
             clipped = panel.values[name].astype(np.float64)
             if self.clip_quantiles is not None:
                 clipped = np.clip(clipped, low, high)
-            values[name] = ((clipped - center) / scale).astype(np.float32)
+            scaled = (clipped - center) / scale
+            extreme = panel.observed[name] & (np.abs(scaled) > _MAX_SCALED)
+            bound = (
+                f"more than {_MAX_SCALED:g} scales from the center in fit, and set to that bound"
+            )
+            _warn_of_extremes(panel.schema[name], panel.values[name], extreme, bound)
+            values[name] = np.clip(scaled, -_MAX_SCALED, _MAX_SCALED).astype(np.float32)
         return panel.replace(values=values, observed=filled_masks(panel))
 
     def inverse_transform(self, X: Any) -> Panel:
@@ -186,6 +208,23 @@ class PanelScaler(PanelTransformer):
             own = panel.values[name].astype(np.float64) * scale + center
             values[name] = own.astype(np.float32)
         return panel.replace(values=values, observed=filled_masks(panel))
+
+
+def _warn_of_extremes(
+    modality: Modality, values: np.ndarray, extreme: np.ndarray, what: str
+) -> None:
+    """Warn of the first of the values that are marked as extreme, if there is one."""
+    if not extreme.any():
+        return
+    sample, channel, timepoint = np.argwhere(extreme)[0]
+    warnings.warn(
+        f"Modality {modality.name!r} has {extreme.sum()} values that are {what}: "
+        f"{values[sample, channel, timepoint]:.4g} in channel "
+        f"{modality.channel_names[channel]!r} of sample {sample} is the first. If it stands for a "
+        "missing value, set it to NaN.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _quantiles(

@@ -15,7 +15,7 @@ from mts_fusion.panel import Panel
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
 from ._symbols import symbol_values
-from ._timing import clock, sample_ends, shares_observed, timing
+from ._timing import clock, own_lengths, sample_ends, shares_observed, timing
 
 __all__ = ["PanelSummarizer"]
 
@@ -99,15 +99,17 @@ class PanelSummarizer(PanelTransformer):
     counts timepoints divided by the rate. Without a rate the times, ``"since_last"`` and
     ``"slope"`` are in timepoints, and the end of the sample is that of the modality.
     With irregular times, ``"observed_fraction"`` is of the timepoints at which any channel of the
-    modality was observed. So padding, and timepoints at which nothing was observed, change none of
-    the statistics but ``"mean_abs_diff"`` and the bands, which go by neighbours on the grid.
+    modality was observed. So padding changes none of the statistics. Timepoints between others at
+    which nothing was observed change ``"mean_abs_diff"`` and the bands, which go by neighbours on
+    the grid.
     The times of measurements depend on those who decide to measure, and the end of a sample on why
     it ended: check that both are known at the time of a prediction.
     The bands come from a periodogram in which an unobserved value is set to the channel's mean, and
     which is divided by the number of observed values: the four add up to the variance whatever the
     gaps, though a gap spreads some of it to other bands. They count timepoints, so for a modality
     with irregular times the sampling rate is that of its timepoints, not of its clock.
-    A window of a regular clock with fewer timepoints than in ``fit`` is missing at its end.
+    A window of a regular clock with fewer timepoints than in ``fit`` is missing at its end; one
+    with more ends with its last observation, as do irregular times.
     Tokens are replaced by the centers of their symbols.
 
     References
@@ -232,11 +234,14 @@ class PanelSummarizer(PanelTransformer):
         if vocabulary is not None:
             values = symbol_values(vocabulary).astype(np.float32)[values]
         wanted = self.statistics_[name]
+        lengths = own_lengths(observed, 1 if irregular else self.schema_[name].n_timepoints)
         table = np.empty((*values.shape[:2], len(wanted)))
         for rows in sample_chunks(values.shape):
-            result = _statistics(values[rows], observed[rows], wanted)
+            result = _statistics(values[rows], observed[rows], lengths[rows], wanted)
             if "observed_fraction" in wanted:
-                result["observed_fraction"] = shares_observed(observed[rows], irregular)
+                result["observed_fraction"] = shares_observed(
+                    observed[rows], lengths[rows], irregular
+                )
             if not _TIMED.isdisjoint(wanted):
                 exact = values[rows].astype(np.float64)
                 result |= timing(exact, observed[rows], at[rows], end[rows])
@@ -277,7 +282,7 @@ class PanelSummarizer(PanelTransformer):
 
 
 def _statistics(
-    values: np.ndarray, observed: np.ndarray, wanted: Sequence[str]
+    values: np.ndarray, observed: np.ndarray, lengths: np.ndarray, wanted: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Every statistic wanted, each ``(n, C)``."""
     count = observed.sum(2)
@@ -300,7 +305,7 @@ def _statistics(
             result["mean_abs_diff"] = steps / both.sum(2)
     if any(name.startswith("band") for name in wanted):
         away = np.where(observed, exact - mean, 0.0)
-        for number, power in enumerate(_bands(away, count), start=1):
+        for number, power in enumerate(_bands(away, count, lengths), start=1):
             result[f"band{number}"] = np.where(silent, np.nan, power)
     return result
 
@@ -318,13 +323,16 @@ def _quantile(ordered: np.ndarray, count: np.ndarray, probability: float) -> np.
     return low + (high - low) * (position - below)
 
 
-def _bands(away: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
-    """Variance in four bands, each ``(n, C)``; ``away`` is 0 where nothing was observed."""
-    n_timepoints = away.shape[2]
-    power = np.abs(scipy.fft.rfft(away, axis=2)) ** 2
-    # A frequency and its negative are one; zero and half the sampling rate occur once.
-    power[..., 1 : (n_timepoints + 1) // 2] *= 2
-    share = 2 * np.arange(power.shape[2]) / n_timepoints  # of half the sampling rate
-    scale = np.maximum(count, 1) * float(n_timepoints)
-    cuts = np.searchsorted(share, [1 / 8, 1 / 4, 1 / 2], side="right")
-    return [part.sum(2) / scale for part in np.split(power, cuts, axis=2)]
+def _bands(away: np.ndarray, count: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Variance in four bands, ``(4, n, C)``; ``away`` is 0 where nothing was observed."""
+    result = np.empty((4, *count.shape))
+    for length in np.unique(lengths).tolist():
+        rows = lengths == length
+        power = np.abs(scipy.fft.rfft(away[rows, :, :length], axis=2)) ** 2
+        # A frequency and its negative are one; zero and half the sampling rate occur once.
+        power[..., 1 : (length + 1) // 2] *= 2
+        share = 2 * np.arange(power.shape[2]) / length  # of half the sampling rate
+        scale = np.maximum(count[rows], 1) * float(length)
+        cuts = np.searchsorted(share, [1 / 8, 1 / 4, 1 / 2], side="right")
+        result[:, rows] = [part.sum(2) / scale for part in np.split(power, cuts, axis=2)]
+    return result

@@ -6,7 +6,7 @@ import numpy as np
 
 from mts_fusion.panel import Panel
 
-__all__ = ["clock", "sample_ends", "shares_observed", "timing"]
+__all__ = ["clock", "own_lengths", "sample_ends", "shares_observed", "timing"]
 
 
 def clock(panel: Panel, name: str) -> np.ndarray:
@@ -60,13 +60,35 @@ def sample_ends(panel: Panel) -> dict[str, np.ndarray]:
     return ends | dict.fromkeys(in_seconds, latest)
 
 
-def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
+def own_lengths(observed: np.ndarray, at_least: int) -> np.ndarray:
+    """Timepoints of each sample, without those that only longer samples beside it have.
+
+    Parameters
+    ----------
+    observed : bool array of shape (n, C, L)
+        What was observed.
+    at_least : int
+        Timepoints that each sample has, observed or not.
+
+    Returns
+    -------
+    int array of shape (n,)
+        Up to the last timepoint at which any channel was observed.
+    """
+    some = observed.any(1)
+    last = some.shape[1] - some[:, ::-1].argmax(1)
+    return np.maximum(np.where(some.any(1), last, 0), at_least)
+
+
+def shares_observed(observed: np.ndarray, lengths: np.ndarray, irregular: bool) -> np.ndarray:
     """Share of timepoints at which each channel was observed.
 
     Parameters
     ----------
     observed : bool array of shape (n, C, L)
         What was observed.
+    lengths : int array of shape (n,)
+        Timepoints of each sample.
     irregular : bool
         Whether the modality has times of its own. Then the timepoints are those at which any of
         its channels was observed: others are padding, or hold no value.
@@ -76,9 +98,9 @@ def shares_observed(observed: np.ndarray, irregular: bool) -> np.ndarray:
     float64 array of shape (n, C)
         From 0 to 1; 0 for a silent channel.
     """
-    if not irregular:
-        return np.asarray(observed.mean(2))
-    return np.asarray(observed.sum(2) / np.maximum(observed.any(1).sum(1), 1)[:, None])
+    if irregular:
+        lengths = np.maximum(observed.any(1).sum(1), 1)
+    return np.asarray(observed.sum(2) / lengths[:, None])
 
 
 def timing(

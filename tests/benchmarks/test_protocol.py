@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from mts_fusion.benchmarks._classification import pooled_error_table
 from mts_fusion.benchmarks._folds import (
@@ -14,7 +14,7 @@ from mts_fusion.benchmarks._folds import (
     subsample,
 )
 from mts_fusion.benchmarks._methods import CLASSIFIERS, choose
-from mts_fusion.benchmarks._protocol import Method, _scores, evaluate_classifier
+from mts_fusion.benchmarks._protocol import Method, _scores, evaluate_classifier, fit_method
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import FusionClassifier
 from mts_fusion.metrics import expected_calibration_error
@@ -191,3 +191,33 @@ def test_the_pooled_calibration_error_is_that_of_all_samples_together():
     ours, baseline = pooled_error_table(rows, ["ours", "baseline"], [0.0]).splitlines()[2:]
     assert f"{pooled:.3f}"[1:] in ours
     assert baseline.split("|")[2].strip() == "-"
+
+
+def test_the_last_step_of_a_pipeline_gets_the_groups(data):
+    class Grouped(Spy):
+        def fit(self, X, y, groups=None):
+            self.groups = groups
+            return super().fit(X, y)
+
+    made = {}
+
+    def make(seed, quick):
+        made["clf"] = Pipeline([("no", "passthrough"), ("clf", Grouped())])
+        return made["clf"]
+
+    fold = leave_groups_out(data.groups, 2)[0]
+    fit_method(Method(make, groups=True), data, fold, seed=0, quick=False)
+    assert made["clf"][-1].groups.tolist() == data.groups[fold.train].tolist()
+
+
+def test_noise_has_a_row_of_its_own(data):
+    def make(seed, quick):
+        return make_pipeline(PanelSummarizer(), ExtraTreesClassifier(20, random_state=seed))
+
+    fold = leave_groups_out(data.groups, 2)[0]
+    settings = {"seed": 0, "fractions": [0.0], "noises": ["random", "last_quarter"]}
+    rows = evaluate_classifier(Method(make), data, fold, **settings)
+    scores = {row["noise"]: row["noisy_macro_f1"] for row in rows if "noise" in row}
+    assert list(scores) == ["none", "random", "last_quarter"]
+    assert scores["none"] == pytest.approx(rows[0]["macro_f1"])
+    assert scores["random"] < scores["none"] - 0.1

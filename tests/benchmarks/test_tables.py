@@ -22,15 +22,19 @@ from mts_fusion.transforms import PanelSummarizer
 @pytest.fixture
 def home(tmp_path):
     """Two activities of three subjects in the publisher's format."""
+    return write_dsads(tmp_path, people=(1, 2, 3))
+
+
+def write_dsads(folder, people):
     rng = np.random.default_rng(0)
-    with zipfile.ZipFile(tmp_path / "dsads_tiny.zip", "w") as archive:
+    with zipfile.ZipFile(folder / "dsads_tiny.zip", "w") as archive:
         for a in (1, 2):
-            for p in (1, 2, 3):
+            for p in people:
                 for s in range(1, 7):
                     rows = rng.normal(a, 1, size=(125, 45)).round(2)
                     text = "\n".join(",".join(map(str, row)) for row in rows)
                     archive.writestr(f"data/a{a:02d}/p{p}/s{s:02d}.txt", text)
-    return tmp_path
+    return folder
 
 
 @pytest.fixture
@@ -289,3 +293,20 @@ def test_a_search_says_whether_its_choices_differ():
 
     assert "budgets and experts matter" in _maestro_extras._search_table(rows(0.1))[1]
     assert "cannot be told apart" in _maestro_extras._search_table(rows(0.0))[1]
+
+
+@pytest.mark.slow
+def test_the_maestro_table_counts_searches_and_pretrains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_maestro_extras, "_FEATURES", ("statistics",))
+    monkeypatch.setattr(_maestro_extras, "_QUICK", {**_maestro_extras._QUICK, "label_step": 2})
+    monkeypatch.setattr(
+        _maestro_extras, "_GRID", {"attention_budget": ["inf"], "n_experts": [1, 2]}
+    )
+    home = write_dsads(tmp_path, people=(1, 2, 3, 4))
+    command = ["maestro", "--data-home", str(home), "--in-process", "--quick"]
+    assert main([*command, "--parts", "costs", "search", "pretraining"]) == 0
+    text = capsys.readouterr().out
+    assert "failed" not in text
+    assert text.count("| paper") == 5
+    assert "| inf" in text
+    assert "| series and features, pre-trained" in text

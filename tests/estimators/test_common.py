@@ -22,6 +22,7 @@ from mts_fusion.estimators import (
     FusionRegressor,
     GaussianProcessImputer,
     MaestroClassifier,
+    MaestroPretrainer,
     MaestroRegressor,
     PatternRidgeClassifier,
     PatternRidgeRegressor,
@@ -58,6 +59,12 @@ ALL = {
     FusionRegressor: (FusionRegressor(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
     MaestroClassifier: (MaestroClassifier(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
     MaestroRegressor: (MaestroRegressor(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
+    MaestroPretrainer: (
+        MaestroPretrainer(
+            estimator=MaestroClassifier(**MAESTRO, **TRAINING), max_epochs=1, random_state=0
+        ),
+        {"hidden_fraction": [0.3, 0.5]},
+    ),
     TraceClassifier: (TraceClassifier(**TRACE, **TRAINING), {"n_layers": [0, 1]}),
     TraceRegressor: (TraceRegressor(**TRACE, **TRAINING), {"n_layers": [0, 1]}),
     ConditionalDiffusionImputer: (
@@ -87,7 +94,7 @@ ALL = {
     PanelSummarizer: (PanelSummarizer(), {"statistics": [["mean"], ["mean", "sd"]]}),
     SAXTokenizer: (SAXTokenizer(), {"alphabet_size": [4, 8]}),
 }
-METHODS = [one for one, _ in ALL.values() if hasattr(one, "max_epochs")]
+METHODS = [one for one, _ in ALL.values() if hasattr(one, "n_estimators")]
 
 
 def _name(estimator):

@@ -1,16 +1,26 @@
 """What no input, interruption or neighbour may do to an estimator: docs/reliability.md."""
 
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
+import torch
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from threadpoolctl import threadpool_info
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
     FusionClassifier,
     MaestroClassifier,
     PatternRidgeClassifier,
+    PatternRidgeRegressor,
     TraceClassifier,
 )
+from mts_fusion.training import PanelNet
 
 TRAINING = {"max_epochs": 2, "device": "cpu", "random_state": 0}
 MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
@@ -18,7 +28,7 @@ TRACE = {"d_model": 8, "d_time": 8, "n_reference": 4, "n_heads": 2, "n_layers": 
 CLASSIFIERS = {
     "maestro": MaestroClassifier(n_groups=2, n_estimators=1, **MAESTRO, **TRAINING),
     "fusion": FusionClassifier(d_model=8, n_heads=2, n_groups=2, **TRAINING),
-    "trace": TraceClassifier(**TRACE, **TRAINING),
+    "trace": TraceClassifier(imputer=None, **TRACE, **TRAINING),
     "trace, nearest": TraceClassifier(imputer="nearest", **TRACE, **TRAINING),
     "pattern ridge": PatternRidgeClassifier(n_groups=2, n_threads=1, random_state=0),
 }
@@ -52,7 +62,75 @@ def fitted(data):
     return get
 
 
-# Targets
+# What a prediction depends on
+
+
+def _ragged(X):
+    """X with a random number of timepoints at the end of each sample missing."""
+    values = {name: x.copy() for name, x in X.values.items()}
+    for i, length in enumerate(np.random.default_rng(0).integers(6, 16, size=len(X))):
+        values["acc"][i, :, length:] = np.nan
+    return X.replace(values=values)
+
+
+@EACH
+def test_predictions_depend_on_observed_values_alone(data, fitted, name, check_predictions):
+    check_predictions(fitted(name), data[0])
+
+
+@pytest.mark.parametrize("name", ["trace", "trace, nearest", "maestro"])
+def test_those_of_ragged_series_too(data, name, check_predictions):
+    X, y = _ragged(data[0]), data[1]
+    check_predictions(clone(CLASSIFIERS[name]).fit(X, y), X)
+
+
+@EACH
+@pytest.mark.parametrize("extreme", [9.96921e36, -3.4028235e38])
+def test_a_fill_value_is_answered_with_a_warning_and_without_nan(data, fitted, name, extreme):
+    X = data[0][:6]
+    values = {"acc": X.values["acc"].copy()}
+    values["acc"][2, 1, 3] = extreme
+    message = "Modality 'acc' has 1 values that are more than 1e\\+06 scales .* in channel '1'"
+    with pytest.warns(UserWarning, match=message):
+        p = fitted(name).predict_proba(X.replace(values=values))
+
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-6)
+
+
+@EACH
+def test_a_channel_of_tiny_spread_that_shifts_later_stays_finite(data, name):
+    X, y = data
+    tiny = X.replace(values={"acc": X.values["acc"] * np.float32(1e-30)})
+    model = clone(CLASSIFIERS[name]).fit(tiny, y)
+    with pytest.warns(UserWarning, match="scales from the center"):
+        assert np.isfinite(model.predict_proba(X)).all()
+
+
+# Targets and training
+
+
+def test_a_training_that_diverges_is_an_error(data, monkeypatch):
+    train = PanelNet.train
+
+    def diverge(self, *datasets):
+        train(self, *datasets)
+        with torch.no_grad():
+            for weight in self.module_.parameters():
+                weight.fill_(1e30)
+
+    monkeypatch.setattr(PanelNet, "train", diverge)
+    message = "The training of MaestroClassifier diverged: .* are not finite. Lower lr=0.002"
+    with pytest.raises(ValueError, match=message):
+        clone(CLASSIFIERS["maestro"]).fit(*data)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_numbers_of_any_size_are_predicted(data, size):
+    X, y = data
+    regressor = PatternRidgeRegressor(n_groups=2, n_threads=1, random_state=0)
+    p = clone(regressor).fit(X, y * size).predict(X) / size
+    np.testing.assert_allclose(p, clone(regressor).fit(X, y).predict(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("codes", [(1, 2), (0, 5), (-1, 1)])
@@ -65,3 +143,95 @@ def test_two_columns_of_other_codes_than_0_and_1_are_refused(data, name, codes):
     )
     with pytest.raises(ValueError, match=message):
         clone(CLASSIFIERS[name]).fit(X, np.asarray(codes)[columns])
+
+
+# The state of torch
+
+
+@contextmanager
+def _default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        assert torch.get_default_dtype() == torch.float64
+        torch.set_default_dtype(torch.float32)
+
+
+STATES = {
+    "float64": _default_type,
+    "no gradients": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "meta device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ["maestro", "fusion", "trace, nearest", "pattern ridge"])
+def test_the_state_of_torch_does_not_leak_in_or_out(data, fitted, name, state):
+    X, y = data
+    before = torch.random.get_rng_state()
+    with STATES[state]():
+        inside = clone(CLASSIFIERS[name]).fit(X, y).predict_proba(X)
+
+    assert_array_equal(inside, fitted(name).predict_proba(X))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.is_grad_enabled()
+
+
+def test_a_fit_with_held_out_samples_draws_nothing_from_the_global_generator(data):
+    X, y = data
+    before = torch.random.get_rng_state()
+    clone(CLASSIFIERS["maestro"]).set_params(validation_fraction=0.4).fit(X, y)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_predictions_side_by_side_leave_the_number_of_threads(data, fitted, two_threads):
+    X, model, later = data[0], fitted("maestro"), []
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(model.predict_proba, [X] * 8))
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+
+    assert torch.get_num_threads() == 2
+    assert later == [2]
+
+
+def _fit_and_predict(model, X, y):
+    return clone(model).fit(X, y).predict_proba(X)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maestro", "pattern ridge"])
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent(data, fitted, name, two_threads):
+    torch.randn(10**6).sort()  # starts threads of OpenMP
+    expected = fitted(name).predict_proba(data[0])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        result = pool.apply_async(_fit_and_predict, (CLASSIFIERS[name], *data)).get(120)
+    assert_array_equal(result, expected)
+
+
+def test_boosted_trees_use_the_threads_of_the_estimator(data, monkeypatch):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    seen = []
+    inner = HistGradientBoostingClassifier.fit
+
+    def noted(self, *args, **kwargs):
+        seen.extend(m["num_threads"] for m in threadpool_info() if m["user_api"] == "openmp")
+        return inner(self, *args, **kwargs)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", noted)
+    clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1).fit(*data)
+    assert set(seen) == {1}

@@ -182,3 +182,11 @@ def test_times_beside_a_regular_clock_count_from_its_start():
     inputs, _ = PanelDataset(panel).__getitems__([0])
 
     assert_array_equal(inputs.arguments["times"][1], [[0.5, 1.5]])
+
+
+def test_the_clock_of_a_silent_sensor_does_not_move_the_others():
+    values = {"hr": np.ones((2, 1, 3)), "beat": np.full((2, 1, 3), np.nan)}
+    times = {"hr": np.full((2, 3), 50.0) + np.arange(3), "beat": np.zeros((2, 3)) + np.arange(3)}
+    inputs, _ = PanelDataset(Panel(values, times=times)).__getitems__([0, 1])
+
+    assert inputs.arguments["times"][0].tolist() == [[0.0, 1.0, 2.0]] * 2

@@ -25,7 +25,7 @@ from mts_fusion.training import (
     pick_device,
     seeded,
 )
-from mts_fusion.training._runtime import threads
+from mts_fusion.training._runtime import isolated
 
 
 class Line(nn.Module):
@@ -203,14 +203,14 @@ def test_the_last_to_leave_puts_the_number_of_threads_back(two_threads):
     inside, leave = threading.Event(), threading.Event()
 
     def stay():
-        with threads(1):
+        with isolated(1):
             inside.set()
             leave.wait()
 
     thread = threading.Thread(target=stay)
     thread.start()
     inside.wait()
-    with threads(1):
+    with isolated(1):
         leave.set()
         thread.join()
         assert torch.get_num_threads() == 1

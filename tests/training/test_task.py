@@ -178,3 +178,11 @@ def test_a_weight_of_3_is_three_samples():
     first, second = Regression(logits, weight), Regression(logits[rows])
     assert_allclose(first.mean, second.mean)
     assert_allclose(first.scale, second.scale)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e160, 1e300])
+def test_targets_of_any_size_are_standardised(size):
+    y = np.random.default_rng(0).normal(size=(30, 2))
+    task, plain = Regression(y * size), Regression(y)
+    assert_allclose(task.encode(y * size), plain.encode(y), rtol=1e-5)
+    assert_allclose(task.link(task.encode(y * size)), y * size, rtol=1e-5)

@@ -277,3 +277,19 @@ def test_trees_on_the_table_classify_with_and_without_sensors():
 
     assert min(scores) > 0.9
     assert silent.predict_proba(mask_panel(X[:3], fraction=1.0, keep=0)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_a_longer_row_beside_it_changes_nothing(irregular):
+    rng = np.random.default_rng(0)
+    values = np.full((6, 2, 40), np.nan)
+    for i, length in enumerate([10, 13, 20, 20, 25, 40]):
+        values[i, :, :length] = rng.normal(size=(2, length))
+    times = {"acc": np.tile(np.arange(40.0), (6, 1))} if irregular else None
+    panel = Panel({"acc": values}, times=times)
+    shorter = Panel({"acc": values[:5, :, :25]}, times=times and {"acc": times["acc"][:5, :25]})
+    summarizer = PanelSummarizer().fit(
+        Panel({"acc": values[:4, :, :20]}, times=times and {"acc": times["acc"][:4, :20]})
+    )
+
+    np.testing.assert_allclose(summarizer.transform(panel)[:5], summarizer.transform(shorter))

@@ -48,7 +48,7 @@ class ModalityMoE(nn.Module):
         gate is 1, and the router learns from the regulariser alone.
     d_hidden : int, default=64
         Hidden width F of an expert.
-    router : {"joint", "per_modality", "disjoint"}, default="joint"
+    router : {"joint", "per_modality", "disjoint"}, default="per_modality"
         ``"joint"``: one router reads all modalities side by side, and its experts rewrite them
         all. ``"per_modality"``: each modality has its router, all share the experts.
         ``"disjoint"``: each modality has its router and ``n_experts / n_modalities`` experts.
@@ -99,7 +99,7 @@ class ModalityMoE(nn.Module):
         n_experts: int = 8,
         k: int = 2,
         d_hidden: int = 64,
-        router: str = "joint",
+        router: str = "per_modality",
         gate: str = "laplace",
     ) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from mts_fusion.nn.networks._diffusion_sampler import DiffusionSampler
 from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._output import ModuleOutput
+from mts_fusion.nn.networks._reconstruction import MaskedReconstruction
 from mts_fusion.nn.networks._trace import Trace
 from mts_fusion.nn.networks._with_features import WithFeatures
 
@@ -13,6 +14,7 @@ __all__ = [
     "DiffusionSampler",
     "FusionNet",
     "Maestro",
+    "MaskedReconstruction",
     "ModuleOutput",
     "Trace",
     "WithFeatures",

@@ -54,12 +54,13 @@ class Trace(nn.Module):
         Experts that a router chooses.
     d_hidden : int, default=64
         Hidden width of an expert.
-    router : {"joint", "per_modality", "disjoint"}, default="joint"
+    router : {"joint", "per_modality", "disjoint"}, default="per_modality"
         What shares a router and experts, see :class:`~mts_fusion.nn.experts.ModalityMoE`.
     gate : {"softmax", "laplace", "gaussian"}, default="laplace"
         Score of an expert: inner product with its key, or a distance to it.
-    entropy_weight : float, default=0.01
-        Weight of the entropy regulariser (eq. 8), averaged over the layers. 0 turns it off.
+    entropy_weight : float, default=1.0
+        Weight of the entropy regulariser (eq. 8), averaged over the layers. 0 turns it off. It acts
+        on the per-modality router alone: see ``routing_entropy_loss``.
     dropout : float, default=0.1
         Share of the entries dropped in training after each attention, expert layer and in the head.
     modality_dropout : float, default=0.2
@@ -126,9 +127,9 @@ class Trace(nn.Module):
         n_experts: int = 8,
         n_active_experts: int = 2,
         d_hidden: int = 64,
-        router: str = "joint",
+        router: str = "per_modality",
         gate: str = "laplace",
-        entropy_weight: float = 0.01,
+        entropy_weight: float = 1.0,
         dropout: float = 0.1,
         modality_dropout: float = 0.2,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,

@@ -42,9 +42,9 @@ class MulTFusion(Fusion):
         Heads of the attention.
     dropout : float, default=0.1
         Dropout after attention and in the feed-forward layers.
-    n_layers : int, default=4
-        Layers of each crossmodal transformer and of the self-attention. The weights grow with
-        ``M * (M - 1) * n_layers``.
+    n_layers : int, default=2
+        Layers of each crossmodal transformer and of the self-attention; the paper has 4. The
+        weights grow with ``M * (M - 1) * n_layers``.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class MulTFusion(Fusion):
         *,
         n_heads: int = 4,
         dropout: float = 0.1,
-        n_layers: int = 4,
+        n_layers: int = 2,
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)

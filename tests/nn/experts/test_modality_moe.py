@@ -188,7 +188,10 @@ def test_a_token_at_the_key_itself_has_a_finite_gradient():
     [
         ({"router": "mixed"}, r"router='mixed' is unknown; choose one of \['joint', "),
         ({"gate": "cosine"}, r"gate='cosine' is unknown; choose one of \['softmax', "),
-        ({"k": 7}, r"k is in \[1, 6\], the experts a router can choose from with router='joint'"),
+        (
+            {"k": 7},
+            r"k is in \[1, 6\], the experts a router can choose from with router='per_modality'",
+        ),
         ({"k": 3, "router": "disjoint"}, r"k is in \[1, 2\], .* n_experts=6; got k=3"),
         ({"n_experts": 7, "router": "disjoint"}, r"no multiple of 3 modalities. Use n_experts=6"),
     ],
