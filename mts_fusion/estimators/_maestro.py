@@ -83,7 +83,7 @@ class _Maestro(PanelPredictor):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 8,
+        max_tokens: int = 4,
         feature_tokens: Sequence[str] = ("statistics", "multirocket"),
         feature_dropout: float = 0.5,
         n_groups: int = 8,

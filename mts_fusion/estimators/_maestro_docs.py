@@ -57,7 +57,7 @@ MAESTRO_PARAMETERS = f"""d_model : int, default=64
     patch_length : int, dict of str to int or None, default=None
         Number of consecutive timepoints in a token, for all modalities or by name. None chooses it
         so that each modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=8
+    max_tokens : int, default=4
         Maximum number of tokens of a modality whose ``patch_length`` is not given.
     feature_tokens : sequence of str, default=("statistics", "multirocket")
         Kinds of fixed features that stand as further tokens beside those of the series:

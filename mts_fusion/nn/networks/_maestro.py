@@ -110,7 +110,7 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=8
+    max_tokens : int, default=4
         Tokens of a modality whose ``patch_length`` is not given.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
@@ -191,7 +191,7 @@ class Maestro(nn.Module):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 8,
+        max_tokens: int = 4,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
