@@ -226,9 +226,10 @@ class _Maestro(PanelPredictor):
 class MaestroClassifier(PanelClassifierMixin, _Maestro):
     __doc__ = f"""Classifier of multimodal time series with missing sensors, after MAESTRO [1]_.
 
-    Each modality becomes tokens, of its symbols or values and of fixed features. The tokens attend
-    to each other within their modality, limited by a learnt attention budget, then across
-    modalities, and are processed by sparse experts. Missing modalities are left out.
+    In each network, symbols or patches of the values of a modality become tokens, which attend to
+    each other within their modality, limited by a learnt attention budget, then across modalities,
+    and are processed by sparse experts. Tokens of fixed features pass through the layers across
+    modalities beside them, and the head reads both. Missing modalities are left out.
 
     Parameters
     ----------

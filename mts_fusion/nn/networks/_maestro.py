@@ -59,12 +59,13 @@ class _Tokens(NamedTuple):
 class Maestro(nn.Module):
     """Prediction from modalities of which any may be missing, by the network of [1]_.
 
-    Patches or symbols of each modality become tokens (section 1 of the method); fixed features may
-    stand beside them as more tokens. Layers inside each
+    Patches or symbols of each modality become tokens (section 1 of the method). Layers inside each
     modality attend with as many queries as an attention budget allows, which is learnt from the
     modalities that are available, and halve the tokens (2, 3). Layers over the tokens of all
-    modalities attend across them and pass each token through an expert (4, 5). The head reads the
-    mean of the tokens (7). In training whole modalities are hidden, drawn for each sample (6).
+    modalities attend across them and pass each token through an expert (4, 5). Fixed features may
+    stand beside them as tokens that go through the layers across modalities, as a sequence of their
+    own. The head reads the means of the tokens (7). In training whole
+    modalities are hidden, drawn for each sample (6).
 
     Parameters
     ----------
