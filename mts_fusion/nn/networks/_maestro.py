@@ -37,7 +37,7 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_features, check_values
+from ._inputs import check_features, check_values, token_counts
 from ._maestro_pooling import TokenPooling
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
@@ -216,8 +216,7 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
-        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
-        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
+        n_tokens = token_counts(schema, lengths, n_intra_layers, distil=distil)
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
@@ -239,8 +238,7 @@ class Maestro(nn.Module):
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
-        if cross_budget is None and n_across > _LONG:
-            cross_budget = max_budget
+        budget = max_budget if cross_budget is None and n_across > _LONG else cross_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
                 d_model,
@@ -248,7 +246,7 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
-                budget=cross_budget,
+                budget=budget,
                 n_tokens=n_across,
                 dropout=dropout,
             )
