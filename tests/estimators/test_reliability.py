@@ -237,7 +237,8 @@ def test_boosted_trees_use_the_threads_of_the_estimator(data, monkeypatch):
         return inner(self, *args, **kwargs)
 
     monkeypatch.setattr(HistGradientBoostingClassifier, "fit", noted)
-    clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1).fit(*data)
+    model = clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1)
+    model.fit(*data, groups=np.arange(40) % 3)
     assert set(seen) == {1}
 
 
