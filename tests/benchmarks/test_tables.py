@@ -299,7 +299,9 @@ def test_a_search_says_whether_its_choices_differ():
 def test_the_maestro_table_counts_searches_and_pretrains(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(_maestro_extras, "_FEATURES", ("statistics",))
     monkeypatch.setattr(_maestro_extras, "_QUICK", {**_maestro_extras._QUICK, "label_step": 2})
-    monkeypatch.setattr(_maestro_extras, "_GRID", {"attention_budget": ["inf"], "n_experts": [1, 2]})
+    monkeypatch.setattr(
+        _maestro_extras, "_GRID", {"attention_budget": ["inf"], "n_experts": [1, 2]}
+    )
     home = write_dsads(tmp_path, people=(1, 2, 3, 4))
     command = ["maestro", "--data-home", str(home), "--in-process", "--quick"]
     assert main([*command, "--parts", "costs", "search", "pretraining"]) == 0

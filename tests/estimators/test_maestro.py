@@ -184,7 +184,8 @@ def test_an_infinite_budget_attends_in_full(X, y):
 
 
 def test_without_cross_budget_no_token_attends_across_modalities(X, y):
-    clf = _clf(n_estimators=1, cross_budget=0.0).fit(X, y)
+    series = {"n_estimators": 1, "feature_tokens": ()}
+    clf = _clf(**series, cross_budget=0.0).fit(X, y)
     record = clf.explain(X)
 
     n_available = record["available"].sum(1)
@@ -192,11 +193,11 @@ def test_without_cross_budget_no_token_attends_across_modalities(X, y):
         record["token_attention"], record["available"], n_available, strict=True
     ):
         assert_allclose(attention[np.ix_(available, available)], 1 / n, rtol=1e-5)
-    full = _clf(n_estimators=1, cross_budget=np.inf).fit(X, y).explain(X)
+    full = _clf(**series, cross_budget=np.inf).fit(X, y).explain(X)
     assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
 
 
-@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 4 + 4), (False, 8 + 8)])
+@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 2 + 2), (False, 4 + 4)])
 def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
     only_patches = {"feature_tokens": (), "n_estimators": 1}
     record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])

@@ -6,6 +6,7 @@ Sizes: B batch, M modalities, T tokens of all modalities, D width.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,34 @@ class CrossModalOutput(NamedTuple):
     tokens: Tensor
     routing: Routing
     attention: Tensor | None
+
+    @classmethod
+    def join(cls, parts: Sequence[CrossModalOutput]) -> CrossModalOutput:
+        """Outputs for several sequences of tokens as one.
+
+        Parameters
+        ----------
+        parts : sequence of CrossModalOutput
+            With T tokens in all.
+
+        Returns
+        -------
+        CrossModalOutput
+            Their tokens one after the other, and the mean of their balance.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        routings = [part.routing for part in parts]
+        shown = [part.attention for part in parts if part.attention is not None]
+        return cls(
+            torch.cat([part.tokens for part in parts], 1),
+            Routing(
+                torch.cat([routing.expert for routing in routings], 1),
+                torch.cat([routing.gate for routing in routings], 1),
+                torch.stack([routing.balance for routing in routings]).mean(),
+            ),
+            torch.cat(shown, 1) if shown else None,
+        )
 
 
 class CrossModalLayer(nn.Module):

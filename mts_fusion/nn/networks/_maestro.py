@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mts_fusion.nn.attention import (
     BudgetGate,
     CrossModalLayer,
+    CrossModalOutput,
     IntraModalLayer,
     distilled_times,
     fixed_budgets,
@@ -33,11 +34,11 @@ from mts_fusion.nn.layers import (
     ModalityDropout,
     available_modalities,
     check_heads,
-    mean_weights,
 )
 from mts_fusion.panel._schema import Schema
 
 from ._inputs import check_features, check_values
+from ._maestro_pooling import TokenPooling
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
 
@@ -58,12 +59,13 @@ class _Tokens(NamedTuple):
 class Maestro(nn.Module):
     """Prediction from modalities of which any may be missing, by the network of [1]_.
 
-    Patches or symbols of each modality become tokens (section 1 of the method); fixed features may
-    stand beside them as more tokens. Layers inside each
+    Patches or symbols of each modality become tokens (section 1 of the method). Layers inside each
     modality attend with as many queries as an attention budget allows, which is learnt from the
     modalities that are available, and halve the tokens (2, 3). Layers over the tokens of all
-    modalities attend across them and pass each token through an expert (4, 5). The head reads the
-    mean of the tokens (7). In training whole modalities are hidden, drawn for each sample (6).
+    modalities attend across them and pass each token through an expert (4, 5). Fixed features may
+    stand beside them as tokens that go through the layers across modalities, as a sequence of their
+    own. The head reads the means of the tokens (7). In training whole
+    modalities are hidden, drawn for each sample (6).
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=8
+    max_tokens : int, default=4
         Tokens of a modality whose ``patch_length`` is not given.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
@@ -124,8 +126,10 @@ class Maestro(nn.Module):
     linear_head : bool, default=False
         Whether logits of each modality that are linear in its statistics are added.
     token_type_dropout : float, default=0.3
-        Rate at which all tokens of one type (patches, statistics, convolutions) are hidden from a
-        sample in training, never all, so that no type depends on another.
+        Rate at which all tokens of one kind of features (statistics, others) are hidden from a
+        sample in training, never all, so that no kind depends on another.
+    series_dropout : float, default=0.5
+        Rate at which a sample is predicted from its fixed features alone in training.
 
     Raises
     ------
@@ -188,12 +192,13 @@ class Maestro(nn.Module):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 8,
+        max_tokens: int = 4,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
         feature_dropout: float = 0.5,
         token_type_dropout: float = 0.3,
+        series_dropout: float = 0.5,
         linear_head: bool = False,
     ) -> None:
         super().__init__()
@@ -229,8 +234,8 @@ class Maestro(nn.Module):
         self.features: FeatureTypes | None = None
         self.linear_head: FeatureLogits | None = None
         n_across = sum(n_tokens[-1])
-        if feature_widths is not None:
-            self.features = FeatureTypes(feature_widths, d_model, dropout=feature_dropout)
+        if any(any(map(sum, kinds.values())) for kinds in feature_widths or ()):
+            self.features = FeatureTypes(feature_widths or (), d_model, dropout=feature_dropout)
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
@@ -248,6 +253,9 @@ class Maestro(nn.Module):
                 dropout=dropout,
             )
             for _ in range(n_cross_layers)
+        )
+        self.pooling = TokenPooling(
+            d_model, has_features=self.features is not None, series_dropout=series_dropout
         )
         self.feature_token_dropout = Dropout(dropout)
         self.token_type_dropout = ModalityDropout(token_type_dropout)
@@ -295,7 +303,6 @@ class Maestro(nn.Module):
             values, observed, clocks = self.missing.pad(values, observed, clocks)
         patches = self._encode_patches(values, observed, clocks, budget)
         x, types, modality = self._join_types(patches, masked, present)
-        weight = torch.cat([mean_weights(part) for part in types], 1).to(x.dtype)
         available = torch.cat(types, 1)
 
         one_hot, columns = None, None
@@ -304,14 +311,9 @@ class Maestro(nn.Module):
             columns = one_hot
             if x.shape[1] <= MAX_RECORDED_TOKENS:
                 columns = torch.eye(x.shape[1], device=x.device)
-        outputs = []
-        for layer in self.cross:
-            outputs.append(layer(x, available, columns))
-            x = outputs[-1].tokens
-
-        # NOTE[DIFF] The paper takes the mean of all tokens, and its head has a hidden layer. Here
-        # types of tokens have equal weights, and the head is linear behind a layer norm.
-        pooled = (weight.unsqueeze(1) @ x).squeeze(1)  # (B, D): means over what is available
+        outputs = self._attend_across(x, available, columns, n_series=types[0].shape[1])
+        # NOTE[DIFF] The head of the paper has a hidden layer; here it is linear after a layer norm.
+        pooled = self.pooling(outputs[-1].tokens if outputs else x, types)
         loss = pooled.new_zeros(())
         if self.balance_weight and outputs:
             balance = torch.stack([output.routing.balance for output in outputs])
@@ -322,6 +324,25 @@ class Maestro(nn.Module):
         if one_hot is None:
             return ModuleOutput(prediction, loss, {})
         return ModuleOutput(prediction, loss, maestro_record(available, one_hot, budget, outputs))
+
+    def _attend_across(
+        self, x: Tensor, available: Tensor, columns: Tensor | None, *, n_series: int
+    ) -> list[CrossModalOutput]:
+        """Outputs of the layers across modalities."""
+        # Tokens of the series and of fixed features are two sequences, so that features do not
+        # depend on what was learnt from the series (docs/decisions/0030-maestro-by-default.md).
+        sequences = [slice(0, n_series), slice(n_series, None)]
+        if self.features is None:
+            sequences = sequences[:1]
+        outputs: list[CrossModalOutput] = []
+        for layer in self.cross:
+            parts = [
+                layer(x[:, part], available[:, part], None if columns is None else columns[part])
+                for part in sequences
+            ]
+            outputs.append(CrossModalOutput.join(parts))
+            x = outputs[-1].tokens
+        return outputs
 
     def _join_types(
         self,
@@ -340,9 +361,9 @@ class Maestro(nn.Module):
             tokens.append(x + self.modality[indices])
             available.append(valid)
             modality = [*modality, *indices]
-        if len(tokens) > 1:
-            shown = self.token_type_dropout([part.unsqueeze(-1) for part in available])
-            available = [part.squeeze(-1) for part in shown]
+        if self.features is not None:
+            shown = self.token_type_dropout([part.unsqueeze(-1) for part in available[1:]])
+            available[1:] = [part.squeeze(-1) for part in shown]
         return _Tokens(torch.cat(tokens, 1), available, modality)
 
     def _encode_patches(

@@ -276,7 +276,7 @@ def test_the_cross_budget_decides_how_many_tokens_attend_across_modalities():
     values, observed = make_batch(observed_fraction=1.1)
     shown = {}
     for budget in (0.0, 1.0, None, math.inf):
-        net = make_net(cross_budget=budget, n_cross_layers=1).eval()
+        net = make_net(kinds=(), cross_budget=budget, n_cross_layers=1).eval()
         shown[budget] = net(values, observed, record=True).record["token_attention"]
     n_tokens = shown[None].shape[1]
     torch.testing.assert_close(shown[0.0], torch.full_like(shown[0.0], 1 / n_tokens))
