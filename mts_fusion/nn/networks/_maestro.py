@@ -216,15 +216,13 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
-        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
-        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
                 max_budget=max_budget if self.attends_in_full else self.budget.largest,
-                n_tokens=[n_tokens[i][m] for m in self.patches.order],
+                n_tokens=self.patches.token_counts(i * distil),
                 d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
@@ -233,7 +231,7 @@ class Maestro(nn.Module):
         )
         self.features: FeatureTypes | None = None
         self.linear_head: FeatureLogits | None = None
-        n_across = sum(n_tokens[-1])
+        n_across = sum(self.patches.token_counts(n_intra_layers * distil))
         if any(any(map(sum, kinds.values())) for kinds in feature_widths or ()):
             self.features = FeatureTypes(feature_widths or (), d_model, dropout=feature_dropout)
             n_across += self.features.n_tokens
