@@ -118,6 +118,23 @@ class PatchTokens(nn.Module):
         runs = _similar_lengths([part.tokens.shape[2] for part in parts])
         return [_join([parts[g] for g in run]) for run in runs]
 
+    def token_counts(self, n_halvings: int = 0) -> list[int]:
+        """Tokens of each modality, in the order in which they are computed.
+
+        Parameters
+        ----------
+        n_halvings : int, default=0
+            How often their number has been halved, rounded up.
+
+        Returns
+        -------
+        list of M int
+            For as many timepoints as the schema has.
+        """
+        spans = [self.lengths[m] * 2**n_halvings for m in self.order]
+        counts = [self.schema.modalities[m].n_timepoints for m in self.order]
+        return [-(-n // span) for n, span in zip(counts, spans, strict=True)]
+
     def encode_times(self, seconds: Tensor) -> Tensor:
         """Encoding of the times of tokens.
 

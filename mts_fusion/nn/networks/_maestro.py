@@ -37,7 +37,7 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_features, check_values, token_counts
+from ._inputs import check_features, check_values
 from ._maestro_pooling import TokenPooling
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
@@ -216,14 +216,13 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
-        n_tokens = token_counts(schema, lengths, n_intra_layers, distil=distil)
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
                 d_model,
                 n_heads,
                 max_budget=max_budget if self.attends_in_full else self.budget.largest,
-                n_tokens=[n_tokens[i][m] for m in self.patches.order],
+                n_tokens=self.patches.token_counts(i * distil),
                 d_hidden=d_hidden,
                 distil=distil,
                 dropout=dropout,
@@ -232,13 +231,14 @@ class Maestro(nn.Module):
         )
         self.features: FeatureTypes | None = None
         self.linear_head: FeatureLogits | None = None
-        n_across = sum(n_tokens[-1])
+        n_across = sum(self.patches.token_counts(n_intra_layers * distil))
         if any(any(map(sum, kinds.values())) for kinds in feature_widths or ()):
             self.features = FeatureTypes(feature_widths or (), d_model, dropout=feature_dropout)
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
-        budget = max_budget if cross_budget is None and n_across > _LONG else cross_budget
+        if cross_budget is None and n_across > _LONG:
+            cross_budget = max_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
                 d_model,
@@ -246,7 +246,7 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
-                budget=budget,
+                budget=cross_budget,
                 n_tokens=n_across,
                 dropout=dropout,
             )

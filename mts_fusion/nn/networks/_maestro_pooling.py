@@ -14,16 +14,17 @@ from mts_fusion.nn.layers import mean_weights, normalise
 
 __all__ = ["TokenPooling"]
 
-# Weight of the tokens of the series beside those of fixed features, before training.
-_SERIES_GATE = 0.1
+# Weight of the series beside the fixed features. A learnt weight grows with what the series fit of
+# the training samples (docs/decisions/0031-maestro-by-default.md).
+_SERIES_WEIGHT = 0.1
 
 
 class TokenPooling(nn.Module):
-    """Mean of the tokens of each type; the series are added to the features through a gate.
+    """Mean of the tokens of each type; the series are added to the features with a small weight.
 
     The tokens of the series fit the training samples more closely than fixed features do, and hold
-    less on new people. They start with a small weight, learnt for each of the D columns, and in
-    training some samples are predicted without them.
+    less on new people. So they have a fixed small weight, and in training some samples are
+    predicted without them.
 
     Parameters
     ----------
@@ -54,9 +55,7 @@ class TokenPooling(nn.Module):
             raise ValueError(f"series_dropout is a rate in [0, 1), got {series_dropout}.")
         self.series_dropout = series_dropout
         self.generator: torch.Generator | None = None
-        self.gate: nn.Parameter | None = None
-        if has_features:
-            self.gate = nn.Parameter(torch.full((d_model,), _SERIES_GATE))
+        self.has_features = has_features
 
     def forward(self, x: Tensor, types: Sequence[Tensor]) -> Tensor:
         """Pool tokens ``(B, T, D)``; ``types`` are which of each type are available, ``(B, .)``."""
@@ -66,10 +65,10 @@ class TokenPooling(nn.Module):
             (mean_weights(available).to(x.dtype).unsqueeze(1) @ tokens).squeeze(1)
             for available, tokens in zip(types, parts, strict=True)
         ]
-        if self.gate is None:
+        if not self.has_features:
             return series
         if self.training and self.series_dropout:
             draw = torch.rand(len(x), 1, generator=self.generator, device=x.device)
             has_features = torch.cat(list(types[1:]), 1).any(1, keepdim=True)
             series = series * ((draw >= self.series_dropout) | ~has_features)
-        return self.gate * normalise(series) + torch.stack(features).sum(0)
+        return _SERIES_WEIGHT * normalise(series) + torch.stack(features).sum(0)
