@@ -197,7 +197,7 @@ def test_without_cross_budget_no_token_attends_across_modalities(X, y):
     assert np.ptp(full["token_attention"][0][full["available"][0]], axis=1).max() > 1e-4
 
 
-@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 4 + 4), (False, 8 + 8)])
+@pytest.mark.parametrize(("distil", "n_tokens"), [(True, 2 + 2), (False, 4 + 4)])
 def test_distilling_halves_the_tokens_of_a_modality(X, y, distil, n_tokens):
     only_patches = {"feature_tokens": (), "n_estimators": 1}
     record = _clf(distil=distil, **only_patches).fit(X, y).explain(X[:3])

@@ -29,8 +29,8 @@ FAULTS = [
     Fault(
         "sharpening costs nothing",
         "training/_task.py",
-        "+ sharpening_cost * (sharpening**2).sum()",
-        "+ 0.0 * (sharpening**2).sum()",
+        "sharpening = np.minimum(log_ends, 0.0)",
+        "sharpening = 0.0 * log_ends",
         "training/test_task.py",
     ),
     Fault(

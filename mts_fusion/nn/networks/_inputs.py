@@ -1,4 +1,4 @@
-"""What networks check of their input."""
+"""What networks check of their input, and how many tokens it makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mts_fusion.panel._schema import Schema
 
-__all__ = ["check_features", "check_values"]
+__all__ = ["check_features", "check_values", "token_counts"]
 
 
 def check_values(schema: Schema, values: Sequence[Tensor], observed: Sequence[Tensor]) -> None:
@@ -62,3 +62,27 @@ def check_features(features: Sequence[Tensor] | None) -> Sequence[Tensor]:
     if features is None:
         raise ValueError("The network has feature_widths, but no features were given.")
     return features
+
+
+def token_counts(
+    schema: Schema, lengths: Sequence[int], n_layers: int, *, distil: bool
+) -> list[list[int]]:
+    """Tokens of each modality before each layer, and after the last.
+
+    Parameters
+    ----------
+    schema : Schema
+        The modalities.
+    lengths : sequence of M int
+        Timepoints that make one token.
+    n_layers : int
+        Number of layers.
+    distil : bool
+        Whether each layer halves the tokens.
+
+    Returns
+    -------
+    list of n_layers + 1 lists of M int
+    """
+    first = [-(-m.n_timepoints // length) for m, length in zip(schema, lengths, strict=True)]
+    return [[-(-n // 2 ** (layer * distil)) for n in first] for layer in range(n_layers + 1)]

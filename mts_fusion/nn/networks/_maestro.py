@@ -37,7 +37,7 @@ from mts_fusion.nn.layers import (
 )
 from mts_fusion.panel._schema import Schema
 
-from ._inputs import check_features, check_values
+from ._inputs import check_features, check_values, token_counts
 from ._maestro_pooling import TokenPooling
 from ._maestro_record import MAX_RECORDED_TOKENS, maestro_record
 from ._output import ModuleOutput
@@ -59,12 +59,13 @@ class _Tokens(NamedTuple):
 class Maestro(nn.Module):
     """Prediction from modalities of which any may be missing, by the network of [1]_.
 
-    Patches or symbols of each modality become tokens (section 1 of the method); fixed features may
-    stand beside them as more tokens. Layers inside each
+    Patches or symbols of each modality become tokens (section 1 of the method). Layers inside each
     modality attend with as many queries as an attention budget allows, which is learnt from the
     modalities that are available, and halve the tokens (2, 3). Layers over the tokens of all
-    modalities attend across them and pass each token through an expert (4, 5). The head reads the
-    mean of the tokens (7). In training whole modalities are hidden, drawn for each sample (6).
+    modalities attend across them and pass each token through an expert (4, 5). Fixed features may
+    stand beside them as tokens that go through the layers across modalities, as a sequence of their
+    own. The head reads the means of the tokens (7). In training whole
+    modalities are hidden, drawn for each sample (6).
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ class Maestro(nn.Module):
     patch_length : int, dict of str to int or None, default=None
         Timepoints that make one token, for all or by name; for the others, the smallest with which
         a modality has at most ``max_tokens`` tokens.
-    max_tokens : int, default=8
+    max_tokens : int, default=4
         Tokens of a modality whose ``patch_length`` is not given.
     distil : bool, default=True
         Whether the layers inside a modality halve its tokens.
@@ -191,7 +192,7 @@ class Maestro(nn.Module):
         balance_weight: float = 0.0,
         missing: str = "mask",
         patch_length: int | Mapping[str, int] | None = None,
-        max_tokens: int = 8,
+        max_tokens: int = 4,
         distil: bool = True,
         cross_budget: float | None = None,
         feature_widths: Sequence[Mapping[str, Sequence[int]]] | None = None,
@@ -215,8 +216,7 @@ class Maestro(nn.Module):
             len(schema), max_budget=max_budget, fixed=fixed, spends_if_absent=missing == "token"
         )
         self.attends_in_full = not n_intra_layers or min(fixed) == math.inf
-        counts = [-(-m.n_timepoints // p) for m, p in zip(schema, lengths, strict=True)]
-        n_tokens = [[-(-n // 2 ** (i * distil)) for n in counts] for i in range(n_intra_layers + 1)]
+        n_tokens = token_counts(schema, lengths, n_intra_layers, distil=distil)
         self.intra = nn.ModuleList(
             IntraModalLayer(
                 len(schema),
@@ -238,8 +238,7 @@ class Maestro(nn.Module):
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
-        if cross_budget is None and n_across > _LONG:
-            cross_budget = max_budget
+        budget = max_budget if cross_budget is None and n_across > _LONG else cross_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
                 d_model,
@@ -247,7 +246,7 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
-                budget=cross_budget,
+                budget=budget,
                 n_tokens=n_across,
                 dropout=dropout,
             )
