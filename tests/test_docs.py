@@ -24,6 +24,7 @@ PACKAGES = (
     "nn.encoders",
     "nn.experts",
     "nn.features",
+    "nn.gaussian_process",
     "nn.layers",
     "nn.networks",
     "nn.strategies",

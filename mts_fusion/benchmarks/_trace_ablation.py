@@ -72,7 +72,7 @@ def _make(changes: dict[str, Any], *, seed: int, quick: bool) -> Any:
     from ..estimators import ConditionalDiffusionImputer, TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 1 if quick else 12}
-    imputer = ConditionalDiffusionImputer(**{**SMALL_IMPUTER, **short})
+    imputer = ConditionalDiffusionImputer(**{**SMALL_IMPUTER, "fill_absent": False, **short})
     few: dict[str, Any] = {"max_epochs": 2} if quick else {}
     clf = TraceClassifier(imputer=imputer, statistics=False, random_state=seed, **few)
     return clf.set_params(**changes)

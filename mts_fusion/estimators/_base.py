@@ -41,6 +41,7 @@ from mts_fusion.training import (
     split_rows,
 )
 from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._base import check_parameters
 
 from ._checks import check_X
 from ._context import FitContext
@@ -140,9 +141,10 @@ class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _begin_fit(self) -> bool:
         """Check the parameters. Return whether the fit continues with the networks of the last."""
-        self._validate_params()
+        check_parameters(self)
         check_callbacks(self.callbacks)
-        check_net_params(self.net_params, type(self).__name__)
+        optimizer = OPTIMIZERS.get(self.optimizer, self.optimizer)
+        check_net_params(self.net_params, optimizer, type(self).__name__)
         continues = bool(self.warm_start and getattr(self, "nets_", None))
         if not continues:
             self.nets_ = []  # so that a fit that fails half way leaves the estimator unfitted

@@ -257,10 +257,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         self, panel: Panel, n_samples: int, reduce: Callable[[np.ndarray], np.ndarray]
     ) -> list[Panel]:
         """Panels whose gaps are filled with what ``reduce`` returns for draws ``(S, entries)``."""
-        gaps = find_gaps(panel)
-        if not self.fill_absent:
-            for name, observed in panel.observed.items():
-                gaps[name] &= observed.any((1, 2), keepdims=True)
+        gaps = find_gaps(panel, fill_absent=self.fill_absent)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -168,6 +169,12 @@ class _Fusion(PanelPredictor):
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> FusionNet:
         strategy = get_strategy(self.strategy)
+        known = inspect.signature(strategy.__init__).parameters
+        if unknown := [name for name in self.strategy_params or {} if name not in known]:
+            raise ValueError(
+                f"strategy_params names {unknown}, which {strategy.__name__} does not have; it has "
+                f"{[name for name in known if name != 'self'][3:]}."
+            )
         defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
             context.schema,

@@ -92,13 +92,15 @@ def shortest_interval(panel: Panel) -> float:
     return min(intervals, default=1.0)
 
 
-def find_gaps(panel: Panel) -> dict[str, np.ndarray]:
+def find_gaps(panel: Panel, *, fill_absent: bool) -> dict[str, np.ndarray]:
     """Entries to fill: not observed, and with a time where a modality has times.
 
     Parameters
     ----------
     panel : Panel
         n samples.
+    fill_absent : bool
+        Whether to fill modalities of a sample of which nothing was observed.
 
     Returns
     -------
@@ -109,6 +111,8 @@ def find_gaps(panel: Panel) -> dict[str, np.ndarray]:
     for name, observed in panel.observed.items():
         times = panel.times[name]
         gaps[name] = ~observed if times is None else ~observed & ~np.isnan(times)[:, None]
+        if not fill_absent:
+            gaps[name] &= observed.any((1, 2), keepdims=True)
     return gaps
 
 

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from mts_fusion.panel import Panel
 from mts_fusion.training import GaussianProcessModel
 from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._base import check_parameters
 from mts_fusion.transforms._normal_scores import NormalScores
 
 from ._checks import check_X
@@ -50,14 +51,18 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
     statistic : {"median", "mean"}, default="median"
         What fills a gap: the median (best for absolute errors) or the mean (best for squared
         errors).
+    fill_absent : bool, default=True
+        What happens with a modality of a sample of which nothing was observed. True: it is imputed
+        from the others. False: it stays NaN, so that it is still absent to a network that reads
+        imputed values.
     margins : {"rank", "normal"}, default="rank"
         ``"rank"``: the values of each channel are mapped to normal scores by their rank in
         training, and mapped back in the end; skewed, coarse and bounded channels, and outliers, do
         no harm. ``"normal"``: they are standardised only, for data that are normal.
     n_scales : int, default=6
         Number of time scales, evenly spaced on a log scale from the shortest sampling interval to
-        the duration of the longest sample. There is one more covariance for the levels of the
-        samples. Time grows linearly with it.
+        the duration of the longest sample; every second one is of smooth changes. There is one more
+        covariance for the levels of the samples. Time grows linearly with it.
     rank : int, default=12
         Rank of the part of each covariance that channels share, at most their number.
     max_iter : int, default=300
@@ -86,6 +91,8 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         Mean and standard deviation of each channel, the unit of ``score``.
     losses_ : list of float
         Minus the log likelihood of an entry in each step, in nats.
+    n_iter_ : int
+        Number of steps taken.
     seed_ : int
         Seed of the draws; those of a sample depend on it and on the content of the sample.
     n_features_in_ : int
@@ -125,6 +132,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "statistic": [StrOptions({"median", "mean"})],
+        "fill_absent": ["boolean"],
         "margins": [StrOptions({"rank", "normal"})],
         "n_scales": [Interval(Integral, 1, None, closed="left")],
         "rank": [Interval(Integral, 1, None, closed="left")],
@@ -135,11 +143,14 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    model_: GaussianProcessModel
+
     def __init__(
         self,
         *,
         n_samples: int = 20,
         statistic: str = "median",
+        fill_absent: bool = True,
         margins: str = "rank",
         n_scales: int = 6,
         rank: int = 12,
@@ -151,6 +162,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
     ) -> None:
         self.n_samples = n_samples
         self.statistic = statistic
+        self.fill_absent = fill_absent
         self.margins = margins
         self.n_scales = n_scales
         self.rank = rank
@@ -181,7 +193,9 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
             If a parameter is out of range, a modality has tokens or negative times, or a channel
             is never observed.
         """
-        self._validate_params()
+        check_parameters(self)
+        if hasattr(self, "model_"):
+            del self.model_  # so that a fit that fails half way leaves the imputer unfitted
         panel = check_X(self, X, reset=True)
         check_can_be_imputed(panel)
         model_seed, seed = check_random_state(self.random_state).randint(
@@ -200,7 +214,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         ).fit(margins.fit_transform(panel))
         self.scaler_ = PanelScaler().fit(panel)
         self.margins_, self.model_, self.seed_ = margins, model, int(seed)
-        self.losses_ = model.losses
+        self.losses_, self.n_iter_ = model.losses, len(model.losses)
         return self
 
     # Imputation
@@ -214,7 +228,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
         return self._fill(panel, levels, average=False)
 
     def _draw(self, panel: Panel, n: int) -> list[Panel]:
-        gaps = find_gaps(panel)
+        gaps = find_gaps(panel, fill_absent=self.fill_absent)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * n
@@ -225,7 +239,7 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
 
     def _fill(self, panel: Panel, levels: np.ndarray, *, average: bool) -> list[Panel]:
         """Panels whose gaps are filled with quantiles, or with the average of these."""
-        gaps = find_gaps(panel)
+        gaps = find_gaps(panel, fill_absent=self.fill_absent)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * (1 if average else len(levels))
@@ -247,3 +261,6 @@ class GaussianProcessImputer(ImputerMixin, BaseEstimator):
 
     def _unit(self) -> PanelScaler:
         return self.scaler_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")

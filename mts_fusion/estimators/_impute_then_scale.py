@@ -10,6 +10,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._timing import own_lengths
 
 __all__ = ["ImputeThenScale"]
 
@@ -101,9 +102,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         in_fit = self.schema_[name].n_timepoints
         if X.times[name] is not None or length <= in_fit:
             return imputed
-        observed = X.observed[name].any(1)  # (n, L)
-        last = length - observed[:, ::-1].argmax(1)
-        own = np.where(observed.any(1), np.maximum(last, in_fit), in_fit)
+        own = own_lengths(X.observed[name], in_fit)
         missing = np.nan if modality.vocabulary is None else modality.vocabulary.missing
         return np.where(np.arange(length) < own[:, None, None], imputed, missing).astype(
             imputed.dtype

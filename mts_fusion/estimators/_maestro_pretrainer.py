@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
 from mts_fusion.training import FixedFeatures, Regression
+from mts_fusion.transforms._base import check_parameters
 
 from ._checks import check_groups, check_X
 from ._context import FitContext
@@ -132,7 +133,7 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ValueError
             If a parameter or X cannot be used, or a modality holds symbols.
         """
-        self._validate_params()
+        check_parameters(self)
         template = MaestroClassifier() if self.estimator is None else self.estimator
         learner = _Learner(**template.get_params(deep=False))
         learner.set_params(

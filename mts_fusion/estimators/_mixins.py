@@ -175,7 +175,12 @@ class PanelClassifierMixin(ClassifierMixin):
     def _class_weight(self, y: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return None
-        return compute_sample_weight(self.class_weight, y)
+        try:
+            return compute_sample_weight(self.class_weight, y)
+        except ValueError as error:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} cannot be used: {error}"
+            ) from error
 
     def _check_calibration(self, context: FitContext) -> None:
         required = self.calibration == "temperature"

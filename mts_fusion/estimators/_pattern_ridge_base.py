@@ -25,6 +25,7 @@ from mts_fusion.training import (
 )
 from mts_fusion.training._pattern_head import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._base import check_parameters
 
 from ._checks import check_groups, check_weight, check_X, check_y
 from ._distinct_rows import distinct_rows
@@ -139,7 +140,7 @@ class PatternRidge(ExactUpdatesMixin, PatternExplanationsMixin, BaseEstimator, m
 
     def _begin_fit(self) -> None:
         """Check the parameters, and leave the estimator unfitted until the end of the fit."""
-        self._validate_params()
+        check_parameters(self)
         self.__dict__.pop("models_", None)
 
     def _fit_target(self, y: np.ndarray, weight: np.ndarray) -> np.ndarray:

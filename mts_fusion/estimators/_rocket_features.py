@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -90,6 +91,13 @@ default=("multirocket", "statistics")
     >>> clf.score(X[60:], y[60:]) > 0.8
     True
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "kinds": [str, list, tuple, dict],
+        "n_groups": [Integral],
+        "scale": ["boolean"],
+        "random_state": ["random_state"],
+    }
 
     def __init__(
         self,

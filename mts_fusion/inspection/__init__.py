@@ -2,10 +2,12 @@
 
 from mts_fusion.inspection._costs import model_costs
 from mts_fusion.inspection._display_degradation import DegradationDisplay
+from mts_fusion.inspection._display_imputation import ImputationDisplay
 from mts_fusion.inspection._display_maps import AttentionMapDisplay, ExpertRoutingDisplay
 from mts_fusion.inspection._display_modalities import BudgetDisplay, ModalityImportanceDisplay
 from mts_fusion.inspection._display_reliability import ReliabilityDisplay
 from mts_fusion.inspection._importance import modality_importance
+from mts_fusion.inspection._imputation import imputation_scores
 from mts_fusion.inspection._noise import noise_robustness
 from mts_fusion.inspection._records import (
     AttentionMaps,
@@ -21,11 +23,13 @@ __all__ = [
     "BudgetDisplay",
     "DegradationDisplay",
     "ExpertRoutingDisplay",
+    "ImputationDisplay",
     "ModalityImportanceDisplay",
     "ReliabilityDisplay",
     "attention_budgets",
     "attention_maps",
     "expert_routing",
+    "imputation_scores",
     "missingness_curve",
     "model_costs",
     "modality_importance",

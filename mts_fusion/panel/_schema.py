@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 __all__ = ["RATE_TOLERANCE", "Modality", "Schema", "Vocabulary", "same_rate"]
 
+# Tokens are int16.
+_MAX_SYMBOLS = 32_767
+
 RATE_TOLERANCE = 1e-3
 """Two rates are one sensor's if they differ by at most this fraction: clocks are never exact."""
 
@@ -46,6 +49,10 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"A vocabulary needs at least 1 symbol, got size={self.size}.")
+        if self.size > _MAX_SYMBOLS:
+            raise ValueError(
+                f"A vocabulary has at most {_MAX_SYMBOLS:,} symbols, got size={self.size}."
+            )
         if self.breakpoints is not None and len(self.breakpoints) != self.size - 1:
             raise ValueError(
                 f"A vocabulary of {self.size} symbols has {self.size - 1} breakpoints, "

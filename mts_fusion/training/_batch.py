@@ -107,7 +107,7 @@ class PanelDataset(Dataset[Batch]):
         self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
         self.times = _since_start(
             [times[name] for name in names],
-            [observed[name].any(1) for name in names],
+            [np.asarray(observed[name].any(1)) for name in names],
             _regular_seconds(panel),
         )
         self.y = _tensor(np.zeros(n, dtype=np.float32) if y is None else y)

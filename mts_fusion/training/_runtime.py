@@ -189,6 +189,8 @@ def pick_device(device: str) -> str:
             f"device={device!r} is no device of torch. Give 'auto', 'cpu', 'cuda', 'cuda:1' or "
             "'mps'."
         ) from error
+    if requested.type == "meta":
+        raise ValueError("device='meta' holds no numbers. Give 'auto', 'cpu', 'cuda' or 'mps'.")
     n_devices = torch.cuda.device_count() if requested.type == "cuda" else None
     if requested.type == "mps":
         n_devices = int(torch.backends.mps.is_available())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,13 +96,15 @@ def has_lr_scheduler(callbacks: Sequence[Any] | None) -> bool:
     return any(isinstance(one, LRScheduler) for one in _instances(callbacks))
 
 
-def check_net_params(net_params: Mapping[str, Any] | None, own: str) -> None:
+def check_net_params(net_params: Mapping[str, Any] | None, optimizer: Any, own: str) -> None:
     """Raise unless each parameter has an effect and is not one of the estimator.
 
     Parameters
     ----------
     net_params : dict of str to object, or None
         From the user.
+    optimizer : callable
+        What ``optimizer__*`` are parameters of.
     own : str
         Name of the estimator, for the message.
 
@@ -122,3 +125,9 @@ def check_net_params(net_params: Mapping[str, Any] | None, own: str) -> None:
             f"net_params names {unknown}, but takes only {list(_NET_PARAMS)} and optimizer__* but "
             f"its weight_decay. Use the parameters of {own} of these names, if it has them."
         )
+    known = inspect.signature(optimizer).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    prefix = "optimizer__"
+    others = [n for n in names if n.startswith(prefix) and n.removeprefix(prefix) not in known]
+    if others and not takes_all:
+        raise ValueError(f"net_params names {others}, which {optimizer.__name__} does not have.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema, as_panel
 
-__all__ = ["PanelTransformer", "by_modality", "filled_masks"]
+__all__ = ["PanelTransformer", "by_modality", "check_parameters", "filled_masks"]
 
 
 class PanelTransformer(TransformerMixin, BaseEstimator):
@@ -29,6 +29,9 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
     schema_: Schema
     n_features_in_: int
 
+    # Types of the parameters; the values are checked in fit.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
@@ -40,6 +43,7 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
 
     def _check_fit(self, X: Any) -> Panel:
         """X as a panel, its schema remembered."""
+        check_parameters(self)
         panel = as_panel(X)
         self.schema_ = panel.schema
         columns = _count_columns(X)
@@ -63,6 +67,30 @@ class PanelTransformer(TransformerMixin, BaseEstimator):
                 "features as input."
             )
         return as_panel(X, schema=self)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise unless each parameter meets the constraints of its class.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``_parameter_constraints``.
+
+    Raises
+    ------
+    ValueError
+        Names the parameter, what is wanted and what came; a truth value is no number.
+    """
+    estimator._validate_params()
+    for name, constraints in estimator._parameter_constraints.items():
+        value = getattr(estimator, name)
+        takes_bool = any(isinstance(c, str) and c in ("boolean", "verbose") for c in constraints)
+        if isinstance(value, (bool, np.bool_)) and not takes_bool:
+            raise ValueError(
+                f"The {name!r} parameter of {type(estimator).__name__} is {value!r}, but a truth "
+                "value is neither a number nor a name. Give one of those."
+            )
 
 
 def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class ModalityGrouper(PanelTransformer):
     >>> grouper.fit_transform(X).schema.names
     ('acc', 'gyro')
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "rates": [dict, None],
+        "remainder": [str],
+    }
 
     def __init__(
         self,
@@ -130,7 +135,8 @@ class ModalityGrouper(PanelTransformer):
             numbers = self._numbers(name, modality)
             if numbers.ndim != 1 or numbers.size == 0 or numbers.dtype.kind not in "iu":
                 raise ValueError(
-                    f"Modality {name!r} needs a list of channel numbers, got {channels!r}."
+                    f"Modality {name!r} of groups needs a list of channel numbers, got "
+                    f"{channels!r}."
                 )
             for channel in numbers.tolist():
                 if not 0 <= channel < n_channels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -67,6 +67,11 @@ class PanelImputer(PanelTransformer):
     >>> PanelImputer(strategy="linear").fit_transform(X).values["hr"]
     array([[[60., 70., 80., 90.]]], dtype=float32)
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "strategy": [str],
+        "fill_absent": ["boolean"],
+    }
 
     def __init__(self, *, strategy: str = "nearest", fill_absent: bool = True) -> None:
         self.strategy = strategy

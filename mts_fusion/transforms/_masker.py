@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -83,6 +84,16 @@ class MissingnessMasker(PanelTransformer):
     >>> bool(hidden.available.all()), bool(hidden.available.any(axis=1).all())
     (False, True)
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "pattern": [str],
+        "fraction": [Real, dict],
+        "keep": [Integral],
+        "correlation": [Real],
+        "groups": [list, tuple, None],
+        "place": [str],
+        "random_state": ["random_state"],
+    }
 
     def __init__(
         self,
@@ -371,6 +382,8 @@ def _check_parameters(
             f"place={place!r} is where a stretch of time lies; pattern={pattern!r} hides none. "
             "Use pattern='block' or 'span', or leave it out."
         )
+    if any(isinstance(group, str) or not isinstance(group, Sequence) for group in groups or ()):
+        raise ValueError(f"groups is a list of lists of names of modalities, got {groups!r}.")
     grouped = [name for group in groups or () for name in group]
     unknown = [name for name in grouped if name not in schema]
     if unknown or len(set(grouped)) < len(grouped):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -102,6 +103,14 @@ class SAXTokenizer(PanelTransformer):
     # is "dataset" by default, and averages and symbols are aware of what is missing.
 
     vocabularies_: dict[str, Vocabulary]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "alphabet_size": [Real, dict],
+        "segment_length": [Real, dict],
+        "scope": [str],
+        "breakpoints": [str],
+        "min_observed": [Real],
+    }
 
     def __init__(
         self,

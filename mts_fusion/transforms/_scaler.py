@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -71,6 +72,11 @@ class PanelScaler(PanelTransformer):
     array([nan,  0.], dtype=float32)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "method": [str],
+        "clip_quantiles": [tuple, list, None],
+    }
+
     def __init__(
         self,
         *,
@@ -104,8 +110,9 @@ class PanelScaler(PanelTransformer):
         if self.method not in ("standard", "robust"):
             raise ValueError(f"method is 'standard' or 'robust', got {self.method!r}.")
         if self.clip_quantiles is not None:
-            low, high = self.clip_quantiles
-            if not 0 <= low < high <= 1:
+            pair = self.clip_quantiles
+            is_pair = len(pair) == 2 and all(isinstance(bound, Real) for bound in pair)
+            if not (is_pair and 0 <= pair[0] < pair[1] <= 1):
                 raise ValueError(
                     "clip_quantiles is an increasing pair within [0, 1], got "
                     f"{self.clip_quantiles!r}."

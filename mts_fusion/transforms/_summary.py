@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.fft
@@ -135,6 +135,10 @@ class PanelSummarizer(PanelTransformer):
     >>> PanelSummarizer(statistics=["count", "first_time", "slope"]).fit_transform(X).round(7)
     array([[2.0e+00, 7.2e+03, 6.9e-06]])
     """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "statistics": [list, tuple, None],
+    }
 
     def __init__(self, *, statistics: Sequence[str] | None = None) -> None:
         self.statistics = statistics

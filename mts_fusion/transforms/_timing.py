@@ -75,7 +75,7 @@ def own_lengths(observed: np.ndarray, at_least: int) -> np.ndarray:
     int array of shape (n,)
         Up to the last timepoint at which any channel was observed.
     """
-    some = observed.any(1)
+    some = np.asarray(observed.any(1))  # (n, L)
     last = some.shape[1] - some[:, ::-1].argmax(1)
     return np.maximum(np.where(some.any(1), last, 0), at_least)
 

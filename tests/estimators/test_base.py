@@ -712,6 +712,8 @@ def test_an_ensemble_has_dropout_too(X, y):
         assert distance.argmin() == net
     parts = several.predict_uncertainty(X, n_samples=7, method="dropout")
     assert_allclose(parts["total"], task.entropy(draws.mean(0)))
+    several.nets_ = [several.nets_[0]] * 3  # equal networks still draw different dropout
+    assert len({one.tobytes() for one in several._predictive_samples(X, 6, "dropout")[0]}) == 6
 
 
 @pytest.mark.parametrize("n_estimators", [1, 2])

@@ -2,12 +2,15 @@
 
 import multiprocessing
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
@@ -20,6 +23,7 @@ from mts_fusion.estimators import (
     PatternRidgeRegressor,
     TraceClassifier,
 )
+from mts_fusion.panel import Panel
 from mts_fusion.training import PanelNet
 
 TRAINING = {"max_epochs": 2, "device": "cpu", "random_state": 0}
@@ -233,5 +237,47 @@ def test_boosted_trees_use_the_threads_of_the_estimator(data, monkeypatch):
         return inner(self, *args, **kwargs)
 
     monkeypatch.setattr(HistGradientBoostingClassifier, "fit", noted)
-    clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1).fit(*data)
+    model = clone(CLASSIFIERS["pattern ridge"]).set_params(head="boosting", n_threads=1)
+    model.fit(*data, groups=np.arange(40) % 3)
     assert set(seen) == {1}
+
+
+# Any panel
+
+
+@st.composite
+def panels(draw):
+    """Panels of the schema of ``data``: any length and size, with gaps and silent sensors."""
+    n, rng = draw(st.integers(2, 6)), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = draw(st.sampled_from([0.0, 1e-30, 1.0, 1e3, 1e12, 1e37]))
+    values, times = {}, None
+    for name, n_channels in (("acc", 2), ("hr", 1)):
+        length = draw(st.integers(1, 24))
+        x = (rng.normal(size=(n, n_channels, length)) * scale).astype(np.float32)
+        x[rng.random(x.shape) < draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))] = np.nan
+        x[rng.random(n) < draw(st.sampled_from([0.0, 0.5]))] = np.nan
+        values[name] = x
+    times = np.cumsum(rng.exponential(draw(st.sampled_from([1e-3, 1.0, 1e6])), (n, length)), axis=1)
+    return Panel(values, times={"hr": times}, rates={"acc": 8.0})
+
+
+def _check_any_panel(fitted, name, check_predictions, n_examples):
+    @settings(max_examples=n_examples, deadline=None, derandomize=True, database=None)
+    @given(panels())
+    def check(X):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of extremes and lengths
+            check_predictions(fitted(name), X)
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["fusion", "trace, nearest", "pattern ridge"])
+def test_any_panel_of_the_schema_has_finite_predictions(fitted, name, check_predictions):
+    _check_any_panel(fitted, name, check_predictions, 5)
+
+
+@pytest.mark.slow
+@EACH
+def test_many_panels_of_the_schema_have_finite_predictions(fitted, name, check_predictions):
+    _check_any_panel(fitted, name, check_predictions, 400)

@@ -56,7 +56,10 @@ def test_times_and_carried_masks_come_along(X):
             "The channels [3, 4] of X are in no modality. Add them to groups, or leave them out "
             "with remainder='drop'.",
         ),
-        ({"groups": {"acc": []}}, "Modality 'acc' needs a list of channel numbers, got []."),
+        (
+            {"groups": {"acc": []}},
+            "Modality 'acc' of groups needs a list of channel numbers, got [].",
+        ),
         (
             {"groups": [[0, 1]]},
             'groups is a dict of modality to channel numbers, as {"acc": [0, 1, 2]}, got [[0, 1]].',

@@ -293,3 +293,11 @@ def test_a_longer_row_beside_it_changes_nothing(irregular):
     )
 
     np.testing.assert_allclose(summarizer.transform(panel)[:5], summarizer.transform(shorter))
+
+
+def test_a_short_window_is_one_of_which_the_end_is_missing():
+    x = np.random.default_rng(0).normal(size=(4, 2, 20))
+    summarizer = PanelSummarizer().fit(x)
+    padded = np.where(np.arange(20) < 11, x, np.nan)
+
+    np.testing.assert_array_equal(summarizer.transform(x[..., :11]), summarizer.transform(padded))

@@ -153,8 +153,8 @@ def fixed_budgets(
             "Give budgets by those names; modalities without one have theirs learnt."
         )
     for name, budget in attention_budget.items():
-        if not 0 <= budget < math.inf:
+        if isinstance(budget, str) or not 0 <= budget < math.inf:
             raise ValueError(
-                f"attention_budget of modality {name!r} is a number of at least 0, got {budget}."
+                f"attention_budget of modality {name!r} is a number of at least 0, got {budget!r}."
             )
     return [float(attention_budget.get(name, math.nan)) for name in schema.names]

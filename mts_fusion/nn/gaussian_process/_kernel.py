@@ -1,10 +1,11 @@
-"""Covariance of channels and times: a sum of exponentials, each with its own channel covariance.
+"""Covariance of channels and times: a sum of time scales, each with its own channel covariance.
 
 Sizes: Q time scales, C channels of all modalities, R rank, B samples, N and K entries.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,9 +22,10 @@ _MIN_DIAGONAL = 0.05
 class CoregionalKernel(nn.Module):
     """Linear model of coregionalisation: covariance between any two channels at any two times.
 
-    ``k((c, t), (d, u)) = sum_q B_q[c, d] exp(-|t - u| / scale_q)`` with ``B_q = A_q A_q' +
-    diag(D_q)``, plus independent noise of each channel [1]_. The last of the B_q has no scale: it
-    is the covariance of the levels of a sample.
+    ``k((c, t), (d, u)) = sum_q B_q[c, d] r_q(|t - u| / scale_q)`` with ``B_q = A_q A_q' +
+    diag(D_q)``, plus independent noise of each channel [1]_. The first, third, ... r_q are
+    ``exp(-x)``, rough as a random walk; the others ``(1 + sqrt(3) x) exp(-sqrt(3) x)``, smooth
+    (Matern 3/2). The last of the B_q has no scale: it is the covariance of the levels of a sample.
 
     Parameters
     ----------
@@ -75,7 +77,9 @@ class CoregionalKernel(nn.Module):
         own = (covariance.diagonal() - (factors**2).sum(1)).clamp(min=_MIN_DIAGONAL)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(n_parts, n_channels, rank, generator=generator, dtype=torch.float64)
-        self.register_buffer("rates", torch.tensor([*(1 / s for s in scales), 0.0]).double())
+        self.register_buffer(
+            "rates", torch.tensor([*(1 / s for s in scales), 0.0], dtype=torch.float64)
+        )
         self.factors = nn.Parameter(0.9 * factors / n_parts**0.5 + 0.01 * noise)
         self.log_diagonal = nn.Parameter((own / (2 * n_parts)).log().repeat(n_parts, 1))
         self.log_noise = nn.Parameter((own / 2).log())
@@ -97,6 +101,26 @@ class CoregionalKernel(nn.Module):
         """Variance of an entry of each channel with its noise, ``(C,)``."""
         return self.matrices().sum(0).diagonal() + self.noise()
 
+    def decay(self, q: int, distance: Tensor) -> Tensor:
+        """Correlation r_q at some distances in time.
+
+        Parameters
+        ----------
+        q : int
+            Number of the time scale.
+        distance : Tensor of any shape
+            At least 0.
+
+        Returns
+        -------
+        Tensor of that shape
+            In [0, 1].
+        """
+        if q % 2 == 0:
+            return torch.exp(-self.rates[q] * distance)
+        x = math.sqrt(3) * self.rates[q] * distance
+        return torch.exp(-x).mul_(x + 1)
+
     def covariance(self, first: Entries, second: Entries) -> Tensor:
         """Covariance of the entries of each sample without their noise; 0 for padding.
 
@@ -116,8 +140,8 @@ class CoregionalKernel(nn.Module):
             pair = first.channel[:, :, None] * self.n_channels + second.channel[:, None, :]
             distance = (first.time[:, :, None] - second.time[:, None, :]).abs()
             total = torch.zeros_like(distance)
-            for matrix, rate in zip(self.matrices(), self.rates, strict=True):
-                total.addcmul_(matrix.flatten()[pair], torch.exp(-rate * distance))
+            for q, matrix in enumerate(self.matrices()):
+                total.addcmul_(matrix.flatten()[pair], self.decay(q, distance))
             return total * (first.exists[:, :, None] & second.exists[:, None, :])
 
     def noisy_covariance(self, entries: Entries) -> Tensor:

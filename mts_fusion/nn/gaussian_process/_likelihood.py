@@ -65,8 +65,8 @@ class _Likelihood(torch.autograd.Function):
         distance = (time[:, :, None] - time[:, None, :]).abs()
         table = torch.nn.functional.pad(matrices.flatten(1), (0, 1))  # (Q, C * C + 1)
         covariance, decays = torch.zeros_like(distance), []
-        for cells, rate in zip(table, kernel.rates, strict=True):
-            decays.append(torch.exp(-rate * distance))
+        for q, cells in enumerate(table):
+            decays.append(kernel.decay(q, distance))
             covariance.addcmul_(cells[pair], decays[-1])
         covariance.diagonal(dim1=1, dim2=2).add_(torch.where(exists, noise[channel], 1.0))
         factor = torch.linalg.cholesky(covariance)

@@ -237,8 +237,7 @@ class Maestro(nn.Module):
             n_across += self.features.n_tokens
             if linear_head and any(self.features.n_statistics):
                 self.linear_head = FeatureLogits(self.features.n_statistics, n_outputs)
-        if cross_budget is None and n_across > _LONG:
-            cross_budget = max_budget
+        budget = max_budget if cross_budget is None and n_across > _LONG else cross_budget
         self.cross = nn.ModuleList(
             CrossModalLayer(
                 d_model,
@@ -246,7 +245,7 @@ class Maestro(nn.Module):
                 n_experts=n_experts,
                 n_active_experts=n_active_experts,
                 d_hidden=d_hidden,
-                budget=cross_budget,
+                budget=budget,
                 n_tokens=n_across,
                 dropout=dropout,
             )

@@ -59,6 +59,8 @@ class LowRankFusion(Fusion):
         rank: int = 4,
     ) -> None:
         super().__init__()
+        if rank < 1:
+            raise ValueError(f"rank is at least 1, got {rank}.")
         self.rank = rank
         self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(d_model)
