@@ -10,7 +10,9 @@ from mts_fusion.panel import Modality, Schema
 
 
 def test_the_loops_give_the_outputs_of_the_network():
-    schema = Schema((Modality("a", 2, 16), Modality("b", 1, 16), Modality("c", 1, 11)))
+    schema = Schema(
+        (Modality("a", 2, 80), Modality("b", 1, 80), Modality("c", 1, 64))
+    )  # long enough that both rank
     net = Maestro(schema, 3, d_model=16, patch_length=1, cross_budget=5.0)
     loop = LoopMaestro(net).double().eval()
     net = net.double().eval()

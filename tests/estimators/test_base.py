@@ -1018,4 +1018,4 @@ def test_net_params_reach_the_loop(X, y):
 def test_an_ordinary_fit_warns_of_nothing(X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        clone(_clf(validation_fraction=0.3)).fit(X, y).predict(X)
+        clone(_clf(validation_fraction=0.3, max_epochs=20)).fit(X, y).predict(X)

@@ -66,6 +66,7 @@ class BudgetGate(nn.Module):
     """
 
     fixed: Tensor
+    is_learnt: Tensor
 
     def __init__(
         self,
@@ -82,8 +83,11 @@ class BudgetGate(nn.Module):
         self.max_budget = max_budget
         given = [math.nan] * n_modalities if fixed is None else fixed
         self.largest = max(max_budget if math.isnan(budget) else budget for budget in given)
-        self.register_buffer("fixed", torch.tensor(given, dtype=torch.float32))
-        self.learns = any(math.isnan(budget) for budget in given)
+        is_learnt = [math.isnan(budget) for budget in given]
+        self.learns = any(is_learnt)
+        self.register_buffer("is_learnt", torch.tensor(is_learnt))
+        fixed = [0.0 if math.isnan(budget) else budget for budget in given]
+        self.register_buffer("fixed", torch.tensor(fixed, dtype=torch.float32))
         # There too where no budget is learnt, so that networks with other budgets have the same
         # weights at the start.
         self.gate = nn.Sequential(
@@ -103,7 +107,7 @@ class BudgetGate(nn.Module):
         if not self.learns:
             return torch.where(spends > 0, self.fixed, 0.0)
         learnt = torch.sigmoid(self.gate(present + _ABSENT * (1 - present))) * self.max_budget
-        return torch.where(self.fixed.isnan(), learnt, self.fixed.nan_to_num()) * spends
+        return torch.where(self.is_learnt, learnt, self.fixed) * spends
 
 
 def fixed_budgets(

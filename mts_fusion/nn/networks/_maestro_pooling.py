@@ -67,8 +67,9 @@ class TokenPooling(nn.Module):
         ]
         if not self.has_features:
             return series
+        series = normalise(series)
         if self.training and self.series_dropout:
             draw = torch.rand(len(x), 1, generator=self.generator, device=x.device)
             has_features = torch.cat(list(types[1:]), 1).any(1, keepdim=True)
             series = series * ((draw >= self.series_dropout) | ~has_features)
-        return _SERIES_WEIGHT * normalise(series) + torch.stack(features).sum(0)
+        return _SERIES_WEIGHT * series + torch.stack(features).sum(0)
