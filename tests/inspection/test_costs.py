@@ -68,7 +68,8 @@ def test_parameters_and_products_of_each_part_equal_a_count_by_hand(fitted, data
             across * (4 * d * d + 2 * d * f) + 2 * across * across * d,
         ),
         "head": (2 * d + d * k + k, d * k),
-        "other": (m * d, across * d),
+        "pooling": (0, across * d),
+        "other": (m * d, 0),
     }
     for part, (parameters, macs) in expected.items():
         assert costs.loc[part, "parameters"] == 2 * parameters, part  # two networks
