@@ -328,7 +328,7 @@ class Maestro(nn.Module):
     ) -> list[CrossModalOutput]:
         """Outputs of the layers across modalities."""
         # Tokens of the series and of fixed features are two sequences, so that features do not
-        # depend on what was learnt from the series (docs/decisions/0030-maestro-by-default.md).
+        # depend on what was learnt from the series (docs/decisions/0031-maestro-by-default.md).
         sequences = [slice(0, n_series), slice(n_series, None)]
         if self.features is None:
             sequences = sequences[:1]
