@@ -600,6 +600,15 @@ def test_ctrl_c_goes_on_and_leaves_a_fitted_estimator(X, y, validation_fraction)
     assert len(clf.explain(X))
 
 
+@pytest.fixture
+def python_handles_ctrl_c():
+    """The handler of Python, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
 def test_ctrl_c_in_the_first_batch_leaves_a_fitted_estimator(X, y):
     class AtOnce(Callback):
         def on_batch_begin(self, net, **kwargs):
