@@ -494,6 +494,7 @@ def test_export_with_a_free_batch_size(missing):
     )
 
 
+@pytest.mark.slow
 def test_the_graph_has_no_break():
     net = make_net(n_intra_layers=1, n_cross_layers=1, n_experts=2).eval()
     values, observed = make_batch()
