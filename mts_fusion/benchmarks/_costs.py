@@ -39,8 +39,9 @@ def peak_memory() -> Iterator[Memory]:
 
     Examples
     --------
+    >>> import mmap  # new pages; other memory may be some that the process holds already
     >>> with peak_memory() as memory:
-    ...     block = bytearray(50_000_000)
+    ...     written = mmap.mmap(-1, 50_000_000).write(bytes(50_000_000))
     >>> memory.peak_mb > 40
     True
     """
