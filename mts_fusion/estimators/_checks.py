@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import inspect
+import math
+from collections.abc import Callable, Hashable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ __all__ = [
     "check_X",
     "check_groups",
     "check_numbers",
+    "check_types_of_defaults",
     "check_weight",
     "check_y",
     "group_labels",
@@ -352,3 +356,36 @@ def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
     if isinstance(X, (list, tuple)):
         return bool(len(X)) and all(np.ndim(row) == 1 and len(row) == len(X[0]) for row in X)
     return getattr(X, "ndim", 0) == 2
+
+
+def check_types_of_defaults(name: str, given: Mapping[str, Any], function: Callable) -> None:
+    """Raise unless arguments are of the type of their defaults, where that is a number or bool.
+
+    Parameters
+    ----------
+    name : str
+        What holds the arguments, for the message.
+    given : dict of str to object
+        Arguments of the function.
+    function : callable
+        Has the defaults.
+
+    Raises
+    ------
+    ValueError
+        Names the argument.
+    """
+    for key, parameter in inspect.signature(function).parameters.items():
+        value, default = given.get(key, parameter.default), parameter.default
+        is_bool = isinstance(value, (bool, np.bool_))
+        if isinstance(default, bool):
+            wanted, fits = "True or False", is_bool
+        elif isinstance(default, int):
+            wanted, fits = "an int", isinstance(value, Integral) and not is_bool
+        elif isinstance(default, float):
+            fits = isinstance(value, Real) and not is_bool and math.isfinite(value)
+            wanted = "a finite number"
+        else:
+            continue
+        if not fits:
+            raise ValueError(f"{name}[{key!r}] is {wanted}, got {value!r}. Default: {default!r}.")

@@ -14,6 +14,7 @@ from mts_fusion.nn.networks import encoder_names
 from mts_fusion.nn.strategies import get_strategy
 from mts_fusion.training import FixedFeatures, pick_device
 
+from ._checks import check_types_of_defaults
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
@@ -175,6 +176,7 @@ class _Fusion(PanelPredictor):
                 f"strategy_params names {unknown}, which {strategy.__name__} does not have; it has "
                 f"{[name for name in known if name != 'self'][3:]}."
             )
+        check_types_of_defaults("strategy_params", self.strategy_params or {}, strategy.__init__)
         defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
             context.schema,

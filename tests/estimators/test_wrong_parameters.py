@@ -9,6 +9,7 @@ from sklearn.base import clone
 from mts_fusion import estimators, transforms
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import FusionClassifier, MaestroClassifier
+from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.panel import Panel, Vocabulary
 from mts_fusion.training import PanelNet, PatternModels
 
@@ -137,6 +138,22 @@ def test_wrong_contents_are_refused_by_name(data, untrained, parameters, message
 def test_wrong_parameters_of_a_strategy_are_refused(data, untrained, params, message):
     clf = FusionClassifier(**SMALL, strategy="low_rank", strategy_params=params)
     with pytest.raises(ValueError, match=message):
+        clf.fit(*data)
+
+
+def _wrong_strategy_params():
+    """Each parameter of each strategy that is a number or a bool, with values that it is not."""
+    for name, strategy in STRATEGIES.items():
+        for key, parameter in inspect.signature(strategy).parameters.items():
+            if isinstance(parameter.default, (bool, int, float)):
+                others = (-1, "a", None) if isinstance(parameter.default, bool) else (-1, True, "a")
+                yield from ((name, key, value) for value in others)
+
+
+@pytest.mark.parametrize(("strategy", "key", "value"), list(_wrong_strategy_params()))
+def test_wrong_values_of_each_strategy_are_refused_by_name(data, untrained, strategy, key, value):
+    clf = FusionClassifier(**SMALL, strategy=strategy, strategy_params={key: value})
+    with pytest.raises(ValueError, match=rf"\b{key}\b"):
         clf.fit(*data)
 
 

@@ -67,6 +67,8 @@ class MAGFusion(Fusion):
         beta: float = 1.0,
     ) -> None:
         super().__init__()
+        if beta < 0:
+            raise ValueError(f"beta is at least 0, got {beta}.")
         self.beta = beta
         self.embed = ModalityLinear(n_modalities, d_model, d_model)
         self.main = nn.Linear(d_model, 1)

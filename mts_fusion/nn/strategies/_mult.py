@@ -84,6 +84,8 @@ class MulTFusion(Fusion):
     ) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
+        if n_layers < 1:
+            raise ValueError(f"n_layers is at least 1, got {n_layers}.")
         pairs = [
             (target, source)
             for target in range(n_modalities)

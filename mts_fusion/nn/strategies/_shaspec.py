@@ -69,6 +69,11 @@ class ShaSpecFusion(Fusion):
         alignment_weight: float = 0.02,
     ) -> None:
         super().__init__()
+        if min(domain_weight, alignment_weight) < 0:
+            raise ValueError(
+                "domain_weight and alignment_weight are at least 0, got "
+                f"{domain_weight} and {alignment_weight}."
+            )
         self.domain_weight = domain_weight
         self.alignment_weight = alignment_weight
         self.dropout = Dropout(dropout)
