@@ -45,6 +45,14 @@ def test_a_small_case_by_hand(strategy, expected):
     assert_allclose(filled.values["a"][0, 0], expected, rtol=1e-6)
 
 
+def test_of_two_values_equally_near_the_earlier_one_is_taken():
+    X = {"a": np.array([[[1, NAN, 3, NAN, NAN, NAN, 5]]])}
+
+    filled = PanelImputer(strategy="nearest").fit_transform(X)
+
+    assert_array_equal(filled.values["a"][0, 0], [1, 1, 3, 3, 3, 5, 5])
+
+
 @pytest.mark.parametrize(("strategy", "kind"), [("nearest", "nearest"), ("linear", "linear")])
 def test_it_equals_scipy_at_irregular_times(strategy, kind):
     panel = _panel()

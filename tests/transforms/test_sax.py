@@ -181,6 +181,14 @@ def test_segments_observed_too_little_are_symbol_zero():
     assert (any_one > 0).tolist() == [[[True, True]]]
 
 
+def test_half_of_five_timepoints_are_three():
+    X = np.array([[1.0, 2.0, NAN, NAN, NAN, 2.0, 3.0, 3.0, NAN, NAN]])
+
+    tokens = tokens_of(X, segment_length=5, min_observed=0.5)
+
+    assert (tokens > 0).tolist() == [[[False, True]]]
+
+
 def test_average_is_over_what_was_observed():
     X = np.array([[-1.0, -1.0, 3.0, NAN, 1.0, 1.0]])
     tokenizer = SAXTokenizer(alphabet_size=200, breakpoints="quantile").fit(X)
