@@ -5,6 +5,7 @@ import re
 import signal
 import threading
 import warnings
+from copy import deepcopy
 from typing import ClassVar
 
 import joblib
@@ -318,6 +319,19 @@ def test_labels_are_smoothed_where_a_temperature_follows(X, y, settings, smoothi
     X, y = X[np.arange(500) % 40], y[np.arange(500) % 40]
     settings = {"n_estimators": 1, "batch_size": 500, "label_smoothing": "auto", **settings}
     assert _clf(**settings).fit(X, y)._task.label_smoothing == smoothing
+
+
+def test_features_learn_from_the_training_samples_alone(X, y):
+    clf = _clf(validation_fraction=0.3, callbacks=[NoteRows()]).fit(X, y)
+    panel, again = clf.preprocessor_.transform(X), deepcopy(clf.features_)
+
+    learnt = clf.features_.transform(panel)
+    again.fit_transform(panel, NoteRows.rows["training"])
+    for ours, theirs in zip(learnt, again.transform(panel), strict=True):
+        assert_array_equal(ours, theirs)
+    again.fit_transform(panel)
+    for ours, others in zip(learnt, again.transform(panel), strict=True):
+        assert not np.array_equal(ours, others, equal_nan=True)
 
 
 def test_temperature_is_learnt_from_held_out_samples(X, y):
