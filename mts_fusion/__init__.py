@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # type checkers read this; the tables below are for those who
         metrics as metrics,
         nn as nn,
         panel as panel,
+        persistence as persistence,
         training as training,
         transforms as transforms,
     )
@@ -54,6 +55,10 @@ if TYPE_CHECKING:  # type checkers read this; the tables below are for those who
         Vocabulary as Vocabulary,
         as_panel as as_panel,
     )
+    from .persistence import (
+        load as load,
+        save as save,
+    )
     from .transforms import (
         MissingnessMasker as MissingnessMasker,
         ModalityGrouper as ModalityGrouper,
@@ -72,11 +77,13 @@ _PACKAGES = (
     "metrics",
     "nn",
     "panel",
+    "persistence",
     "training",
     "transforms",
 )
 _FIRST_NAMES = {
     "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel"),
+    "persistence": ("load", "save"),
     "datasets": (
         "fetch_cmapss",
         "fetch_dsads",

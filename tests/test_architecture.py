@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "mts_fusion"
 LAYERS = {
+    "persistence": 0,
     "panel": 1,
     "nn": 2,
     "datasets": 2,
@@ -225,7 +226,11 @@ def test_tests_of_nn_stand_in_folders_of_its_packages() -> None:
 
 
 def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None:
-    """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none."""
+    """``from_numpy`` and ``.numpy()`` are the bridges; a task sees both sides and converts none.
+
+    Files of fitted objects hold arrays, so `persistence` converts in both directions.
+    """
+    stored = "persistence/_arrays.py"
     features, rows = "training/_features.py", "training/_pattern_rows.py"
     on_tensors = [
         "_gaussian_process",
@@ -235,8 +240,8 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         "_patterns",
     ]
     bridges = {
-        "from_numpy": {"training/_batch.py"},
-        "numpy": {"training/_net.py", features, rows},
+        "from_numpy": {"training/_batch.py", stored},
+        "numpy": {"training/_net.py", features, rows, stored},
     }
     both = {
         "training/_batch.py",
@@ -244,6 +249,7 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         "training/_task.py",
         features,
         rows,
+        stored,
         *(f"training/{name}.py" for name in on_tensors),
         SORTING,
     }
@@ -268,6 +274,8 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         ("pandas", ["panel/_frames.py"]),
         ("matplotlib", ["inspection/_display*.py", "benchmarks/*.py"]),
         ("pooch", ["datasets/_cache.py"]),
+        ("safetensors", ["persistence/_file.py"]),
+        ("skops", ["persistence/_file.py"]),
         ("urllib", ["datasets/_cache.py"]),
         ("requests", []),
     ],

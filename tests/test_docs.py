@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PACKAGES = (
+    "persistence",
     "panel",
     "datasets",
     "transforms",
@@ -50,6 +51,14 @@ def test_the_user_guide_runs_from_top_to_bottom() -> None:
     assert len(blocks) >= 10
     for block in blocks:
         exec(compile(block, "docs/user_guide.md", "exec"), names)
+
+
+def test_the_page_of_saving_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in _code("saving.md"):
+        exec(compile(block, "docs/saving.md", "exec"), names)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.mts", "pipeline.mts"}
 
 
 @pytest.mark.parametrize("page", ["maestro.md", "trace.md"])

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.persistence import Saveable
 from mts_fusion.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -52,7 +53,7 @@ __all__ = ["PanelEstimator"]
 _ROWS_AT_ONCE = 1024
 
 
-class PanelEstimator(BaseEstimator, metaclass=ABCMeta):
+class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
     """Abstract: an ensemble of networks trained on a panel, with or without targets.
 
     A subclass has ``__init__`` (assignments only), ``_make_module``, and ``fit``, which

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.panel import Panel
+from mts_fusion.persistence import Saveable
 from mts_fusion.training import GaussianProcessModel
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
@@ -36,7 +37,7 @@ _LEVELS = (np.arange(50) + 0.5) / 50
 _OUTERMOST = 8.0
 
 
-class GaussianProcessImputer(ImputerMixin, BaseEstimator):
+class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
     """Impute panels from the exact conditional distribution of a Gaussian process.
 
     One process describes all channels of all modalities at all times, whatever their clocks: a

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
+from mts_fusion.persistence import Saveable
 from mts_fusion.training import FixedFeatures, Regression
 from mts_fusion.transforms._base import check_parameters
 
@@ -25,7 +26,7 @@ from ._pretrained import PretrainedNetwork
 __all__ = ["MaestroPretrainer"]
 
 
-class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saveable, BaseEstimator):
     """Weights for :class:`MaestroClassifier`, and features, from windows without targets.
 
     Of each window, whole modalities and a stretch of time of each other modality are hidden, and

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS
 from mts_fusion.panel import Panel
+from mts_fusion.persistence import Saveable
 from mts_fusion.training import (
     FixedFeatures,
     GroupFolds,
@@ -47,7 +48,9 @@ _FIRST_ROWS, _ROWS_AT_ONCE = 20_000, 8192
 _PREDICTED_AT_ONCE = 2048
 
 
-class PatternRidge(ExactUpdatesMixin, PatternExplanationsMixin, BaseEstimator, metaclass=ABCMeta):
+class PatternRidge(
+    ExactUpdatesMixin, PatternExplanationsMixin, Saveable, BaseEstimator, metaclass=ABCMeta
+):
     """Abstract: parameters, fit, and scores from the models of all sets of modalities.
 
     The mixins of classifiers and regressors add the link between y and scores, and the types of

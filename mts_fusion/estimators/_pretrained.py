@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.panel import Schema
+from mts_fusion.persistence import PackedState
 
 __all__ = ["PretrainedNetwork"]
 
 
 @dataclass(frozen=True, eq=False)
-class PretrainedNetwork:
+class PretrainedNetwork(PackedState):
     """Result of :class:`MaestroPretrainer`, from which networks start.
 
     Parameters

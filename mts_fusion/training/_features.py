@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Self, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.persistence import PackedState
 
 from ._batch import FEATURE_ROWS, PanelDataset, padded_rows
 from ._runtime import isolated
@@ -33,7 +33,7 @@ _N_BIAS_ROWS = 64
 _N_BIAS_ROWS_EACH = 16
 
 
-class FixedFeatures:
+class FixedFeatures(PackedState):
     """Random convolutions and statistics of each modality, which need no training.
 
     Parameters
@@ -269,12 +269,6 @@ default=("multirocket", "statistics")
         longest = max(x.shape[2] for x in dataset.observed)
         size = min(max(_CACHED_TIMEPOINTS // longest // FEATURE_ROWS, 1), 4) * FEATURE_ROWS
         return padded_rows(n, size, FEATURE_ROWS)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        if self.device != "cpu":
-            state["module"] = deepcopy(self.module).cpu()
-        return state
 
 
 def _bias_rows(rows: np.ndarray, available: np.ndarray, seed: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from mts_fusion.nn.gaussian_process import (
     shrunk_covariance,
 )
 from mts_fusion.panel import Panel
+from mts_fusion.persistence import PackedState
 
 from ._batch import PanelDataset
 from ._pattern_rows import as_array, as_tensor
@@ -40,7 +41,7 @@ _N_START = 512
 _CELLS = 2**24
 
 
-class GaussianProcessModel:
+class GaussianProcessModel(PackedState):
     """A Gaussian process over all channels and times: its kernel, fitted, and its predictions.
 
     Parameters

@@ -11,14 +11,16 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
+from skorch.history import History
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
+from mts_fusion.persistence import PackedState
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
-from ._runtime import isolated
+from ._runtime import available_device, isolated
 from ._task import Task
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet"]
@@ -26,6 +28,9 @@ __all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet"]
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Parameters of a net that are stored with it.
+_STORED = "task precision gradient_clip seed n_threads batch_size device compile".split()
 
 # Samples predicted at a time; more save no time.
 _PREDICTED_AT_ONCE = 128
@@ -39,7 +44,7 @@ class _NoCriterion(nn.Module):
     """Not used: skorch requires a criterion, but the task and the module give the loss."""
 
 
-class PanelNet(NeuralNet):
+class PanelNet(PackedState, NeuralNet):
     """A network and its task in skorch's loop, with ``loss = task.loss + output.loss``.
 
     Parameters
@@ -85,6 +90,27 @@ class PanelNet(NeuralNet):
         self.n_threads = n_threads
         self.interrupted = False
         super().__init__(module, criterion=criterion, **kwargs)
+
+    # What is stored: the network, and what predictions and a warm start need
+
+    def _saved_state(self) -> dict[str, Any]:
+        return {
+            "module": getattr(self.module_, "_orig_mod", self.module_),  # without torch.compile
+            "settings": {name: getattr(self, name) for name in _STORED},
+            "history": [{k: v for k, v in row.items() if k != "batches"} for row in self.history],
+            "interrupted": self.interrupted,
+            "is_trimmed": getattr(self, "_trimmed_for_prediction", False),
+        }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        settings = {**state["settings"], "device": available_device(state["settings"]["device"])}
+        PanelNet.__init__(self, state["module"], verbose=0, callbacks__print_log=None, **settings)
+        self.initialize()
+        self.module_.eval()
+        self.interrupted = state["interrupted"]
+        self.history_ = History(state["history"])
+        if state["is_trimmed"]:
+            self.trim_for_prediction()
 
     # Training
 

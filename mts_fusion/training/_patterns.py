@@ -8,10 +8,12 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
+
+from mts_fusion.persistence import PackedState
 
 from ._boosting import BoostedTrees
 from ._links import ScoreLink
@@ -19,7 +21,7 @@ from ._pattern_forms import DualHead, PrimalHead
 from ._pattern_head import RidgeHead
 from ._pattern_model import PatternModel, make_model
 from ._pattern_rows import Head, TrainingRows, as_array, as_tensor, kept_rows
-from ._runtime import isolated
+from ._runtime import available_device, isolated
 
 __all__ = ["DUAL_ROWS", "PatternModels"]
 
@@ -30,7 +32,7 @@ DUAL_ROWS = 800
 _CHUNK = 2048
 
 
-class PatternModels:
+class PatternModels(PackedState):
     """Ridge regressions on the features of every set of modalities that occurs.
 
     Parameters
@@ -207,9 +209,7 @@ class PatternModels:
         """
         scores = np.full((len(available), self.kept.targets.shape[1]), np.nan)
         for rows, model, terms in self._terms(features, available):
-            total = model.constant.expand(len(rows), -1)
-            for _, term in terms:
-                total = total + term
+            total = sum((term for _, term in terms), model.constant.expand(len(rows), -1))
             scores[rows] = as_array(total)
             if self.trees is not None:
                 added = self.trees.scores([part[rows] for part in features])
@@ -285,8 +285,7 @@ class PatternModels:
             for rows, model in self.models_of(available[chunk]):
                 total = self._ridge_fold_scores(model, coordinates, rows)
                 if self.trees is not None:
-                    added = self.trees.fold_scores([part[rows] for part in few])
-                    total += model.factors[-1] * added
+                    total += model.factors[-1] * self.trees.fold_scores([p[rows] for p in few])
                 scores[:, rows + start] = total @ model.coupling + model.offset
         return scores
 
@@ -295,9 +294,8 @@ class PatternModels:
     ) -> np.ndarray:
         """Weighted sum ``(B, k, C)`` of the scores of the ridge heads, for some rows of a chunk."""
         total = np.zeros((self.n_folds, len(rows), len(model.coupling)))
-        n = len(coordinates[0][0])
         with isolated(self.n_threads):
-            index = slice(None) if len(rows) == n else as_tensor(rows)
+            index = slice(None) if len(rows) == len(coordinates[0][0]) else as_tensor(rows)
         for k, (head, solution) in enumerate(zip(self.heads, model.solutions, strict=True)):
             if solution is not None:
                 own = head.members(model.members)
@@ -391,6 +389,9 @@ class PatternModels:
         self.n_rows += sign * len(rows.keys)
         if not self.n_rows:  # rounding errors would be left
             self.total = np.zeros_like(self.total)
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, device=available_device(state["device"]))
 
     def _rows_changed(self) -> None:
         """Bound the kept rows, and drop the models: they are made again when they are needed."""

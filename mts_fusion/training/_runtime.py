@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["isolated", "pick_device", "seeded"]
+__all__ = ["available_device", "isolated", "pick_device", "seeded"]
 
 
 class _WithGenerator(TorchDispatchMode):
@@ -155,6 +155,30 @@ def _modes(device: str | None) -> Iterator[None]:
         if device is not None and torch.get_default_device() != torch.device(device):
             stack.enter_context(torch.device(device))
         yield
+
+
+def available_device(device: str) -> str:
+    """The device on which something was trained, or the CPU if torch does not find it here.
+
+    Parameters
+    ----------
+    device : str
+        A device of torch.
+
+    Returns
+    -------
+    str
+        A device of torch.
+
+    Examples
+    --------
+    >>> available_device("cpu")
+    'cpu'
+    """
+    try:
+        return pick_device(device)
+    except ValueError:
+        return "cpu"
 
 
 def pick_device(device: str) -> str:

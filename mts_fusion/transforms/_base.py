@@ -11,11 +11,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema, as_panel
+from mts_fusion.persistence import Saveable
 
 __all__ = ["PanelTransformer", "by_modality", "check_parameters", "filled_masks"]
 
 
-class PanelTransformer(TransformerMixin, BaseEstimator):
+class PanelTransformer(Saveable, TransformerMixin, BaseEstimator):
     """Abstract: stores the schema in ``fit``, and compares X with it afterwards.
 
     Attributes

@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import skops.io as skops_io
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -38,6 +39,7 @@ from mts_fusion.nn import (
     Trace,
 )
 from mts_fusion.panel import Panel, as_panel
+from mts_fusion.persistence import load
 from mts_fusion.transforms import (
     MissingnessMasker,
     ModalityGrouper,
@@ -248,6 +250,29 @@ def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data):
 
     assert _same(_predict(pickle.loads(pickle.dumps(fitted)), X), expected)
     assert _same(_predict(clone(estimator).fit(X, y), X), expected)
+
+
+@EACH
+def test_a_saved_file_gives_the_same_bits(estimator, data, fitted, tmp_path):
+    X, _ = _takes(estimator, data)
+    model = fitted(estimator)
+
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+
+    assert type(loaded) is type(model)
+    assert repr(loaded) == repr(model)
+    assert _same(_predict(loaded, X), _predict(model, X))
+
+
+@EACH
+def test_skops_alone_gives_the_same_bits(estimator, data, fitted):
+    X, _ = _takes(estimator, data)
+    stored = skops_io.dumps(fitted(estimator))
+
+    loaded = skops_io.loads(stored, trusted=skops_io.get_untrusted_types(data=stored))
+
+    assert _same(_predict(loaded, X), _predict(fitted(estimator), X))
 
 
 @EACH
