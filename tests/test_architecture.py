@@ -250,6 +250,8 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         features,
         rows,
         stored,
+        "persistence/_encode.py",  # see both sides, as a task does
+        "persistence/_decode.py",
         *(f"training/{name}.py" for name in on_tensors),
         SORTING,
     }

@@ -102,7 +102,7 @@ class Decoder:
     def _entries(self, tree: dict[str, Any], path: str) -> np.ndarray:
         return listed_to_array(tree["kind"], tree["shape"], self.decode(tree["entries"], path))
 
-    def _scalar(self, tree: dict[str, Any], path: str) -> np.generic:
+    def _scalar(self, tree: dict[str, Any], path: str) -> Any:
         dtype = np.dtype(str(tree["dtype"]))
         if dtype.kind not in "biufU":
             raise ValueError(f"{path} is of the unknown type {dtype}.")
@@ -127,7 +127,7 @@ class Decoder:
         cls = class_of(tree["object"], self.trusted)
         if is_named_tuple(cls) or dataclasses.is_dataclass(cls):
             return cls(**self.mapping(tree["state"], path))
-        value = cls.__new__(cls)
+        value: Any = object.__new__(cls)
         self._decoded[path] = value
         self.set_state(value, tree["state"], path)
         return value
@@ -163,7 +163,7 @@ class Decoder:
         import torch
 
         cls = class_of(tree["layer"], self.trusted)
-        layer = cls.__new__(cls)
+        layer: Any = object.__new__(cls)
         if not is_layer(layer):
             raise ValueError(f"{path}: {cls.__name__} is no layer of torch.")
         torch.nn.Module.__init__(layer)

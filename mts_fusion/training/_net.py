@@ -30,7 +30,7 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Parameters of a net that are stored with it.
-_STORED = "task precision gradient_clip seed n_threads batch_size device compile".split()
+_STORED = ("task", "precision", "gradient_clip", "seed", "n_threads", "batch_size", "device")
 
 # Samples predicted at a time; more save no time.
 _PREDICTED_AT_ONCE = 128
@@ -96,7 +96,7 @@ class PanelNet(PackedState, NeuralNet):
     def _saved_state(self) -> dict[str, Any]:
         return {
             "module": getattr(self.module_, "_orig_mod", self.module_),  # without torch.compile
-            "settings": {name: getattr(self, name) for name in _STORED},
+            "settings": {name: getattr(self, name) for name in (*_STORED, "compile")},
             "history": [{k: v for k, v in row.items() if k != "batches"} for row in self.history],
             "interrupted": self.interrupted,
             "is_trimmed": getattr(self, "_trimmed_for_prediction", False),
