@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.nn.features import FEATURE_KINDS
+from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
 from mts_fusion.panel import Panel
 from mts_fusion.persistence import Saveable
 from mts_fusion.training import (
@@ -201,7 +201,7 @@ class PatternRidge(
         self._origin = (kinds, self.n_groups, seed)
         self.features_ = FixedFeatures(
             panel.schema,
-            kinds,
+            (*kinds, LAST_TIMES) if self.head == "boosting" and "timing" in kinds else kinds,
             n_groups=self.n_groups,
             scales=scales,
             random_state=seed,

@@ -31,6 +31,9 @@ class BoostedTrees:
     ----------
     columns : list of M lists of int
         Columns of the features of each modality that are used.
+    last_times : list of M lists of int
+        Columns of the times of the last observations of its channels, in seconds. The trees see
+        them as the time since then, up to the last observation of any modality that is there.
     is_regression : bool
         Whether the targets are numbers; otherwise they are 1 for the class and -1 for others.
     seed : int, default=0
@@ -42,12 +45,14 @@ class BoostedTrees:
     def __init__(
         self,
         columns: list[list[int]],
+        last_times: list[list[int]],
         *,
         is_regression: bool,
         seed: int = 0,
         n_threads: int | None = 1,
     ) -> None:
         self.columns = columns
+        self.last_times = last_times
         self.is_regression = is_regression
         self.seed = seed
         self.n_threads = n_threads
@@ -107,7 +112,7 @@ class BoostedTrees:
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
     ) -> list[Any]:
         """One classifier, or one regressor for each target."""
-        row, table = row[use], table[use]
+        row, table = row[use], self._since_last(table[use])
         # The binning of scikit-learn 1.9 fails on a column that is NaN in all training rows.
         has_numbers = ~np.isnan(table).all(0)
         table = np.where(has_numbers, table, 0.0)
@@ -124,14 +129,31 @@ class BoostedTrees:
         return [trees.fit(table, y[row], sample_weight=weight[row])]
 
     def _table(self, features: list[np.ndarray]) -> np.ndarray:
-        parts = [part[:, index] for part, index in zip(features, self.columns, strict=True)]
+        parts = [
+            part[:, index]
+            for columns in (self.columns, self.last_times)
+            for part, index in zip(features, columns, strict=True)
+        ]
         return np.concatenate(parts, axis=1)
 
+    def _since_last(self, table: np.ndarray) -> np.ndarray:
+        """The table with times since the last observations in place of their times."""
+        n_times = sum(map(len, self.last_times))
+        if n_times == 0:
+            return table
+        times = table[:, -n_times:]
+        end = np.fmax.reduce(times, axis=1, keepdims=True)  # NaN where nothing was observed
+        return np.concatenate([table[:, :-n_times], end - times], axis=1)
+
     def _masked(self, table: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        widths = [len(index) for index in self.columns]
-        return np.where(np.repeat(kept, widths, axis=1), table, np.nan).astype(np.float32)
+        each = [
+            np.repeat(kept, [len(index) for index in columns], axis=1)
+            for columns in (self.columns, self.last_times)
+        ]
+        return np.where(np.concatenate(each, axis=1), table, np.nan).astype(np.float32)
 
     def _predict(self, models: list[Any], table: np.ndarray) -> np.ndarray:
+        table = self._since_last(table)
         with self._threads():
             if self.is_regression:
                 return np.stack([model.predict(table) for model in models], axis=1)

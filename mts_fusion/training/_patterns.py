@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
+from mts_fusion.nn.features import LAST_TIMES
 from mts_fusion.persistence import PackedState
 
 from ._boosting import BoostedTrees
@@ -154,8 +155,9 @@ class PatternModels(PackedState):
 
     def _fit_trees(self, rows: TrainingRows) -> None:
         if self.boosted_kinds is not None:
+            columns = map(self._columns_of, (self.boosted_kinds, (LAST_TIMES,)))
             self.trees = BoostedTrees(
-                self._columns_of(self.boosted_kinds),
+                *columns,
                 is_regression=self.link.is_numeric,
                 seed=self.seed,
                 n_threads=self.n_threads,

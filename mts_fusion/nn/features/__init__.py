@@ -1,6 +1,6 @@
 """Fixed features of modalities, which training of a network does not change: torch only."""
 
-from mts_fusion.nn.features._all import FEATURE_KINDS, SchemaFeatures
+from mts_fusion.nn.features._all import FEATURE_KINDS, LAST_TIMES, SchemaFeatures
 from mts_fusion.nn.features._base import FeatureBlock
 from mts_fusion.nn.features._convolution import has_clock
 from mts_fusion.nn.features._hydra import HydraFeatures
@@ -10,6 +10,7 @@ from mts_fusion.nn.features._timing import TimingFeatures
 
 __all__ = [
     "FEATURE_KINDS",
+    "LAST_TIMES",
     "FeatureBlock",
     "HydraFeatures",
     "MultiRocketFeatures",

@@ -15,19 +15,23 @@ from ._base import FeatureBlock
 from ._hydra import HydraFeatures
 from ._multirocket import MultiRocketFeatures
 from ._statistics import StatisticFeatures
-from ._timing import TimingFeatures
+from ._timing import LastTimes, TimingFeatures
 
-__all__ = ["FEATURE_KINDS", "SchemaFeatures"]
+__all__ = ["FEATURE_KINDS", "LAST_TIMES", "SchemaFeatures"]
+
+LAST_TIMES = "last_times"
+"""Kind that is no feature by itself: seconds as they are, from which boosted trees compute some."""
 
 _BLOCKS: dict[str, type[FeatureBlock]] = {
     "multirocket": MultiRocketFeatures,
     "hydra": HydraFeatures,
     "statistics": StatisticFeatures,
     "timing": TimingFeatures,
+    LAST_TIMES: LastTimes,
 }
 
-FEATURE_KINDS = tuple(_BLOCKS)
-"""Names of the kinds of fixed features."""
+FEATURE_KINDS = tuple(kind for kind in _BLOCKS if kind != LAST_TIMES)
+"""Names of the kinds of fixed features from which a user chooses."""
 
 
 class SchemaFeatures(nn.Module):
@@ -38,9 +42,9 @@ class SchemaFeatures(nn.Module):
     schema : Schema
         The modalities.
     kinds : sequence of str, or dict of str to sequence of str
-        Kinds out of ``FEATURE_KINDS``, for all modalities or by name; none for a modality that a
-        dict leaves out. A modality without a regular clock (:func:`has_clock`) has no convolutions,
-        one with a regular clock no ``"timing"``.
+        Kinds out of ``FEATURE_KINDS`` and ``LAST_TIMES``, for all modalities or by name; none for a
+        modality that a dict leaves out. A modality without a regular clock (:func:`has_clock`) has
+        no convolutions, one with a regular clock no ``"timing"``.
     n_groups : int, default=32
         Groups of random convolutions, even.
     scales : dict of str to sequence of C float or None, default=None
@@ -276,7 +280,7 @@ def _resolve_kinds(
     if unknown:
         raise ValueError(f"kinds names {unknown}, but the modalities are {list(schema.names)}.")
     for name, chosen in kinds.items():
-        wrong = [kind for kind in chosen if kind not in FEATURE_KINDS]
+        wrong = [kind for kind in chosen if kind not in _BLOCKS]
         if isinstance(chosen, str) or wrong or len(set(chosen)) < len(chosen):
             raise ValueError(
                 f"kinds of modality {name!r} is {chosen!r}; a sequence is wanted that names each "

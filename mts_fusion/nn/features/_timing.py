@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mts_fusion.panel._schema import Modality
 
+from ._base import FeatureBlock
 from ._convolution import has_clock
 from ._statistics import RankedFeatures
 
-__all__ = ["TimingFeatures"]
+__all__ = ["LastTimes", "TimingFeatures"]
 
 # Of a channel, in this order; then the times of the modality as a whole.
 _CHANNEL_NAMES = (
@@ -149,3 +150,56 @@ class TimingFeatures(RankedFeatures):
         """
         channels = range(self.modality.n_channels)
         return [f"{c}__{name}" for c in channels for name in _CHANNEL_NAMES] + [*_MODALITY_NAMES]
+
+
+class LastTimes(FeatureBlock):
+    """When each channel was last observed, in seconds and as it is, for what compares modalities.
+
+    Parameters
+    ----------
+    modality : Modality
+        One with irregular times.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of channels C.
+    block_widths : list of int
+        ``[C]``.
+
+    Examples
+    --------
+    >>> block = LastTimes(Modality("laboratory", 2, 3, irregular=True))
+    >>> observed = torch.tensor([[[True, False], [True, False], [False, False]]])
+    >>> block.compute(torch.ones(1, 3, 2), observed, torch.tensor([[0.0, 60.0, 600.0]]))
+    tensor([[60., nan]])
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.n_features = modality.n_channels
+        self.block_widths = [self.n_features]
+
+    @classmethod
+    def suits(cls, modality: Modality) -> bool:
+        """Whether a modality has no regular clock, as for :class:`TimingFeatures`."""
+        return TimingFeatures.suits(modality)
+
+    def compute(self, values: Tensor, observed: Tensor, times: Tensor | None = None) -> Tensor:
+        """Seconds, ``(B, C)``; timepoints where ``times`` is None; NaN for a silent channel."""
+        if times is None:
+            times = torch.arange(observed.shape[1], device=observed.device)[None]
+        clock = times.unsqueeze(-1).float()
+        last = torch.where(observed, clock, -torch.inf).amax(1)
+        return last.masked_fill(last.isinf(), torch.nan)
+
+    def fit(self, features: Tensor) -> None:
+        """Learn nothing."""
+
+    def standardize(self, features: Tensor) -> Tensor:
+        """The features as they are."""
+        return features
+
+    def feature_names(self) -> list[str]:
+        """A name for each channel."""
+        return [f"{c}__last_time" for c in range(self.n_features)]
