@@ -66,8 +66,7 @@ class PatternModels(PackedState):
     heads : list of RidgeHead
         Those of the heads that have features of any modality.
     kept : TrainingRows
-        The rows that have held-out scores, without features: all in the dual form, up to 20,000 in
-        the primal form.
+        Rows with held-out scores, without features: all if dual, up to 20,000 if primal.
     n_rows : int
         Number of training rows.
 
@@ -155,9 +154,8 @@ class PatternModels(PackedState):
 
     def _fit_trees(self, rows: TrainingRows) -> None:
         if self.boosted_kinds is not None:
-            columns = map(self._columns_of, (self.boosted_kinds, (LAST_TIMES,)))
             self.trees = BoostedTrees(
-                *columns,
+                *map(self._columns_of, (self.boosted_kinds, (LAST_TIMES,))),
                 is_regression=self.link.is_numeric,
                 seed=self.seed,
                 n_threads=self.n_threads,
