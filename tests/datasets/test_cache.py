@@ -1,3 +1,4 @@
+import os
 import sys
 import types
 import zipfile
@@ -170,6 +171,20 @@ def test_the_cache_is_used_until_its_source_changes(tmp_path):
     source.write_text("12")
     arrays = cached_arrays(build, [source], home=tmp_path, name="x", cache=True)
     assert arrays["x"].tolist() == [0, 1]
+
+
+def test_a_newer_source_of_the_same_size_is_read_again(tmp_path):
+    source = tmp_path / "source"
+    source.write_text("1")
+
+    def build():
+        return {"x": np.array(float(source.read_text()))}
+
+    cached_arrays(build, [source], home=tmp_path, name="x", cache=True)
+    source.write_text("2")
+    os.utime(source, (2e9, 2e9))
+    arrays = cached_arrays(build, [source], home=tmp_path, name="x", cache=True)
+    assert arrays["x"] == 2
 
 
 def test_without_asking_nothing_is_written(tmp_path):
