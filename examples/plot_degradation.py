@@ -58,7 +58,7 @@ def load():
 def main():
     """Train, hide sensors, print, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).with_suffix(".png")
+    default = Path(Path(__file__).stem + ".png")
     parser.add_argument("--figure", type=Path, default=default)
     options = parser.parse_args()
 

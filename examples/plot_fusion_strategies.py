@@ -56,7 +56,7 @@ def without_one(classifier, X, y):
 def main():
     """Train every strategy, take sensors away, print, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).with_suffix(".png")
+    default = Path(Path(__file__).stem + ".png")
     parser.add_argument("--figure", type=Path, default=default)
     options = parser.parse_args()
 

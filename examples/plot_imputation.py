@@ -76,7 +76,7 @@ def scores(imputer, truth, hidden):
 def main():
     """Train, fill a gap and a missing sensor, print, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).with_suffix(".png")
+    default = Path(Path(__file__).stem + ".png")
     parser.add_argument("--figure", type=Path, default=default)
     parser.add_argument("--epochs", type=int, default=45)
     options = parser.parse_args()

@@ -97,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", choices=["synthetic", "dsads"], default="synthetic")
     parser.add_argument("--data-home", help="folder with the publisher's files of DSADS")
-    parser.add_argument("--figure", type=Path, default=Path(__file__).with_suffix(".png"))
+    parser.add_argument("--figure", type=Path, default=Path("quickstart.png"))
     options = parser.parse_args()
 
     X, y, people, held_out = load(options.dataset, options.data_home)

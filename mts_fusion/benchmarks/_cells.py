@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -42,7 +44,8 @@ def run_cells(
         Name of the table and of its files.
     out : Path or None, default=None
         Folder for ``<table>.jsonl``, a line a cell, written as soon as the cell is done, and
-        ``<table>.csv``, a line a row. None keeps nothing.
+        ``<table>.csv``, a line a row. None keeps nothing. Lines that cannot be written, as on a
+        full disk, are written with a later cell; damaged lines are reported and left.
     isolate : bool, default=True
         Whether each cell runs in a forked process, so that its peak memory is its own and the
         death of one is not that of all. Without effect where there is no fork.
@@ -55,6 +58,7 @@ def run_cells(
     """
     kept = out / f"{table}.jsonl" if out is not None else None
     done = _read(kept)
+    unwritten: list[str] = []
     rows: list[Row] = []
     information = run_information()
     for i, cell in enumerate(cells):
@@ -71,13 +75,15 @@ def run_cells(
                 continue
             _say(f"{table} {i + 1}/{len(cells)}: {name}: {time.perf_counter() - start:.0f} s")
             if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                with kept.open("a") as file:
-                    file.write(json.dumps({"cell": cell, "rows": done[key], **information}) + "\n")
+                line = json.dumps({"cell": cell, "rows": done[key], **information})
+                unwritten = _append(kept, [*unwritten, line])
         rows += [{**cell, **row} for row in done[key]]
     if out is not None and rows:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_csv(out / f"{table}.csv", rows)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _write_csv(out / f"{table}.csv", rows)
+        except OSError as error:
+            _say(f"{out / table}.csv could not be written ({error}). Run it again to write it.")
     return rows
 
 
@@ -87,20 +93,50 @@ def _say(message: str) -> None:
 
 
 def _read(path: Path | None) -> dict[str, list[Row]]:
-    """Rows by cell. A last line cut short by a kill is not a line."""
+    """Rows by cell. Damaged lines are reported by number; one cut short at the end is removed."""
     if path is None or not path.exists():
         return {}
     done = {}
-    for line in path.read_text().splitlines():
+    lines = path.read_bytes().split(b"\n")
+    last = lines.pop()  # empty, unless a kill cut it short
+    for number, line in enumerate(lines, start=1):
         try:
             kept = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        done[json.dumps(kept["cell"], sort_keys=True)] = kept["rows"]
-    text = path.read_text()
-    if text and not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1])
+            done[json.dumps(kept["cell"], sort_keys=True)] = [{**row} for row in kept["rows"]]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = type(error).__name__
+            _say(f"{path}, line {number} is damaged ({reason}), its cell is computed again")
+    if last:
+        _replace(path, b"".join(line + b"\n" for line in lines))
     return done
+
+
+def _append(path: Path, lines: list[str]) -> list[str]:
+    """Append whole lines to a file. Return those that could not be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            size = file.tell()
+            try:
+                file.write("".join(line + "\n" for line in lines).encode())
+                file.flush()
+            except OSError:
+                os.truncate(path, size)
+                raise
+    except OSError as error:
+        _say(f"{path} could not be written ({error}). {len(lines)} cells wait for the next one")
+        return lines
+    return []
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Exchange the content of a file, all of it or nothing."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        new.write_bytes(content)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:
@@ -118,9 +154,11 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
     # process whose thread pools are running would hang.
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(work, cell, sender))
+    end_of_parent, alive = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(work, cell, sender, end_of_parent, alive))
     process.start()
     sender.close()
+    end_of_parent.close()
     try:
         output = receiver.recv()
     except EOFError:
@@ -135,11 +173,27 @@ def _in_a_fork(work: Callable[[Cell], list[Row]], cell: Cell) -> list[Row]:
     return output
 
 
-def _answer(work: Callable[[Cell], list[Row]], cell: Cell, sender: Connection) -> None:
+def _answer(
+    work: Callable[[Cell], list[Row]],
+    cell: Cell,
+    sender: Connection,
+    end_of_parent: Connection,
+    alive: Connection,
+) -> None:
+    alive.close()  # only the parent holds it, so that it closes when the parent dies
+    threading.Thread(target=_end_with_parent, args=(end_of_parent,), daemon=True).start()
     try:
         sender.send(work(cell))
     except BaseException:
         sender.send(traceback.format_exc())
+
+
+def _end_with_parent(end_of_parent: Connection) -> None:
+    """Wait for the parent to die, then end this process."""
+    try:
+        end_of_parent.recv()
+    finally:
+        os._exit(1)
 
 
 def run_information() -> dict[str, str]:
@@ -178,8 +232,6 @@ def _output(command: list[str], folder: Path) -> str:
 
 def _processor() -> str:
     """Model and number of processors."""
-    import os
-
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
+import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,9 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Archive", "RemoteFile", "cached_arrays", "find_file", "get_data_home", "numbers"]
+from ..panel._arguments import check_types
+
+__all__ = ["Archive", "RemoteFile", "cached_arrays", "find_file", "get_data_home"]
 
 _ENVIRONMENT = "MTS_FUSION_DATA"
+
+# What an archive may hold at most: bytes of a member, bytes of all zips in it, zips within zips.
+_MAX_MEMBER_BYTES = 4 * 2**30
+_MAX_NESTED_BYTES = 4 * 2**30
+_MAX_DEPTH = 3
+
+# After so long nobody writes a file any more.
+_ABANDONED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ def get_data_home(data_home: str | os.PathLike[str] | None = None) -> Path:
     >>> get_data_home("data").name
     'data'
     """
+    check_types(get_data_home, locals())
     if data_home is None:
         data_home = os.environ.get(_ENVIRONMENT) or None
     if data_home is None:
@@ -176,7 +188,7 @@ class Archive:
     Raises
     ------
     ValueError
-        If ``path`` is neither.
+        If ``path`` is neither, or holds zips deeper or larger than those of any data set.
     """
 
     def __init__(self, path: Path) -> None:
@@ -186,19 +198,44 @@ class Archive:
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 self._read[file.relative_to(path).as_posix()] = file.read_bytes
         elif zipfile.is_zipfile(path):
-            self._open(zipfile.ZipFile(path))
+            self._nested_bytes = 0
+            self._open(zipfile.ZipFile(path), depth=1)
         else:
             raise ValueError(
                 f"{path} is neither a zip file nor a folder. It may be cut short: remove it and "
                 "download it again."
             )
 
-    def _open(self, archive: zipfile.ZipFile) -> None:
+    def _open(self, archive: zipfile.ZipFile, depth: int) -> None:
         for info in archive.infolist():
             if info.filename.endswith(".zip"):  # a publisher's zip in the repository's zip
-                self._open(zipfile.ZipFile(BytesIO(archive.read(info))))
+                self._nested_bytes += info.file_size
+                if depth == _MAX_DEPTH or self._nested_bytes > _MAX_NESTED_BYTES:
+                    raise ValueError(
+                        f"{self.path} holds {info.filename!r}: zips within zips are read to a "
+                        f"depth of {_MAX_DEPTH} and {_MAX_NESTED_BYTES:,} bytes. Unpack it into a "
+                        "folder."
+                    )
+                content = self._member(archive, info)
+                if not zipfile.is_zipfile(BytesIO(content)):
+                    raise ValueError(f"{self.path}: {info.filename!r} in it is no zip file.")
+                self._open(zipfile.ZipFile(BytesIO(content)), depth + 1)
             elif not info.is_dir():
-                self._read[info.filename] = lambda info=info: archive.read(info)  # type: ignore[misc]
+                self._read[info.filename] = lambda info=info: self._member(archive, info)  # type: ignore[misc]
+
+    def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+        if info.file_size > _MAX_MEMBER_BYTES:
+            raise ValueError(
+                f"{self.path}: {info.filename!r} has {info.file_size:,} bytes, at most "
+                f"{_MAX_MEMBER_BYTES:,} are read. Unpack it into a folder."
+            )
+        try:
+            return archive.read(info)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.path}: {info.filename!r} is damaged or encrypted ({error}). Download it "
+                "again."
+            ) from error
 
     def match(self, pattern: str) -> dict[tuple[str, ...], str]:
         """Names of the files whose path ends with a pattern, by the groups of the pattern.
@@ -229,92 +266,13 @@ class Archive:
         -------
         bytes
             All of it.
+
+        Raises
+        ------
+        ValueError
+            If it is damaged, encrypted, or larger than 4 GiB.
         """
         return self._read[name]()
-
-
-def numbers(
-    text: bytes, n_columns: int, what: str, *, first_line: int | None = None
-) -> NDArray[np.float64]:
-    """Table of numbers of shape ``(rows, n_columns)``, parsed in one step.
-
-    Parameters
-    ----------
-    text : bytes
-        Rows of numbers divided by commas or blanks; ``NaN`` and, between commas, nothing are NaN.
-    n_columns : int
-        Columns of the table.
-    what : str
-        Name of the file, for the message.
-    first_line : int or None, default=None
-        Line of the file in which the text begins. If given, every row is counted, not only the
-        first and all together, and the message names the line that is damaged.
-
-    Returns
-    -------
-    ndarray of shape (rows, n_columns)
-        The numbers.
-
-    Raises
-    ------
-    ValueError
-        If there is something else than numbers, or another number of columns.
-
-    Examples
-    --------
-    >>> numbers(b"1,2\\n,NaN\\n", 2, "a.csv")
-    array([[ 1.,  2.],
-           [nan, nan]])
-    """
-    rows = re.sub(rb"\s*\n\s*", b"\n", text.strip()) if b"\n\n" in text else text.strip()
-    if b",," in rows or b",\n" in rows or b"\n," in rows:  # empty fields, which have no number
-        rows = re.sub(rb"(?m)(?<=,)(?=[,\r\n]|\Z)|^(?=,)", b"NaN", rows)
-    n_rows = rows.count(b"\n") + bool(rows)
-    rows = rows.replace(b",", b" ")
-    first = rows.split(b"\n", 1)[0].split()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            # numpy warns, and later raises, where it meets something that is no number
-            table = np.fromstring(rows.decode("ascii", "replace"), sep=" ")
-        except (ValueError, DeprecationWarning):
-            table = np.empty(0)
-    whole = len(first) == n_columns and table.size == n_rows * n_columns
-    if first_line is not None and not (whole and (_fields(rows) == n_columns).all()):
-        _name_the_damaged_line(text, n_columns, what, first_line)
-    if not whole:
-        raise ValueError(
-            f"{what} has {len(first)} columns in its first and {table.size} numbers in {n_rows} "
-            f"rows; {n_columns} numbers a row are wanted. The file may be damaged."
-        )
-    return table.reshape(n_rows, n_columns)
-
-
-def _fields(rows: bytes) -> NDArray[np.intp]:
-    """Fields of each row of a text in which blanks divide them."""
-    signs = np.frombuffer(rows, dtype=np.uint8)
-    is_text = signs > ord(" ")
-    begins = is_text & ~np.concatenate([[False], is_text[:-1]])
-    ends = np.flatnonzero(signs == ord("\n"))
-    return np.diff(np.cumsum(begins)[ends], prepend=0, append=int(begins.sum()))
-
-
-def _name_the_damaged_line(text: bytes, n_columns: int, what: str, first_line: int) -> None:
-    for line, row in enumerate(text.splitlines(), start=first_line):
-        fields = row.split(b",") if b"," in row else row.split()
-        if row.strip() and len(fields) != n_columns:
-            raise ValueError(
-                f"{what}, line {line}: {n_columns} numbers are wanted, got {len(fields)}. The file "
-                "may be damaged."
-            )
-        for field in fields:
-            try:
-                float(field.strip().replace(b"_", b"?") or b"nan")  # float takes 1_000
-            except ValueError:
-                raise ValueError(
-                    f"{what}, line {line}: {n_columns} numbers are wanted, got "
-                    f"{field.decode('utf-8', 'replace')!r}. The file may be damaged."
-                ) from None
 
 
 def cached_arrays(
@@ -344,6 +302,11 @@ def cached_arrays(
     -------
     dict of str to ndarray
         What ``build`` gives.
+
+    Warns
+    -----
+    UserWarning
+        If the cache is damaged, or may not be read or written; then ``build`` is called.
     """
     if not cache:
         return dict(build())
@@ -351,17 +314,50 @@ def cached_arrays(
     key = hashlib.sha256(repr((name, stamps)).encode()).hexdigest()[:16]
     home = home.parent if home.is_file() else home
     path = home / f"{re.sub('[^A-Za-z0-9]+', '-', name)}-{key}.npz"
-    if path.exists():
+    kept = _read_cache(path)
+    if kept is None:
+        kept = dict(build())
+        _write_cache(path, kept)
+    return kept
+
+
+def _read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a cache; None where there is none that can be used."""
+    if not path.exists():
+        return None
+    try:
         with np.load(path) as kept:
             return {key: kept[key] for key in kept.files}
-    arrays = dict(build())
-    # Whole or not at all, also when interrupted or when two processes write.
-    with tempfile.NamedTemporaryFile(dir=home, suffix=".npz", delete=False) as file:
+    except PermissionError as error:
+        warnings.warn(
+            f"The cache {path} cannot be read ({error}), so its source is read again.",
+            UserWarning,
+            stacklevel=4,
+        )
+    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        warnings.warn(
+            f"The cache {path} is damaged ({error}) and is built again.", UserWarning, stacklevel=4
+        )
+    return None
+
+
+def _write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a cache, whole or not at all, also when interrupted or when two processes write."""
+    part = path.with_name(f"{path.stem}-{os.getpid()}.part")
+    try:
+        for left in path.parent.glob(f"{path.stem}-*.part"):  # of a process that was killed
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink(missing_ok=True)
         try:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        except BaseException:
-            file.close()
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
-    return arrays
+            with part.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:  # a folder of another user, a full disk
+        warnings.warn(
+            f"The cache {path} cannot be written ({error}). Use cache=False, or a data_home that "
+            "can be written.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
-from ._cache import Archive, RemoteFile, find_file, numbers
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, find_file
+from ._numbers import numbers
 
 __all__ = ["fetch_cmapss"]
 
@@ -108,6 +110,7 @@ def fetch_cmapss(
     >>> engines.data.schema.names  # doctest: +SKIP
     ('settings', 'temperature', 'pressure', 'speed', 'flow', 'coolant')
     """
+    check_types(fetch_cmapss, locals())
     if subset not in _SUBSETS:
         raise ValueError(f"subset is one of {list(_SUBSETS)}, got {subset!r}.")
     for name, given in (("n_cycles", n_cycles), ("step", step)):

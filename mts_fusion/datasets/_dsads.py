@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
 
 __all__ = ["fetch_dsads"]
 
@@ -108,6 +110,7 @@ def fetch_dsads(
     >>> dsads.data.schema.names  # doctest: +SKIP
     ('torso', 'right_arm', 'left_arm', 'right_leg', 'left_leg')
     """
+    check_types(fetch_dsads, locals())
     if modalities not in ("position", "sensor"):
         raise ValueError(f"modalities is 'position' or 'sensor', got {modalities!r}.")
     path = find_file("fetch_dsads", _FILE, data_home, download=download)

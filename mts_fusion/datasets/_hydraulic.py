@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
 
 __all__ = ["fetch_hydraulic"]
 
@@ -120,6 +122,7 @@ def fetch_hydraulic(
     >>> cycles.target_names  # doctest: +SKIP
     ['close to total failure', 'severe lag', 'small lag', 'optimal']
     """
+    check_types(fetch_hydraulic, locals())
     if target not in (None, "all", *_TARGETS):
         raise ValueError(f"target is one of {list(_TARGETS)}, 'all' or None, got {target!r}.")
     unknown = [name for name in modalities or () if name not in _SENSORS]

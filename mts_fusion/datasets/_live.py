@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..panel import Panel, schema_of
+from ..panel._arguments import check_at_least, check_types
 from ..panel._arrays import as_array
 from ..panel._clock import SECONDS
 from ..panel._frames import as_pandas, is_frame, is_series, read_numbers, read_stamps
@@ -80,6 +81,7 @@ class LiveSegmenter:
         silent_after_seconds: float = 10.0,
         start: float | None = None,
     ) -> None:
+        check_types(LiveSegmenter.__init__, locals())
         self.schema = schema_of(schema)[0]
         self.window_seconds = float(window_seconds)
         self.step_seconds = float(window_seconds if step_seconds is None else step_seconds)
@@ -88,8 +90,9 @@ class LiveSegmenter:
         for name in ("window_seconds", "step_seconds", "silent_after_seconds"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} is a positive number of seconds.")
-        if not delay_seconds >= 0:
-            raise ValueError(f"delay_seconds is at least 0, got {delay_seconds!r}.")
+        check_at_least(0, delay_seconds=delay_seconds)
+        if start is not None and not np.isfinite(start):
+            raise ValueError(f"start is a finite number of seconds, got {start!r}.")
         self.n_late_ = 0
         self._begin = start
         self._next = 0  # windows that were given out, or left out
@@ -137,6 +140,7 @@ class LiveSegmenter:
             If times and values do not fit together, the kind of clock changes, a channel is
             unknown, or a stamp lies more than a week, and a hundred times what was recorded, ahead.
         """
+        check_types(LiveSegmenter.push, locals())
         m = self.schema[name]
         stamps = read_stamps(np.atleast_1d(np.asarray(as_array(as_pandas(times)))), name)
         self._kind = self._kind or stamps.kind

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
-from ._segment import segment
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
+from ._segment import check_windows, segment
 
 __all__ = ["fetch_pamap2"]
 
@@ -124,6 +126,8 @@ def fetch_pamap2(
     >>> pamap2.data.schema["hand"].n_timepoints  # doctest: +SKIP
     100
     """
+    check_types(fetch_pamap2, locals())
+    check_windows(window_seconds, step_seconds, min_share)
     if heart_rate not in ("irregular", "grid"):
         raise ValueError(f"heart_rate is 'irregular' or 'grid', got {heart_rate!r}.")
     path = find_file("fetch_pamap2", _FILE, data_home, download=download)

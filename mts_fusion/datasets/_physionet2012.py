@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
 
 __all__ = ["fetch_physionet2012"]
 
@@ -126,6 +128,7 @@ def fetch_physionet2012(
     >>> stays.data.times["renal"].shape[0] == len(stays.target)  # doctest: +SKIP
     True
     """
+    check_types(fetch_physionet2012, locals())
     if subset not in ("a", "b", "c"):
         raise ValueError(f"subset is 'a', 'b' or 'c', got {subset!r}.")
     modalities = _modalities(grouping, variables)

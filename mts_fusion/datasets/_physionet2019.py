@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
 
 __all__ = ["fetch_physionet2019"]
 
@@ -63,7 +65,7 @@ from clinical data: the PhysioNet/Computing in Cardiology Challenge 2019. Critic
 def fetch_physionet2019(
     *,
     data_home: str | os.PathLike[str] | None = None,
-    hospitals: Collection[str] | None = None,
+    hospitals: str | Collection[str] | None = None,
     n_hours: int | None = 60,
     static: bool = True,
     download: bool = True,
@@ -77,7 +79,7 @@ def fetch_physionet2019(
         Folder with ``training_setA.zip``, ``training_setB.zip`` or both (or
         ``*training_setA*.zip``, ...; or unpacked folders), or one such file. None means the
         environment variable ``MTS_FUSION_DATA``.
-    hospitals : collection of {"A", "B"} or None, default=None
+    hospitals : str or collection of {"A", "B"} or None, default=None
         The hospitals to read. None means those whose files are in ``data_home``; where there are
         none, both.
     n_hours : int or None, default=60
@@ -128,6 +130,7 @@ def fetch_physionet2019(
     >>> patients.data.schema.names  # doctest: +SKIP
     ('vitals', 'blood_gas', 'chemistry', 'haematology', 'descriptors')
     """
+    check_types(fetch_physionet2019, locals())
     if hospitals is not None and (not len(hospitals) or set(hospitals) - {"A", "B"}):
         raise ValueError(f"hospitals has 'A', 'B' or both, got {list(hospitals)}.")
     if n_hours is not None and not n_hours >= 1:

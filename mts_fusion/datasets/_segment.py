@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..panel._arguments import check_types
 from ..panel._arrays import is_missing
+from ..panel._checks import check_rate
 from ._labels import collect, label_windows, per_recording, repeat, warn_of_labels
 from ._streams import check_gaps, read_recording, window_clocks
 from ._windows import cut, enough_observed, window_starts
 
-__all__ = ["segment"]
+__all__ = ["check_windows", "segment"]
 
 
 def segment(
@@ -123,10 +125,9 @@ def segment(
     >>> y.tolist(), groups.tolist()
     (['rest', 'walk'], ['anna', 'anna'])
     """
+    check_types(segment, locals())
     step_seconds = window_seconds if step_seconds is None else step_seconds
-    for parameter, value in (("window_seconds", window_seconds), ("step_seconds", step_seconds)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{parameter} is a positive number of seconds, got {value!r}.")
+    check_windows(window_seconds, step_seconds, min_share, min_observed)
     names, raw = _recordings(recordings)
     single = isinstance(recordings, Mapping) and names is None
     labels = per_recording("label", label, names, len(raw), single)
@@ -165,6 +166,34 @@ def segment(
     return (panel, y, group, start) if return_starts else (panel, y, group)
 
 
+def check_windows(
+    window_seconds: float,
+    step_seconds: float | None,
+    min_share: float = 0.5,
+    min_observed: float = 0.0,
+) -> None:
+    """Raise unless these are the arguments of :func:`segment` that they are named after.
+
+    Parameters
+    ----------
+    window_seconds, step_seconds : float
+        Positive and finite; None for the step that is the window.
+    min_share, min_observed : float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Names the argument.
+    """
+    for parameter, value in (("window_seconds", window_seconds), ("step_seconds", step_seconds)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{parameter} is a positive number of seconds, got {value!r}.")
+    for parameter, value in (("min_share", min_share), ("min_observed", min_observed)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{parameter} is a share in [0, 1], got {value!r}.")
+
+
 def _label(
     labels: list[Any],
     recordings: list[Mapping[str, Any]],
@@ -190,14 +219,21 @@ def _label(
 def _rates(given: Any, recordings: list[Mapping[str, Any]]) -> dict[str, float | None]:
     """Rates by modality; a number is that of a single modality."""
     if given is None or isinstance(given, Mapping):
-        return dict(given or {})
+        rates = {name: check_rate(name, rate) for name, rate in (given or {}).items()}
+        wrong = [name for name, rate in rates.items() if rate is not None and not 0 < rate < np.inf]
+        if wrong:
+            raise ValueError(
+                f"rates is a positive number of Hz for each modality, or None where its clock is "
+                f"irregular, got {rates[wrong[0]]!r} for {wrong[0]!r}."
+            )
+        return rates
     names = list(dict.fromkeys(name for recording in recordings for name in recording))
     if len(names) != 1:
         raise ValueError(
             f"rates={given!r} names no modality, but the recordings have {names}. Give a dict, as "
             f"rates={{{names[0]!r}: {given!r}}}."
         )
-    return {names[0]: given}
+    return _rates({names[0]: given}, recordings)
 
 
 def _recordings(recordings: Any) -> tuple[list[Any] | None, list[Mapping[str, Any]]]:

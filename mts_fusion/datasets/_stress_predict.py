@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home, numbers
-from ._segment import segment
+from ..panel._arguments import check_types
+from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
+from ._numbers import numbers
+from ._segment import check_windows, segment
 
 __all__ = ["fetch_stress_predict"]
 
@@ -108,6 +110,8 @@ def fetch_stress_predict(
     >>> [m.rate for m in stress.data.schema]  # doctest: +SKIP
     [64.0, 32.0, 4.0, 4.0, 1.0]
     """
+    check_types(fetch_stress_predict, locals())
+    check_windows(window_seconds, step_seconds, min_share)
     unknown = [name for name in modalities if name not in _SIGNALS]
     if unknown or not len(modalities):
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..panel import Panel
+from ..panel._arguments import check_at_least, check_types
 
 __all__ = ["make_panel_classification", "make_panel_regression"]
 
@@ -98,7 +99,10 @@ def make_panel_classification(
     >>> panel.schema["m0"].n_timepoints, panel.schema["m1"].n_timepoints
     (32, 8)
     """
-    rng = np.random.default_rng(random_state)
+    check_types(make_panel_classification, locals())
+    check_at_least(1, n_samples=n_samples, n_classes=n_classes, n_groups=n_groups)
+    check_at_least(0, noise=noise, group_sd=group_sd, class_sep=class_sep)
+    rng = _generator(random_state)
     specification = _specification(modalities, duration_seconds, informative, irregular)
     y = rng.permutation(np.arange(n_samples) % n_classes)
     groups = rng.permutation(np.arange(n_samples) % n_groups)
@@ -196,7 +200,10 @@ def make_panel_regression(
     >>> len(panel), y.shape
     (20, (20, 2))
     """
-    rng = np.random.default_rng(random_state)
+    check_types(make_panel_regression, locals())
+    check_at_least(1, n_samples=n_samples, n_targets=n_targets, n_groups=n_groups)
+    check_at_least(0, noise=noise, group_sd=group_sd)
+    rng = _generator(random_state)
     specification = _specification(modalities, duration_seconds, informative, irregular)
     y = rng.normal(size=(n_samples, n_targets))
     groups = rng.permutation(np.arange(n_samples) % n_groups)
@@ -223,6 +230,12 @@ def make_panel_regression(
     return (panel, y, groups) if return_groups else (panel, y)
 
 
+def _generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    if isinstance(random_state, int):
+        check_at_least(0, random_state=random_state)
+    return np.random.default_rng(random_state)
+
+
 def _specification(
     modalities: int | Mapping[str, tuple[int, float]],
     duration_seconds: float,
@@ -230,9 +243,17 @@ def _specification(
     irregular: Collection[str],
 ) -> dict[str, tuple[int, float]]:
     """Channels and rate of each modality, checked against the names the caller used."""
+    check_at_least(0, duration_seconds=duration_seconds)
     if isinstance(modalities, Mapping):
+        wrong = [name for name, one in modalities.items() if np.shape(one) != (2,)]
+        if wrong or not modalities:
+            raise ValueError(
+                f"modalities is a number, or a dict of name to (channels, rate), got "
+                f"{modalities!r}."
+            )
         specification = {name: (int(c), float(rate)) for name, (c, rate) in modalities.items()}
     else:
+        check_at_least(1, modalities=modalities)
         specification = {f"m{i}": (_CHANNELS[i % 3], _RATES[i % 3]) for i in range(int(modalities))}
     for parameter, names in (("informative", informative or ()), ("irregular", irregular)):
         unknown = [name for name in names if name not in specification]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from ..panel import Panel
+from ..panel._arguments import check_at_least, check_types
 
 __all__ = ["make_trace_benchmark"]
 
@@ -84,6 +85,7 @@ def make_trace_benchmark(
     >>> round(float(parts.train.masked.mean()), 2)
     0.3
     """
+    check_types(make_trace_benchmark, locals())
     if not 0 <= missing_fraction < 1:
         raise ValueError(f"missing_fraction is a share in [0, 1), got {missing_fraction!r}.")
     for part, n in (("n_train", n_train), ("n_validation", n_validation), ("n_test", n_test)):
@@ -93,6 +95,9 @@ def make_trace_benchmark(
             )
     if not 1 <= n_blocks <= n_timepoints:
         raise ValueError(f"n_blocks is in [1, {n_timepoints}] (n_timepoints), got {n_blocks}.")
+    check_at_least(0, horizon=horizon)
+    if random_state is not None:
+        check_at_least(0, random_state=random_state)
     signal_seed, mask_seed = np.random.SeedSequence(random_state).spawn(2)
     rng, mask_rng = np.random.default_rng(signal_seed), np.random.default_rng(mask_seed)
     n_features = 30

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from ..panel._arguments import check_types
 from ._array_pickle import read_array_pickle
 from ._cache import Archive, RemoteFile, cached_arrays, find_file, get_data_home
-from ._segment import segment
+from ._segment import check_windows, segment
 
 __all__ = ["fetch_wesad"]
 
@@ -127,6 +128,8 @@ def fetch_wesad(
     >>> wesad.data.schema["ecg"].n_timepoints  # doctest: +SKIP
     4200
     """
+    check_types(fetch_wesad, locals())
+    check_windows(window_seconds, step_seconds, min_share)
     wanted = list(_SIGNALS) if modalities is None else list(modalities)
     for parameter, given, known in (
         ("modalities", wanted, list(_SIGNALS)),

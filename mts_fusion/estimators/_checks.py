@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from mts_fusion.panel import SERIES, Panel, Schema, as_panel
+from mts_fusion.panel._arguments import as_floats
 from mts_fusion.panel._arrays import as_array, is_missing
 from mts_fusion.panel._frames import as_pandas, is_frame
 
@@ -115,6 +116,8 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    if not hasattr(y, "__len__") or isinstance(y, (str, Mapping)) or getattr(y, "ndim", 1) == 0:
+        raise TypeError(f"y holds one target a sample, got {y!r}.")
     _check_ids("y", y, panel)
     missing = _missing_rows(y)
     if missing.size:
@@ -188,6 +191,8 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
     if groups is None:
         return None
     groups = as_pandas(groups)
+    if not hasattr(groups, "__len__") or isinstance(groups, (str, bytes, Mapping)):
+        raise TypeError(f"groups is one label a sample, got {groups!r}.")
     check_consistent_length(panel, groups)
     _check_ids("groups", groups, panel)
     missing = _missing_rows(groups)
@@ -269,7 +274,11 @@ def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
                 f"sample_weight contains NaN: that of sample {missing[0]} is None, NaN, NA or "
                 "masked. Give 0 to leave a sample out."
             )
-        sample_weight = _plain(sample_weight)
+        sample_weight = as_floats("sample_weight", _plain(sample_weight))
+        if sample_weight.shape != (len(panel),):
+            raise ValueError(
+                f"sample_weight has shape {sample_weight.shape}; ({len(panel)},) is wanted."
+            )
     n_rows = np.empty((len(panel), 1))
     weight = np.asarray(_check_sample_weight(sample_weight, n_rows, dtype=np.float64))
     if not (weight >= 0).all() or not weight.sum() > 0:

@@ -80,6 +80,11 @@ class ExactUpdatesMixin:
             finally:
                 del self._all_classes
         self._check_exact("partial_fit")
+        if classes is not None:
+            known = getattr(self, "classes_", np.empty(0)).tolist()
+            given = np.asarray(classes, dtype=object).ravel().tolist()
+            if len(given) != len(known) or any(label not in known for label in given):
+                raise ValueError(f"classes are None or those of the first call, {known}.")
         panel = check_X(self, X, reset=False)
         y = check_y(self, y, panel)
         self._check_same_kind(y)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.metrics import crps_from_samples
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import as_floats, check_types
 from mts_fusion.transforms import MissingnessMasker, PanelScaler
 
 from ._checks import check_X
@@ -98,19 +99,20 @@ class ImputerMixin(TransformerMixin):
         ValueError
             If ``n`` is below 1, or X has another schema than in ``fit``.
         """
+        check_types(ImputerMixin.sample, locals())
         n = self.n_samples if n is None else n
         if n < 1:
             raise ValueError(f"n={n}; at least 1 sample can be drawn.")
         return self._draw(self._check_fitted(X), n)
 
-    def quantiles(self, X: Any, q: Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
+    def quantiles(self, X: Any, q: float | Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
         """Fill the gaps with quantiles of what the values may have been.
 
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
             n samples of the schema seen in ``fit``.
-        q : sequence of float, default=(0.05, 0.5, 0.95)
+        q : float or sequence of float, default=(0.05, 0.5, 0.95)
             Levels in [0, 1]. Where they are those of draws, levels within ``1 / n_samples`` of 0 or
             1 need more draws.
 
@@ -126,7 +128,8 @@ class ImputerMixin(TransformerMixin):
         ValueError
             If a level is outside [0, 1], or X has another schema than in ``fit``.
         """
-        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        check_types(ImputerMixin.quantiles, locals())
+        levels = np.atleast_1d(as_floats("q", q))
         if levels.size == 0 or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"q is a list of levels in [0, 1], got {q!r}.")
         return self._quantiles(self._check_fitted(X), levels)

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import Maestro
 from mts_fusion.nn.features import FEATURE_KINDS
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.training import FixedFeatures, ModalityCurriculum, pick_device
 
 from ._context import FitContext
@@ -296,6 +297,7 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
         >>> clf.set_params(clf__max_epochs=2).fit(X, y).predict_proba(X[:5]).shape
         (5, 3)
         """
+        check_types(cls.from_paper, locals())
         tokenizer, settings = paper_settings(dataset)
         clf = cls(**settings, random_state=random_state)
         return Pipeline([("sax", tokenizer if symbols else "passthrough"), ("clf", clf)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import SAXTokenizer
 
 __all__ = ["PAPER_DATASETS", "paper_settings"]
@@ -85,6 +86,7 @@ def paper_settings(dataset: str) -> tuple[SAXTokenizer, dict[str, Any]]:
     ValueError
         If the data set is not one of the paper.
     """
+    check_types(paper_settings, locals())
     if dataset not in _BY_DATASET:
         raise ValueError(
             f"dataset is one of the paper, {list(PAPER_DATASETS)}, got {dataset!r}. For data of "

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
 from mts_fusion.panel import Panel
 from mts_fusion.persistence import Saveable
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.training import (
     FixedFeatures,
     GroupFolds,
@@ -298,6 +299,7 @@ class PatternRidge(
         return flat.reshape(scores.shape)
 
     def _check_coverage(self, coverage: float) -> None:
+        check_types(type(self)._check_coverage, locals())
         if not 0 < coverage < 1:
             raise ValueError(f"coverage is above 0 and below 1, got {coverage}.")
 

@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.training import PanelDataset, PanelNet, Task
 
 from ._base import PanelEstimator
@@ -169,6 +170,7 @@ class PanelPredictor(PanelEstimator):
 
     def _predictive_samples(self, X: Any, n_samples: int, method: str) -> np.ndarray:
         """Outputs for each imputation and network, or draw of dropout: ``(I, S, n, K)``."""
+        check_types(PanelPredictor._predictive_samples, locals())
         if method not in ("auto", "ensemble", "dropout"):
             raise ValueError(
                 f"method={method!r} is unknown; choose one of ['auto', 'ensemble', 'dropout']."

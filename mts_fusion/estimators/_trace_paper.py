@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mts_fusion.panel._arguments import check_types
+
 __all__ = ["PAPER_DATASETS", "diffusion_settings", "fusion_settings"]
 
 # What differs between the data sets: draws, epochs of the fusion, layers, experts, router, learning
@@ -126,6 +128,7 @@ def fusion_settings(dataset: str) -> dict[str, Any]:
 
 
 def _row(dataset: str) -> tuple[int, int, int, int, str, float, int, int, float]:
+    check_types(_row, locals())
     if dataset not in _BY_DATASET:
         raise ValueError(
             f"dataset is one of the paper, {list(PAPER_DATASETS)}, got {dataset!r}. For data of "

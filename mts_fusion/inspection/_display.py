@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 
 __all__ = [
     "COLORS",
+    "check_table",
     "draw_heatmap",
     "estimator_name",
     "metric_label",
@@ -48,7 +49,15 @@ def new_axes(caller: str, ax: Any, figsize: tuple[float, float]) -> tuple[Any, A
     if ax is None:
         figure, ax = plt.subplots(figsize=figsize, layout="constrained")
         return figure, ax
+    if not hasattr(ax, "figure"):
+        raise TypeError(f"ax is an Axes of matplotlib or None, got {ax!r}.")
     return ax.figure, ax
+
+
+def check_table(name: str, table: Any, columns: Sequence[str]) -> None:
+    """Raise unless a table has these columns."""
+    if not set(columns) <= set(getattr(table, "columns", ())):
+        raise TypeError(f"{name} is a DataFrame with the columns {list(columns)}, got {table!r}.")
 
 
 def estimator_name(estimator: Any) -> str:

@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score
 
-from mts_fusion.inspection._display import COLORS, estimator_name, metric_label, new_axes, percent
+from mts_fusion.inspection._display import (
+    COLORS,
+    check_table,
+    estimator_name,
+    metric_label,
+    new_axes,
+    percent,
+)
 from mts_fusion.inspection._robustness import missingness_curve
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
 __all__ = ["DegradationDisplay"]
@@ -68,6 +76,8 @@ class DegradationDisplay:
     """
 
     def __init__(self, curve: Any, *, metric: str | None = None, name: str | None = None) -> None:
+        check_types(DegradationDisplay.__init__, locals())
+        check_table("curve", curve, ["metric", "score"])
         metrics = list(dict.fromkeys(curve["metric"]))
         if metric is None and len(metrics) > 1:
             raise ValueError(
@@ -92,7 +102,7 @@ class DegradationDisplay:
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
-        verbose: int = 1,
+        verbose: bool | int = 1,
         name: str | None = None,
         ax: Any = None,
         **line_kwargs: Any,
@@ -122,6 +132,7 @@ class DegradationDisplay:
         DegradationDisplay
             The display, drawn.
         """
+        check_types(cls.from_estimator, locals())
         curve = missingness_curve(
             estimator,
             X,
@@ -173,6 +184,9 @@ class DegradationDisplay:
         DegradationDisplay
             The display, drawn.
         """
+        check_types(cls.from_predictions, locals())
+        if not all(isinstance(repeats, (list, tuple)) for repeats in predictions.values()):
+            raise TypeError(f"predictions is a dict of fraction to lists, got {predictions!r}.")
         cells = [
             (float(fraction), repeat, float(metric(y_true, y_pred)))
             for fraction, repeats in predictions.items()

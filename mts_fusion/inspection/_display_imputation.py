@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mts_fusion.inspection._display import COLORS, new_axes
 from mts_fusion.panel import as_panel
+from mts_fusion.panel._arguments import check_at_least, check_types
 
 __all__ = ["ImputationDisplay"]
 
@@ -63,6 +64,24 @@ class ImputationDisplay:
         label: str = "value",
         time_label: str = "time (s)",
     ) -> None:
+        check_types(ImputationDisplay.__init__, locals())
+        _check_level(level)
+        n = len(times) if np.ndim(times) == 1 else -1
+        given: dict[str, Any] = {
+            "times": times,
+            "observed": observed,
+            "draws": draws,
+            "truth": truth,
+        }
+        for name, array in given.items():
+            wanted = 2 if name == "draws" else 1
+            if name == "truth" and array is None:
+                continue
+            if np.ndim(array) != wanted or np.shape(array)[-1] != n:
+                raise ValueError(
+                    f"{name} has shape {np.shape(array)}; times (L,), observed (L,), draws (S, L) "
+                    "and truth (L,) belong together."
+                )
         self.times = times
         self.observed = observed
         self.draws = draws
@@ -121,14 +140,20 @@ class ImputationDisplay:
         ValueError
             If the modality or the channel is unknown, or ``level`` is out of range.
         """
+        check_types(cls.from_estimator, locals())
         panel = as_panel(X)
         name = panel.schema.names[0] if modality is None else modality
         if name not in panel.schema:
             raise ValueError(
                 f"modality={name!r} is unknown; choose one of {list(panel.schema.names)}."
             )
-        if not 0 < level < 1:
-            raise ValueError(f"level is between 0 and 1, got {level!r}.")
+        if not hasattr(imputer, "sample"):
+            raise TypeError(f"imputer is a fitted imputer with 'sample', got {imputer!r}.")
+        _check_level(level)
+        check_at_least(1, n_samples=n_samples)
+        check_at_least(0, n_shown=n_shown)
+        if not 0 <= sample < len(panel):
+            raise ValueError(f"sample is in [0, {len(panel) - 1}], got {sample}.")
         one = panel[sample]
         schema, clock = one.schema[name], one.times[name]
         known = [*schema.channel_names, *range(schema.n_channels)]
@@ -170,6 +195,8 @@ class ImputationDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        check_types(ImputationDisplay.plot, locals())
+        check_at_least(0, n_shown=n_shown)
         self.figure_, self.ax_ = new_axes("ImputationDisplay.plot", ax, (7.2, 3.2))
         ax, color = self.ax_, COLORS[0]
         exists = ~np.isnan(self.times)  # padding has no time
@@ -194,3 +221,8 @@ class ImputationDisplay:
         else:  # other axes are beside these
             ax.legend(loc="best", fontsize="x-small", framealpha=0.8)
         return self
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is between 0 and 1, got {level!r}.")

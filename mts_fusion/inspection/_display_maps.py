@@ -10,8 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mts_fusion.inspection._display import draw_heatmap, name_ticks, new_axes, turn_long_labels
+from mts_fusion.inspection._display import (
+    check_table,
+    draw_heatmap,
+    name_ticks,
+    new_axes,
+    turn_long_labels,
+)
 from mts_fusion.inspection._records import AttentionMaps, attention_maps, expert_routing
+from mts_fusion.panel._arguments import check_types
 
 __all__ = ["AttentionMapDisplay", "ExpertRoutingDisplay"]
 
@@ -53,6 +60,7 @@ class AttentionMapDisplay:
     """
 
     def __init__(self, maps: AttentionMaps, *, sample: int | None = None) -> None:
+        check_types(AttentionMapDisplay.__init__, locals())
         n = len(maps.attention)
         if sample is not None and not 0 <= sample < n:
             raise ValueError(f"sample={sample} is not in [0, {n - 1}], the samples of X.")
@@ -93,6 +101,7 @@ class AttentionMapDisplay:
         AttentionMapDisplay
             The display, drawn.
         """
+        check_types(cls.from_estimator, locals())
         maps = attention_maps(estimator, X, level=level, modality=modality)
         return cls(maps, sample=sample).plot(ax=ax, cmap=cmap)
 
@@ -116,6 +125,7 @@ class AttentionMapDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        check_types(AttentionMapDisplay.plot, locals())
         rows, columns = self.maps.rows, self.maps.columns
         by_modality = len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
         size = min(9.0, 2.8 + 0.45 * len(rows)) if by_modality else 6.0
@@ -171,6 +181,7 @@ class ExpertRoutingDisplay:
     """
 
     def __init__(self, routing: Any) -> None:
+        check_table("routing", routing, ["modality", "expert", "share"])
         self.routing = routing
 
     @classmethod
@@ -195,6 +206,7 @@ class ExpertRoutingDisplay:
         ExpertRoutingDisplay
             The display, drawn.
         """
+        check_types(cls.from_estimator, locals())
         return cls(expert_routing(estimator, X)).plot(ax=ax, cmap=cmap)
 
     def plot(self, ax: Any = None, *, cmap: str = "Greens") -> ExpertRoutingDisplay:
@@ -217,6 +229,7 @@ class ExpertRoutingDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        check_types(ExpertRoutingDisplay.plot, locals())
         names = list(dict.fromkeys(self.routing["modality"]))
         n_experts = int(self.routing["expert"].max()) + 1
         share = self.routing["share"].to_numpy().reshape(-1, len(names), n_experts)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mts_fusion.inspection._display import (
     COLORS,
+    check_table,
     metric_label,
     name_ticks,
     new_axes,
@@ -16,6 +17,7 @@ from mts_fusion.inspection._display import (
 )
 from mts_fusion.inspection._importance import modality_importance
 from mts_fusion.inspection._records import attention_budgets
+from mts_fusion.panel._arguments import check_types
 
 __all__ = ["BudgetDisplay", "ModalityImportanceDisplay"]
 
@@ -66,6 +68,8 @@ class ModalityImportanceDisplay:
     """
 
     def __init__(self, importance: Any, *, metric: str | None = None) -> None:
+        check_types(ModalityImportanceDisplay.__init__, locals())
+        check_table("importance", importance, ["modality", "metric", "importance"])
         metrics = list(dict.fromkeys(importance["metric"]))
         if metric is None and len(metrics) > 1:
             raise ValueError(
@@ -88,7 +92,7 @@ class ModalityImportanceDisplay:
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
-        verbose: int = 1,
+        verbose: bool | int = 1,
         ax: Any = None,
         **bar_kwargs: Any,
     ) -> ModalityImportanceDisplay:
@@ -114,6 +118,7 @@ class ModalityImportanceDisplay:
         ModalityImportanceDisplay
             The display, drawn.
         """
+        check_types(cls.from_estimator, locals())
         importance = modality_importance(
             estimator,
             X,
@@ -200,6 +205,7 @@ class BudgetDisplay:
     """
 
     def __init__(self, budgets: Any) -> None:
+        check_table("budgets", budgets, ["modality", "available", "budget"])
         self.budgets = budgets
 
     @classmethod

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mts_fusion.inspection._display import COLORS, estimator_name, new_axes
 from mts_fusion.metrics import ReliabilityCurve, expected_calibration_error, reliability_curve
+from mts_fusion.panel._arguments import check_types
 
 __all__ = ["ReliabilityDisplay"]
 
@@ -46,6 +47,11 @@ class ReliabilityDisplay:
     """
 
     def __init__(self, curves: Mapping[str, ReliabilityCurve], errors: Mapping[str, float]) -> None:
+        check_types(ReliabilityDisplay.__init__, locals())
+        if not all(isinstance(curve, ReliabilityCurve) for curve in curves.values()):
+            raise TypeError(f"curves is a dict of ReliabilityCurve, got {curves!r}.")
+        if set(curves) != set(errors):
+            raise ValueError(f"errors has {list(errors)}, but curves has {list(curves)}.")
         self.curves = dict(curves)
         self.errors = dict(errors)
 
@@ -88,6 +94,9 @@ class ReliabilityDisplay:
         ReliabilityDisplay
             The display, drawn.
         """
+        check_types(cls.from_estimator, locals())
+        if not hasattr(estimator, "predict_proba"):
+            raise TypeError(f"estimator is a fitted classifier of panels, got {estimator!r}.")
         return cls.from_predictions(
             y,
             estimator.predict_proba(X),
@@ -143,6 +152,7 @@ class ReliabilityDisplay:
         ValueError
             As :func:`mts_fusion.metrics.expected_calibration_error`.
         """
+        check_types(cls.from_predictions, locals())
         error = expected_calibration_error(
             y_true, y_proba, n_bins=n_bins, strategy=strategy, kind=kind, labels=labels
         )

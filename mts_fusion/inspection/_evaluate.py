@@ -9,10 +9,11 @@ import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import check_scoring
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from tqdm.auto import tqdm
 
 from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
 
@@ -68,7 +69,11 @@ def check_panel_and_scorer(
     estimator: Any, X: Any, y: ArrayLike, scoring: Any
 ) -> tuple[Panel, Scorer]:
     """``X`` as a panel as long as ``y``, and ``scoring`` as a scorer that returns a dict."""
+    if not hasattr(estimator, "fit"):
+        raise TypeError(f"estimator is a fitted estimator of panels, got {estimator!r}.")
     panel = read_panel(estimator, X)
+    if not hasattr(y, "__len__") or isinstance(y, str):
+        raise TypeError(f"y holds the targets of the samples of X, got {y!r}.")
     check_consistent_length(panel, y)
     if isinstance(scoring, str):
         name = scoring
@@ -87,7 +92,7 @@ def _metric_name(scoring: Any) -> str:
 
 def draw_seeds(random_state: Any, n: int) -> list[int]:
     """Draw ``n`` seeds, the same for the same ``random_state``."""
-    return [int(seed) for seed in check_random_state(random_state).randint(2**31 - 1, size=n)]
+    return [int(seed) for seed in check_seed(random_state).randint(2**31 - 1, size=n)]
 
 
 def evaluate(

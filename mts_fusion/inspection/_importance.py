@@ -18,6 +18,7 @@ from mts_fusion.inspection._evaluate import (
     hide_modalities,
 )
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
 __all__ = ["modality_importance"]
@@ -38,7 +39,7 @@ def modality_importance(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 1,
+    verbose: bool | int = 1,
 ) -> Any:
     """How much of the score of a fitted estimator is due to each modality.
 
@@ -99,6 +100,7 @@ def modality_importance(
     >>> table.loc[table["importance"].idxmax(), "modality"]
     'm0'
     """
+    check_types(modality_importance, locals())
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
     names = panel.schema.names
     present = np.flatnonzero(panel.available.any(axis=0))

@@ -15,6 +15,7 @@ from mts_fusion.metrics import (
     mae_at_missing,
 )
 from mts_fusion.panel import as_panel
+from mts_fusion.panel._arguments import check_at_least, check_types
 from mts_fusion.panel._frames import as_frame
 
 __all__ = ["imputation_scores"]
@@ -64,6 +65,7 @@ def imputation_scores(
     >>> imputation_scores(imputer, X, truth, n_samples=10).columns[:4].tolist()
     ['modality', 'channel', 'n_hidden', 'mae']
     """
+    check_types(imputation_scores, locals())
     if not hasattr(imputer, "sample"):
         raise TypeError(
             f"{type(imputer).__name__} gives one value for each gap and cannot draw, but scores of "
@@ -71,6 +73,7 @@ def imputation_scores(
         )
     if not 0 < level < 1:
         raise ValueError(f"level is between 0 and 1, got {level!r}.")
+    check_at_least(1, n_samples=n_samples)
     panel, complete = as_panel(X), as_panel(truth)
     panel.schema.check_matches(complete.schema, owner="X")
     if len(panel) != len(complete):

@@ -15,6 +15,7 @@ from mts_fusion.inspection._evaluate import (
     tidy,
 )
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import mask_panel
 
 __all__ = ["noise_robustness"]
@@ -34,7 +35,7 @@ def noise_robustness(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 1,
+    verbose: bool | int = 1,
 ) -> Any:
     """Scores of a fitted estimator on input that is noisy or cut short, without refitting.
 
@@ -101,6 +102,7 @@ def noise_robustness(
     >>> table["noise"].tolist()
     ['none', 'additive', 'additive', 'last_quarter']
     """
+    check_types(noise_robustness, locals())
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
     unknown = [noise for noise in noises if noise not in (*_NOISES, *_QUARTERS)]
     if unknown:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
 from ._evaluate import read_panel
@@ -178,6 +179,7 @@ def attention_maps(
     >>> maps.columns, maps.attention[0, 0].tolist()
     (('acc', 'hr'), [0.9, 0.1])
     """
+    check_types(attention_maps, locals())
     if level not in ("modality", "token"):
         raise ValueError(f"level is 'modality' or 'token', got {level!r}.")
     record, panel = _explain(estimator, X)

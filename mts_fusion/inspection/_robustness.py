@@ -20,6 +20,7 @@ from mts_fusion.inspection._evaluate import (
     tidy,
 )
 from mts_fusion.panel import Panel
+from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import mask_panel
 
 __all__ = ["missingness_curve", "modality_subsets"]
@@ -36,7 +37,7 @@ def missingness_curve(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 1,
+    verbose: bool | int = 1,
 ) -> Any:
     """Scores of a fitted estimator by the fraction of its input that is hidden.
 
@@ -88,6 +89,7 @@ def missingness_curve(
     >>> curve["fraction"].tolist()
     [0.0, 0.4, 0.4]
     """
+    check_types(missingness_curve, locals())
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
     hidden = [float(fraction) for fraction in fractions]
     if not hidden or not all(0 <= fraction < 1 for fraction in hidden):
@@ -125,7 +127,7 @@ def modality_subsets(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 1,
+    verbose: bool | int = 1,
 ) -> Any:
     """Scores of a fitted estimator for all subsets of its modalities.
 
@@ -173,6 +175,7 @@ def modality_subsets(
     >>> modality_subsets(model.fit(X, y), X, y)["subset"].tolist()[:4]
     [('m0',), ('m1',), ('m2',), ('m0', 'm1')]
     """
+    check_types(modality_subsets, locals())
     panel, scorer = check_panel_and_scorer(estimator, X, y, scoring)
     names = panel.schema.names
     largest = len(names) if max_size is None else max_size

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mts_fusion.metrics._probabilities import check_probabilities, classes_of
+from mts_fusion.panel._arguments import check_types
 
 __all__ = [
     "ReliabilityCurve",
@@ -92,6 +93,7 @@ def reliability_curve(
     >>> curve.accuracy
     array([ nan, 0.75])
     """
+    check_types(reliability_curve, locals())
     index, proba, weight = check_probabilities(
         y_true, y_proba, labels=labels, nan_policy=nan_policy, sample_weight=sample_weight
     )
@@ -99,7 +101,9 @@ def reliability_curve(
         stated, hit = _top_label(index, proba)
     else:
         classes = classes_of(y_true) if labels is None else np.asarray(labels)
-        columns = np.flatnonzero(classes == pos_label)
+        columns = np.flatnonzero(
+            [] if isinstance(pos_label, list | np.ndarray) else classes == pos_label
+        )
         if len(columns) == 0:
             raise ValueError(
                 f"pos_label={pos_label!r} is not one of the classes {classes.tolist()}. "
@@ -171,6 +175,7 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 0, 0, 1], proba, n_bins=4), 3)
     0.05
     """
+    check_types(expected_calibration_error, locals())
     curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy, sample_weight)
     return float(np.mean([(gap * mass).sum() / mass.sum() for gap, mass in curves]))
 
@@ -230,6 +235,7 @@ def maximum_calibration_error(
     >>> round(maximum_calibration_error([0, 0, 0, 1], proba, n_bins=4), 3)
     0.6
     """
+    check_types(maximum_calibration_error, locals())
     curves = _curves(y_true, y_proba, n_bins, strategy, kind, labels, nan_policy, sample_weight)
     return float(max(gap.max() for gap, _ in curves))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from mts_fusion.metrics._calibration import Kind, Strategy, expected_calibration_error
+from mts_fusion.panel._arguments import as_floats, check_seed, check_types
 
 __all__ = ["chance_calibration_error"]
 
@@ -66,7 +66,8 @@ def chance_calibration_error(
     >>> bool(0.03 < errors.mean() < 0.06)
     True
     """
-    proba = np.asarray(y_proba, dtype=np.float64)
+    check_types(chance_calibration_error, locals())
+    proba = as_floats("y_proba", y_proba)
     if proba.ndim == 1:
         proba = np.stack([1 - proba, proba], axis=1)
     if proba.ndim != 2:
@@ -75,7 +76,7 @@ def chance_calibration_error(
         raise ValueError(f"{missing} of {len(proba)} samples have NaN in y_proba. Leave them out.")
     if n_draws < 1:
         raise ValueError(f"n_draws is {n_draws}; at least 1 is needed.")
-    rng = check_random_state(random_state)
+    rng = check_seed(random_state)
     labels = np.arange(proba.shape[1])
     bounds = proba.cumsum(axis=1)
     errors = np.empty(n_draws)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..panel._arguments import as_floats, check_types
 from ._imputation import _check_finite, _check_shape, _check_target
 
 __all__ = [
@@ -127,8 +128,9 @@ def variogram_score(
     >>> variogram_score([[[0.0, 4.0]]], [[[[0.0, 1.0]]]], [[[True, True]]])
     1.0
     """
+    check_types(variogram_score, locals())
     target, draws, scored = _check_draws(truth, samples, missing, n_axes=3)
-    if p <= 0:
+    if not 0 < p < np.inf:
         raise ValueError(f"p is above 0, got {p!r}.")
     last = target.shape[2] - 1 if max_lag is None else min(max_lag, target.shape[2] - 1)
     total, n_pairs = 0.0, 0
@@ -177,7 +179,10 @@ def lag_correlation(samples: ArrayLike, missing: ArrayLike, *, lag: int = 1) -> 
     >>> lag_correlation([[[[0.0, 1.0]]], [[[2.0, 5.0]]]], [[[True, True]]])
     1.0
     """
-    draws = np.asarray(samples, dtype=np.float64)
+    check_types(lag_correlation, locals())
+    draws = as_floats("samples", samples)
+    if draws.ndim != 4:
+        raise ValueError(f"samples has shape {draws.shape}, but (n_draws, n, C, L) was wanted.")
     if len(draws) < 2:
         raise ValueError(f"samples has {len(draws)} draws, but at least 2 were wanted. Draw more.")
     _, draws, scored = _check_draws(draws[0], draws, missing, n_axes=3)
@@ -217,7 +222,7 @@ def gap_means(values: ArrayLike, missing: ArrayLike) -> NDArray[np.float64]:
     >>> gap_means([[[1.0, 2.0, 4.0, 9.0]]], [[[True, False, True, True]]])
     array([1. , 6.5])
     """
-    scored, x = np.asarray(missing, dtype=bool), np.asarray(values, dtype=np.float64)
+    scored, x = np.asarray(missing, dtype=bool), as_floats("values", values)
     if scored.ndim != 3:
         raise ValueError(f"missing has shape {scored.shape}, but (n, C, L) was wanted.")
     _check_shape("values", x[(0,) * (x.ndim - 3)] if x.ndim > 3 else x, scored.shape)
@@ -289,7 +294,7 @@ def band_width(low: ArrayLike, high: ArrayLike) -> float:
 def _check_band(
     low: ArrayLike, high: ArrayLike, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lowest, highest = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    lowest, highest = as_floats("low", low), as_floats("high", high)
     for name, one in (("low", lowest), ("high", highest)):
         _check_shape(name, one, shape)
         _check_finite(name, one, "Estimate both ends of every band.")
@@ -305,7 +310,7 @@ def _check_draws(
     target, scored = _check_target(truth, missing)
     if n_axes is not None and target.ndim != n_axes:
         raise ValueError(f"truth has shape {target.shape}, but (n, C, L) was wanted.")
-    draws = np.asarray(samples, dtype=np.float64)
+    draws = np.atleast_1d(as_floats("samples", samples))
     _check_shape("samples", draws, (max(len(draws), 1), *target.shape))
     _check_finite("samples", draws[:, scored], "Draw a value for every missing entry.")
     return np.where(scored, target, 0.0), np.where(scored, draws, 0.0), scored

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..panel._arguments import as_floats, check_types
+
 __all__ = ["crps_from_quantiles", "crps_from_samples", "mae_at_missing", "oracle_cosine_similarity"]
 
 _CHUNK = 65_536  # entries whose draws are sorted at once: bounds the memory
@@ -53,8 +55,9 @@ def mae_at_missing(
     >>> mae_at_missing([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [3.0, 4.0]], [[0, 1], [0, 0]])
     0.5
     """
+    check_types(mae_at_missing, locals())
     target, scored = _check_target(truth, missing)
-    estimate = np.asarray(imputed, dtype=np.float64)
+    estimate = as_floats("imputed", imputed)
     _check_shape("imputed", estimate, target.shape)
     _check_finite("imputed", estimate[scored], "Impute every missing entry first.")
     if average not in ("samples", "entries", None):
@@ -104,8 +107,9 @@ def oracle_cosine_similarity(
     >>> oracle_cosine_similarity([[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [1.0, 0.0]], average=False)
     array([1., 0.])
     """
-    reference = np.asarray(oracle, dtype=np.float64)
-    other = np.asarray(representation, dtype=np.float64)
+    check_types(oracle_cosine_similarity, locals())
+    reference = as_floats("oracle", oracle)
+    other = as_floats("representation", representation)
     if reference.ndim != 2 or len(reference) == 0:
         raise ValueError(
             f"oracle has shape {reference.shape}, but (n, D) was wanted. "
@@ -168,6 +172,7 @@ def crps_from_samples(
     >>> crps_from_samples([0.0], [[-1.0], [1.0]])
     0.5
     """
+    check_types(crps_from_samples, locals())
     target, scored = _check_target(truth, missing)
     draws = np.asarray(samples)
     if draws.ndim != target.ndim + 1 or draws.shape[1:] != target.shape or len(draws) == 0:
@@ -244,11 +249,12 @@ def crps_from_quantiles(
     >>> round(crps_from_quantiles([2.0, 4.0], [[1.0, 4.0]], levels=[0.5]), 4)
     0.1667
     """
+    check_types(crps_from_quantiles, locals())
     target, scored = _check_target(truth, missing)
-    level = np.arange(1, 20) / 20 if levels is None else np.atleast_1d(np.asarray(levels, float))
+    level = np.arange(1, 20) / 20 if levels is None else np.atleast_1d(as_floats("levels", levels))
     if level.ndim != 1 or not ((level > 0) & (level < 1)).all():
         raise ValueError(f"levels is a list of numbers between 0 and 1, got {levels!r}.")
-    estimate = np.asarray(quantiles, dtype=np.float64)
+    estimate = as_floats("quantiles", quantiles)
     if estimate.shape != (len(level), *target.shape):
         raise ValueError(
             f"quantiles has shape {estimate.shape}, but (n_levels, *truth.shape) = "
@@ -274,7 +280,7 @@ def crps_from_quantiles(
 def _check_target(
     truth: ArrayLike, missing: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    target = np.asarray(truth, dtype=np.float64)
+    target = as_floats("truth", truth)
     if target.ndim == 0:
         raise ValueError("truth is a single number, but an array (n, ...) was wanted.")
     scored = np.ones(target.shape, bool) if missing is None else np.asarray(missing, dtype=bool)

@@ -10,6 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
+from mts_fusion.panel._arguments import as_floats
 from mts_fusion.panel._arrays import as_array, is_missing
 
 __all__ = ["check_probabilities", "classes_of"]
@@ -63,7 +64,7 @@ def check_probabilities(
             f"y_true has shape {truth.shape}, but one class a sample is scored. "
             "Score several labels one by one: metric(y_true[:, k], y_proba[:, k])."
         )
-    truth = column_or_1d(truth)
+    truth = _one_column("y_true", truth)
     if len(truth) != len(proba):
         raise ValueError(
             f"y_true has {len(truth)} samples and y_proba has {len(proba)} rows. "
@@ -71,7 +72,10 @@ def check_probabilities(
         )
     weight = None
     if sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, proba, dtype=np.float64)
+        weight = as_floats("sample_weight", sample_weight)
+        if weight.shape != (len(proba),):
+            raise ValueError(f"sample_weight has shape {weight.shape}; ({len(proba)},) is wanted.")
+        weight = _check_sample_weight(weight, proba, dtype=np.float64)
         if not (weight >= 0).all() or not weight.any():
             raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
         truth, proba, weight = truth[weight > 0], proba[weight > 0], weight[weight > 0]
@@ -105,6 +109,15 @@ def classes_of(y_true: ArrayLike) -> NDArray:
     """
     labels = np.asarray(as_array(y_true)).ravel().tolist()
     return np.unique([label for label in labels if not is_missing(label)])
+
+
+def _one_column(name: str, given: ArrayLike) -> NDArray:
+    array = np.asarray(given)
+    if array.shape[1:] not in ((), (1,)) or not array.ndim or array.dtype.kind == "c":
+        raise ValueError(
+            f"{name} is one class each, got {array.dtype} of shape {array.shape}; (n,) is wanted."
+        )
+    return column_or_1d(array)
 
 
 def _as_columns(y_proba: ArrayLike) -> NDArray[np.floating]:
@@ -159,7 +172,7 @@ def _check_distribution(proba: NDArray[np.floating]) -> None:
 
 
 def _column_of(truth: NDArray, labels: ArrayLike | None, n_columns: int) -> NDArray[np.intp]:
-    classes = np.unique(truth) if labels is None else column_or_1d(labels)
+    classes = np.unique(truth) if labels is None else _one_column("labels", labels)
     if len(classes) != n_columns:
         source = "y_true has" if labels is None else "labels has"
         raise ValueError(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mts_fusion.metrics._calibration import NanPolicy
 from mts_fusion.metrics._probabilities import check_probabilities
+from mts_fusion.panel._arguments import check_types
 
 __all__ = ["brier_score", "negative_log_likelihood"]
 
@@ -52,6 +53,7 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood(["a", "b"], [[0.5, 0.5], [0.5, 0.5]]), 4)
     0.6931
     """
+    check_types(negative_log_likelihood, locals())
     index, proba, weight = check_probabilities(
         y_true, y_proba, labels=labels, nan_policy=nan_policy, sample_weight=sample_weight
     )
@@ -108,6 +110,9 @@ def brier_score(
     >>> round(brier_score([0, 1], [0.1, 0.8]), 4)
     0.025
     """
+    check_types(brier_score, locals())
+    if isinstance(scale_by_half, str) and scale_by_half != "auto":
+        raise ValueError(f"scale_by_half is 'auto', True or False, got {scale_by_half!r}.")
     index, proba, weight = check_probabilities(
         y_true, y_proba, labels=labels, nan_policy=nan_policy, sample_weight=sample_weight
     )

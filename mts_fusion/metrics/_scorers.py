@@ -14,6 +14,7 @@ from mts_fusion.metrics._calibration import (
     maximum_calibration_error,
 )
 from mts_fusion.metrics._proper_scores import brier_score, negative_log_likelihood
+from mts_fusion.panel._arguments import check_types
 
 __all__ = [
     "make_probability_scorer",
@@ -98,6 +99,7 @@ def make_probability_scorer(metric: Callable[..., float], **kwargs: Any) -> Call
     >>> bool((scores <= 0).all())
     True
     """
+    check_types(make_probability_scorer, locals())
     return _ProbabilityScorer(metric, kwargs)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ._arguments import as_floats
 from ._arrays import as_array, is_missing
 from ._schema import Vocabulary
 
@@ -16,6 +18,7 @@ __all__ = [
     "check_key",
     "check_observed",
     "check_rate",
+    "check_timed",
     "check_times",
     "check_values",
 ]
@@ -41,6 +44,10 @@ def check_values(name: str, given: Any, vocabulary: Vocabulary | None) -> np.nda
             "wanted. Use as_panel(...) for other shapes."
         )
     if vocabulary is not None:
+        if not isinstance(vocabulary, Vocabulary):
+            raise TypeError(
+                f"vocabularies of modality {name!r} is a Vocabulary or None, got {vocabulary!r}."
+            )
         if array.dtype.kind == "f":
             raise TypeError(
                 f"Modality {name!r} has a vocabulary, so integer tokens are wanted, but its "
@@ -70,7 +77,7 @@ def check_times(name: str, given: Any, values: np.ndarray) -> np.ndarray | None:
     """Times in seconds, one a sample and timepoint; None for a regular clock."""
     if given is None:
         return None
-    times = np.asarray(as_array(given), dtype=np.float64)
+    times = as_floats(f"times of modality {name!r}", as_array(given))
     wanted = (values.shape[0], values.shape[2])
     if times.shape != wanted:
         raise ValueError(
@@ -91,6 +98,16 @@ def check_times(name: str, given: Any, values: np.ndarray) -> np.ndarray | None:
             f"The times of modality {name!r} decrease in sample {sample}. Sort its timepoints."
         )
     return times
+
+
+def check_timed(times: dict[str, np.ndarray | None], observed: Callable[[str], np.ndarray]) -> None:
+    """Raise unless all that is observed has a time, where a modality has times."""
+    for name, clock in times.items():
+        if clock is not None and (np.isnan(clock)[:, None] & observed(name)).any():
+            raise ValueError(
+                f"Modality {name!r} has observed values where its times are NaN. Give their "
+                "times, or mark the values as missing with NaN."
+            )
 
 
 def check_observed(name: str, given: Any, values: np.ndarray) -> np.ndarray | None:
@@ -173,12 +190,16 @@ def check_key(key: Any, n: int) -> Any:
             f"A panel is sliced along its samples; use X.select([{key!r}]) for the modality, "
             f"X.values[{key!r}] for its array."
         )
-    if isinstance(key, (int, np.integer)):
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if not -n <= key < n:
             raise IndexError(f"Sample {key} of a panel with {n} samples.")
         key = slice(int(key) % n, int(key) % n + 1)
     elif not isinstance(key, slice):
         key = np.asarray(key)
+        if (key.dtype.kind not in "iub" and key.size) or (key.dtype.kind == "b" and not key.ndim):
+            raise IndexError(
+                f"A panel is sliced by a key of whole numbers or truth values, got {key!r}."
+            )
         if key.ndim == 2 and key.shape[1] == 1:  # as np.argwhere gives it
             key = key[:, 0]
         elif key.ndim > 1:

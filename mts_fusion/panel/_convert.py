@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import check_types
 from ._arrays import as_array, is_dict, is_missing
 from ._assemble import assemble
 from ._clock import SECONDS, Stamps
@@ -94,6 +95,7 @@ def as_panel(
     >>> as_panel({"hr": [[60.0, 61.0]]}, schema=panel.schema).schema.names
     ('acc', 'hr')
     """
+    check_types(as_panel, locals())
     wanted, owner = (None, "") if schema is None else schema_of(schema)
     if isinstance(X, Panel):
         panel = X if rates is None else X.replace(rates=_rates(rates, X.schema.names))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import check_types
 from ._frames import multiindex_frame, nested_frame, sample_frames
 from ._schema import Schema
 from ._show import as_html, as_text, modality_table, sample_table
@@ -66,6 +67,7 @@ class PanelOutput:
             If ``mtype`` is unknown, or the modalities have different lengths or clocks and
             ``mtype`` has one for all.
         """
+        check_types(PanelOutput.to_sktime, locals())
         return _to_sktime(self, mtype)
 
     # How it shows itself
@@ -91,6 +93,7 @@ class PanelOutput:
         ValueError
             If ``by`` is something else.
         """
+        check_types(PanelOutput.describe, locals())
         if by not in ("modality", "sample"):
             raise ValueError(f"by is 'modality' or 'sample', got {by!r}.")
         return modality_table(self) if by == "modality" else sample_table(self)

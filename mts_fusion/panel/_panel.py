@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from ._align import aligned_parts, joined_parts, matches
+from ._arguments import check_types
 from ._checks import (
     check_channels,
     check_ids,
     check_key,
     check_observed,
     check_rate,
+    check_timed,
     check_times,
     check_values,
 )
@@ -94,6 +96,7 @@ class Panel(PanelOutput):
         channels: Mapping[str, Sequence[str] | None] | None = None,
         sample_ids: Any = None,
     ) -> None:
+        check_types(Panel.__init__, locals())
         parts = {
             "times": dict(times or {}),
             "rates": dict(rates or {}),
@@ -127,7 +130,7 @@ class Panel(PanelOutput):
         self.schema = Schema(tuple(modalities))
         self._n = len(next(iter(self._values.values())))
         self._ids = check_ids(sample_ids, self._n)
-        self._check_timed()
+        check_timed(self._times, self._observed)
 
     def _add(self, name: str, array: np.ndarray, parts: dict[str, dict[str, Any]]) -> Modality:
         """Keep one modality, and say what it is."""
@@ -150,14 +153,6 @@ class Panel(PanelOutput):
             )
         self._carried[name] = check_observed(name, parts["observed"].get(name), array)
         return modality
-
-    def _check_timed(self) -> None:
-        for name, clock in self._times.items():
-            if clock is not None and (np.isnan(clock)[:, None] & self._observed(name)).any():
-                raise ValueError(
-                    f"Modality {name!r} has observed values where its times are NaN. Give their "
-                    "times, or mark the values as missing with NaN."
-                )
 
     # What it holds
 
@@ -247,6 +242,8 @@ class Panel(PanelOutput):
         """
         parts = [self]
         for other in others:
+            if not isinstance(other, Panel):
+                raise TypeError(f"Panels are wanted, got {other!r}. Convert it with as_panel(...).")
             both = set(other.schema.names) == set(self.schema.names)
             part = (
                 other.align(self.schema)
@@ -259,12 +256,12 @@ class Panel(PanelOutput):
 
     # Modalities
 
-    def select(self, names: Sequence[str]) -> Panel:
+    def select(self, names: str | Sequence[str]) -> Panel:
         """Only the modalities named, in that order.
 
         Parameters
         ----------
-        names : list of str
+        names : str or list of str
             At least one.
 
         Returns
@@ -279,6 +276,7 @@ class Panel(PanelOutput):
         ValueError
             If none is left, or a name stands twice.
         """
+        check_types(Panel.select, locals())
         names = [names] if isinstance(names, str) else list(names)
         new = object.__new__(Panel)
         new.schema = Schema(tuple(self.schema[name] for name in names))
@@ -289,12 +287,12 @@ class Panel(PanelOutput):
         new._n, new._ids = self._n, self._ids
         return new
 
-    def drop(self, names: Sequence[str]) -> Panel:
+    def drop(self, names: str | Sequence[str]) -> Panel:
         """All modalities but those named.
 
         Parameters
         ----------
-        names : list of str
+        names : str or list of str
             Modalities to leave out.
 
         Returns
@@ -309,6 +307,7 @@ class Panel(PanelOutput):
         ValueError
             If none is left.
         """
+        check_types(Panel.drop, locals())
         names = [names] if isinstance(names, str) else list(names)
         for name in names:
             self.schema[name]
@@ -335,6 +334,7 @@ class Panel(PanelOutput):
         ValueError
             If this panel has a modality or a channel that the schema has not.
         """
+        check_types(Panel.align, locals())
         unknown = [name for name in self.schema.names if name not in schema]
         if unknown:
             raise ValueError(
@@ -377,6 +377,7 @@ class Panel(PanelOutput):
         ValueError
             If the parts do not fit together.
         """
+        check_types(Panel.replace, locals())
         carried = {k: v for k, v in self._carried.items() if k not in (values or {})}
         changed = {
             name

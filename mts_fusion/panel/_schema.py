@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ._arguments import check_types
+
 __all__ = ["RATE_TOLERANCE", "Modality", "Schema", "Vocabulary", "same_rate"]
 
 # Tokens are int16.
@@ -47,6 +49,7 @@ class Vocabulary:
     centers: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_types(Vocabulary, vars(self))
         if self.size < 1:
             raise ValueError(f"A vocabulary needs at least 1 symbol, got size={self.size}.")
         if self.size > _MAX_SYMBOLS:
@@ -119,6 +122,7 @@ class Modality:
             raise TypeError(
                 f"The name of a modality is a string, got {self.name!r}. Rename it with str(...)."
             )
+        check_types(Modality, {**vars(self), "channels": None}, f" of modality {self.name!r}")
         if self.n_channels < 1 or self.n_timepoints < 1:
             raise ValueError(
                 f"Modality {self.name!r} has {self.n_channels} channels and {self.n_timepoints} "
@@ -133,6 +137,10 @@ class Modality:
             self._check_channels(self.channels)
 
     def _check_channels(self, names: tuple[str, ...]) -> None:
+        if not isinstance(names, (tuple, list)):
+            raise TypeError(
+                f"channels of modality {self.name!r} is a tuple of names, got {names!r}."
+            )
         wrong = [name for name in names if not isinstance(name, str)]
         if wrong:
             raise TypeError(
@@ -182,6 +190,7 @@ class Schema:
     modalities: tuple[Modality, ...]
 
     def __post_init__(self) -> None:
+        check_types(Schema, vars(self))
         if not self.modalities:
             raise ValueError("A panel needs at least one modality, got none.")
         names = [modality.name for modality in self.modalities]
@@ -225,6 +234,9 @@ class Schema:
         Schema
             A new schema.
         """
+        check_types(Schema.with_vocabularies, locals())
+        if unknown := [name for name in vocabularies if name not in self]:
+            raise ValueError(f"vocabularies names {unknown}, but there are {list(self.names)}.")
         return Schema(
             tuple(
                 replace(m, vocabulary=vocabularies[m.name]) if m.name in vocabularies else m
@@ -261,6 +273,7 @@ class Schema:
             (by more than ``RATE_TOLERANCE``) or vocabulary differ, or only one of both has times
             of its own. The message names it. Channels without names match any of that number.
         """
+        check_types(Schema.check_matches, locals())
         absent = [name for name in self.names if name not in other]
         unknown = [name for name in other.names if name not in self]
         if absent or unknown or self.names != other.names:

@@ -11,6 +11,7 @@ from scipy.special import ndtr, ndtri
 from sklearn.utils import check_random_state
 
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.panel._arguments import check_at_least, check_types
 
 from ._base import PanelTransformer, by_modality, filled_masks
 from ._draws import mix, sample_keys, uniform
@@ -221,6 +222,8 @@ def mask_panel(
     array([[ 0.,  1., nan, nan],
            [ 4.,  5., nan, nan]], dtype=float32)
     """
+    check_types(mask_panel, locals())
+    check_at_least(0, seed=seed)
     _check_parameters(panel.schema, pattern, fraction, keep, correlation, groups, place)
     fractions = by_modality("fraction", fraction, panel.schema)
     keys = sample_keys(panel, seed)

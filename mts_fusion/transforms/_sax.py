@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema, Vocabulary, as_panel
+from mts_fusion.panel._arguments import check_types
 
 from ._base import PanelTransformer, by_modality
 from ._moments import channel_moments, no_spread, row_moments, sample_chunks
@@ -298,6 +299,7 @@ class SAXTokenizer(PanelTransformer):
         array([[0.  , 2.7],
                [2.7, 0.  ]])
         """
+        check_types(SAXTokenizer.mindist, locals())
         check_is_fitted(self)
         if modality is not None and modality not in self.schema_:
             raise ValueError(

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 import types
 import zipfile
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from mts_fusion.datasets import _cache, fetch_dsads, get_data_home
-from mts_fusion.datasets._cache import Archive, RemoteFile, cached_arrays, find_file, numbers
+from mts_fusion.datasets._cache import Archive, RemoteFile, cached_arrays, find_file
 
 FILE = RemoteFile("set.zip", "https://example.org/set.zip", patterns=("part*.zip",))
 
@@ -125,36 +126,6 @@ def test_a_cut_zip_is_named(tmp_path):
         Archive(tmp_path / "set.zip")
 
 
-@pytest.mark.parametrize("text", [b"1,2\n3,4\n", b"1,2\r\n3,4", b"1 2\n\n3 4\n\n"])
-def test_numbers_are_read_whatever_ends_a_line(text):
-    np.testing.assert_array_equal(numbers(text, 2, "a"), [[1, 2], [3, 4]])
-
-
-def test_empty_fields_are_nan():
-    np.testing.assert_array_equal(
-        numbers(b"1,,3\n,5,\n", 3, "a"), [[1, np.nan, 3], [np.nan, 5, np.nan]]
-    )
-
-
-@pytest.mark.parametrize("text", [b"1,2\n3,x\n", b"1,2\n3\n", b"1,2,3\n4,5,6\n", b""])
-def test_what_is_no_table_of_numbers_is_named(text):
-    with pytest.raises(ValueError, match=r"a.csv has .*; 2 numbers a row are wanted"):
-        numbers(text, 2, "a.csv")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"1,2\n\n3,x\n", "a.csv, line 7: 2 numbers are wanted, got 'x'"),
-        (b"1,2\n3\n4,5,6\n", "a.csv, line 6: 2 numbers are wanted, got 1"),
-        (b"1 2\n3 4\n5", "a.csv, line 7: 2 numbers are wanted, got 1"),
-    ],
-)
-def test_the_damaged_line_is_named_where_lines_are_counted(text, message):
-    with pytest.raises(ValueError, match=message):
-        numbers(text, 2, "a.csv", first_line=5)
-
-
 def test_the_cache_is_used_until_its_source_changes(tmp_path):
     source = tmp_path / "source"
     source.write_text("1")
@@ -205,3 +176,94 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cached_arrays(lambda: {"x": np.ones(1)}, [source], home=tmp_path, name="x", cache=True)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def _cached(home, build=lambda: {"x": np.ones(1)}):
+    source = home / "source"
+    source.write_text("1")
+    os.utime(source, (1e9, 1e9))
+    return cached_arrays(build, [source], home=home, name="x", cache=True)
+
+
+def test_a_damaged_cache_is_built_again(tmp_path):
+    _cached(tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+    whole = path.read_bytes()
+    for damaged in (whole[:-30], b"", whole[:40] + b"\xff" * 60 + whole[100:]):
+        path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=r"is damaged .* and is built again"):
+            assert _cached(tmp_path)["x"].tolist() == [1]
+        assert path.read_bytes() == whole
+
+
+def test_a_cache_that_may_not_be_read_is_skipped_with_the_reason(tmp_path, monkeypatch):
+    _cached(tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_cache.np, "load", refuse)
+    monkeypatch.setattr(_cache.os, "replace", refuse)
+    with pytest.warns(UserWarning, match=r"^The cache") as caught:
+        assert _cached(tmp_path)["x"].tolist() == [1]
+    assert [re.search("cannot be [a-z]+", str(one.message))[0] for one in caught] == [
+        "cannot be read",
+        "cannot be written",
+    ]
+    assert {p.name for p in tmp_path.iterdir()} == {"source", path.name}
+
+
+def test_a_cache_can_be_read_by_other_users(tmp_path):
+    before = os.umask(0o022)
+    try:
+        _cached(tmp_path)
+    finally:
+        os.umask(before)
+    (path,) = tmp_path.glob("*.npz")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_a_killed_process_left_is_removed_when_nobody_writes_it(tmp_path):
+    _cached(tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+    path.unlink()
+    old, new = tmp_path / f"{path.stem}-1.part", tmp_path / f"{path.stem}-2.part"
+    for part in (old, new):
+        part.write_bytes(b"")
+    os.utime(old, (1e9, 1e9))
+    _cached(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"source", path.name, new.name}
+
+
+def test_zips_within_zips_have_a_depth(tmp_path):
+    content = b"1"
+    for depth in range(5):
+        name = "b1.txt" if depth == 0 else "inner.zip"
+        content = make_zip(tmp_path / "outer.zip", {name: content}).read_bytes()
+        if depth < 3:
+            assert len(Archive(tmp_path / "outer.zip").match(r"b1\.txt")) == 1
+    with pytest.raises(ValueError, match=r"holds 'inner.zip': .* a depth of 3"):
+        Archive(tmp_path / "outer.zip")
+
+
+def test_large_members_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cache, "_MAX_MEMBER_BYTES", 1000)
+    monkeypatch.setattr(_cache, "_MAX_NESTED_BYTES", 500)
+    archive = Archive(make_zip(tmp_path / "a.zip", {"b1.txt": b"0" * 1001}))
+    with pytest.raises(ValueError, match=r"'b1.txt' has 1,001 bytes, at most 1,000 are read"):
+        archive.read("b1.txt")
+    inner = make_zip(tmp_path / "inner.zip", {"b1.txt": b"1" * 200}).read_bytes()
+    many = make_zip(tmp_path / "many.zip", {f"{i}.zip": inner for i in range(9)})
+    with pytest.raises(ValueError, match=r"zips within zips are read to .* 500 bytes"):
+        Archive(many)
+
+
+def test_a_damaged_member_is_named(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"b1.txt": b"0123456789"})
+    path.write_bytes(path.read_bytes().replace(b"0123456789", b"0123456780"))
+    with pytest.raises(ValueError, match=r"'b1.txt' is damaged or encrypted .*Bad CRC"):
+        Archive(path).read("b1.txt")
+    path = make_zip(tmp_path / "c.zip", {"inner.zip": b"no zip"})
+    with pytest.raises(ValueError, match=r"'inner.zip' in it is no zip file"):
+        Archive(path)

@@ -80,7 +80,11 @@ def test_schema_of_nothing_is_refused():
         (("acc", 0, 10), ValueError, "Modality 'acc' has 0 channels and 10 timepoints; it needs"),
         (("acc", 3, 0), ValueError, "Modality 'acc' has 3 channels and 0 timepoints; it needs"),
         (("acc", 3, 10, 0.0), ValueError, "Modality 'acc' has rate=0.0 Hz; a rate is a positive"),
-        (("acc", 3, 10, float("nan")), ValueError, "Modality 'acc' has rate=nan Hz; a rate is a"),
+        (
+            ("acc", 3, 10, float("nan")),
+            ValueError,
+            "rate of modality 'acc' is a number or None, got nan",
+        ),
         (("acc", 3, 10, float("inf")), ValueError, "Modality 'acc' has rate=inf Hz; a rate is a"),
     ],
 )
