@@ -127,6 +127,7 @@ ACCEPTED = {
     "*(spike_fraction)": "fraction zero",
     "*(spike_size)": "fraction zero",
     "*(level)": "fraction",
+    "*(horizon)": "zero",
     "*(coverage)": "fraction",
     "*(q)": "fraction zero",
     "*(n_shown)": "zero",
@@ -266,14 +267,14 @@ def _fits(package):
             yield f"{name}.from_paper", Door(cls.from_paper, dataset=dataset)
 
 
-def _methods(model, X, y=Y, **others):
+def _methods(model, X, y=Y):
     """Each public method of a fitted model but ``fit``, on a copy of it."""
     cls = type(model)
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         is_ours = "mts_fusion" in method.__module__ or name == "score"
         if name.startswith("_") or name in ("fit", "from_paper") or not is_ours:
             continue
-        given = {"X": X, "A": X, "B": X, "y": y, "other": model, **others}
+        given = {"X": X, "A": X, "B": X, "y": y, "other": model}
         needed = [
             p.name
             for p in inspect.signature(method).parameters.values()
@@ -328,8 +329,7 @@ def _transforms():
         if name != "mask_panel":
             data = CUBE if "Grouper" in name else X
             model = _tiny(getattr(transforms, name)).fit(data)
-            tokens = {"X": model.transform(X)} if "SAX" in name else {}
-            yield from _methods(model, data, **tokens)
+            yield from _methods(model, data)
 
 
 def _metrics():

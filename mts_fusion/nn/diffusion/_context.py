@@ -7,11 +7,12 @@ modalities (the sum of P * G), D width, H heads, E experts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import check_heads, masked_mean
+from mts_fusion.nn.layers import MANY_MODALITIES, check_heads, masked_mean, recompute
 
 from ._grid import grid_attend
 
@@ -156,19 +157,26 @@ class CrossModalContext(nn.Module):
         weight = self._weights(encoded, observed)
         keys = [self._heads(self.key(x)) for x in encoded]
         values = [self._heads(self.value(x)) for x in encoded]
-        context = []
-        for m, q in enumerate(query):
-            q = self._heads(self.query(q))
+
+        def read(m: int) -> Tensor:
+            q = self._heads(self.query(query[m]))
             total = q.new_zeros(q.shape[0], q.shape[2], self.key.out_features)
             for a, (k, v, o) in enumerate(zip(keys, values, observed, strict=True)):
                 if a == m:
                     continue
                 bias = self._near(clock[m], clock[a], q.shape[2] // clock[m].shape[1])
                 # Finite, so that a row without any key is no NaN: its weight is 0 anyway.
-                read = grid_attend(q, k, v, torch.where(o[:, None, None], bias, _NEVER))
-                read = read.transpose(1, 2).flatten(2)  # (B, N_m, D)
+                out = grid_attend(q, k, v, torch.where(o[:, None, None], bias, _NEVER))
+                out = out.transpose(1, 2).flatten(2)  # (B, N_m, D)
                 # The experts are linear, so that they are mixed before they are applied, not after.
                 expert = torch.einsum("be,ecd->bcd", weight[:, m, a], self.expert)
-                total = total + read @ expert
-            context.append(total)
+                total = total + out @ expert
+            return total
+
+        context = []
+        for m in range(len(query)):
+            if len(query) > MANY_MODALITIES:  # kept for the gradient, all pairs are too many
+                context.append(recompute(self, partial(read, m)))
+            else:
+                context.append(read(m))
         return torch.cat(context, dim=1), weight.sum(3)

@@ -5,8 +5,10 @@ from ._dropout import Dropout, set_generator
 from ._linear import AlignedLinear, ModalityLinear, normalise
 from ._masked import masked_mean, mean_weights, nearest_observed
 from ._modality_dropout import ModalityDropout, available_modalities, curriculum_rate
+from ._recompute import MANY_MODALITIES, recompute
 
 __all__ = [
+    "MANY_MODALITIES",
     "AlignedLinear",
     "Dropout",
     "ModalityDropout",
@@ -19,5 +21,6 @@ __all__ = [
     "mean_weights",
     "nearest_observed",
     "normalise",
+    "recompute",
     "set_generator",
 ]

@@ -5,17 +5,21 @@ Sizes: B batch, M modalities, P pairs of them, T tokens, D width, H heads, d wid
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mts_fusion.nn.layers import (
+    MANY_MODALITIES,
     Dropout,
     ModalityLinear,
     check_heads,
     masked_mean,
     normalise,
+    recompute,
 )
 from mts_fusion.nn.strategies._base import Fusion, FusionOutput, Tokens, masked_softmax
 
@@ -139,11 +143,21 @@ class MulTFusion(Fusion):
 
     def _cross(self, x: Tensor, token_available: Tensor) -> Tensor:
         """What each modality read from the others, side by side, ``(M, B, T, (M - 1) D)``."""
-        source, source_available = x[self.source], token_available[self.source]  # (P, B, T, D)
-        y = x[self.target]
-        for layer in self.cross:  # each reads the tokens of the source as they came in
-            y = layer(y, source, source_available)
-        y = y.masked_fill(~source_available.any(-1)[..., None, None], 0.0)
+
+        def read(pairs: slice) -> Tensor:
+            sources = self.source[pairs]
+            source, source_available = x[sources], token_available[sources]  # (P, B, T, D)
+            y = x[self.target[pairs]]
+            for layer in self.cross:  # each reads the tokens of the source as they came in
+                y = layer(y, source, source_available, pairs)
+            return y.masked_fill(~source_available.any(-1)[..., None, None], 0.0)
+
+        if len(x) <= MANY_MODALITIES:
+            y = read(slice(None))
+        else:  # the pairs of one target at a time, and only what they give is kept
+            n = len(x) - 1
+            parts = [slice(first, first + n) for first in range(0, len(self.target), n)]
+            y = torch.cat([recompute(self, partial(read, part)) for part in parts])
         y = y.unflatten(0, (len(x), -1))  # (M, M - 1, B, T, D)
         return y.permute(0, 2, 3, 1, 4).flatten(3)
 
@@ -151,7 +165,8 @@ class MulTFusion(Fusion):
 class _Layer(nn.Module):
     """Attention of targets to sources and a feed-forward layer, with weights for each of N pairs.
 
-    Input ``x (N, B, T, D)``, ``source (N, B, T, D)``, ``available (N, B, T)`` bool, of the sources.
+    Input ``x (N, B, T, D)``, ``source (N, B, T, D)``, ``available (N, B, T)`` bool, of the sources;
+    and the slice of the pairs that these are.
     """
 
     def __init__(self, n_pairs: int, d_model: int, n_heads: int, dropout: float) -> None:
@@ -164,15 +179,17 @@ class _Layer(nn.Module):
         self.hidden = ModalityLinear(n_pairs, d_model, 4 * d_model)
         self.back = ModalityLinear(n_pairs, 4 * d_model, d_model)
 
-    def forward(self, x: Tensor, source: Tensor, available: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, source: Tensor, available: Tensor, pairs: slice = slice(None)
+    ) -> Tensor:
         # NOTE[DIFF]: in Eq. 7 the sums are over what was normalised; as in the released code, they
         # are over what came in. The scale of a norm is part of the linear map that follows.
-        q = self._heads(self.query(normalise(x)))
-        k, v = (self._heads(part) for part in self.key_value(normalise(source)).chunk(2, -1))
+        q = self._heads(self.query(normalise(x), pairs))
+        k, v = (self._heads(part) for part in self.key_value(normalise(source), pairs).chunk(2, -1))
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=available[:, :, None, None])
-        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2)))
-        hidden = self.dropout(self.hidden(normalise(x)).relu())
-        return x + self.dropout(self.back(hidden))
+        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2), pairs))
+        hidden = self.dropout(self.hidden(normalise(x), pairs).relu())
+        return x + self.dropout(self.back(hidden, pairs))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)  # (.., T, D) -> (.., H, T, d)
