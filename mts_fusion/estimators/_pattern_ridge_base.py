@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
 from mts_fusion.panel import Panel
-from mts_fusion.persistence import Saveable
 from mts_fusion.panel._arguments import check_types
+from mts_fusion.persistence import Saveable
 from mts_fusion.training import (
     FixedFeatures,
     GroupFolds,
