@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,7 @@ from mts_fusion.transforms._normal_scores import NormalScores
 
 from ._checks import check_X
 from ._gaps import (
+    Restore,
     check_can_be_imputed,
     fill_gaps,
     find_gaps,
@@ -43,7 +45,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
     One process describes all channels of all modalities at all times, whatever their clocks: a
     covariance of the channels at each of several time scales [1]_, on values whose distribution
     is made normal first, channel by channel [2]_. What is missing follows from what is observed
-    in closed form: its quantiles exactly, and draws that hang together over time and channels.
+    in closed form: its quantiles, and draws that hang together over time and channels.
 
     Parameters
     ----------
@@ -60,6 +62,10 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         ``"rank"``: the values of each channel are mapped to normal scores by their rank in
         training, and mapped back in the end; skewed, coarse and bounded channels, and outliers, do
         no harm. ``"normal"``: they are standardised only, for data that are normal.
+    residuals : {"learned", "normal"}, default="learned"
+        How errors are distributed around what is expected, in units of their expected width.
+        ``"learned"``: as those of entries hidden in training samples, for each channel and width;
+        draws keep their ranks. ``"normal"``: normally, as the process has it.
     n_scales : int, default=6
         Number of time scales, evenly spaced on a log scale from the shortest sampling interval to
         the duration of the longest sample; every second one is of smooth changes. There is one more
@@ -135,6 +141,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         "statistic": [StrOptions({"median", "mean"})],
         "fill_absent": ["boolean"],
         "margins": [StrOptions({"rank", "normal"})],
+        "residuals": [StrOptions({"learned", "normal"})],
         "n_scales": [Interval(Integral, 1, None, closed="left")],
         "rank": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -153,6 +160,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         statistic: str = "median",
         fill_absent: bool = True,
         margins: str = "rank",
+        residuals: str = "learned",
         n_scales: int = 6,
         rank: int = 12,
         max_iter: int = 300,
@@ -165,6 +173,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         self.statistic = statistic
         self.fill_absent = fill_absent
         self.margins = margins
+        self.residuals = residuals
         self.n_scales = n_scales
         self.rank = rank
         self.max_iter = max_iter
@@ -223,39 +232,62 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
     def _center(self, panel: Panel) -> Panel:
         if self.statistic == "median":
             return self._quantiles(panel, np.array([0.5]))[0]
-        return self._fill(panel, _LEVELS, average=True)[0]
+        return self._fill_quantiles(panel, _LEVELS, average=True)[0]
 
     def _quantiles(self, panel: Panel, levels: np.ndarray) -> list[Panel]:
-        return self._fill(panel, levels, average=False)
+        return self._fill_quantiles(panel, levels, average=False)
 
     def _draw(self, panel: Panel, n: int) -> list[Panel]:
+        def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+            mean, width = drawn[:2]
+            return self._restore(name, channel, mean, width, (drawn[2:] - mean) / width)
+
+        def predict(scores: Panel, gaps: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
+            return self.model_.draws(scores, gaps, n, self.seed_)
+
+        return self._fill(panel, n, predict, restore)
+
+    def _fill_quantiles(self, panel: Panel, levels: np.ndarray, *, average: bool) -> list[Panel]:
+        """Panels whose gaps are filled with quantiles, or with the average of these."""
+        normal = ndtri(levels).clip(-_OUTERMOST, _OUTERMOST)[:, None]
+
+        def restore(name: str, channel: np.ndarray, moments: np.ndarray) -> np.ndarray:
+            levelled = np.broadcast_to(normal, (len(normal), len(channel)))
+            values = self._restore(name, channel, moments[0], moments[1], levelled)
+            return values.mean(axis=0, keepdims=True) if average else values
+
+        return self._fill(panel, 1 if average else len(levels), self.model_.moments, restore)
+
+    def _fill(
+        self,
+        panel: Panel,
+        n: int,
+        predict: Callable[[Panel, dict[str, np.ndarray]], Iterator[np.ndarray]],
+        restore: Restore,
+    ) -> list[Panel]:
+        """n panels whose gaps are filled with what ``restore`` makes of predictions."""
         gaps = find_gaps(panel, fill_absent=self.fill_absent)
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * n
         scores = self.margins_.transform(panel[rows])
-        own = {name: gap[rows] for name, gap in gaps.items()}
-        draws = self.model_.draws(scores, own, n, self.seed_)
-        return fill_gaps(panel, rows, draws, lambda z: z, gaps=gaps, restore=self._restore)
+        predicted = predict(scores, {name: gap[rows] for name, gap in gaps.items()})
+        return fill_gaps(panel, rows, predicted, lambda z: z, gaps=gaps, restore=restore)
 
-    def _fill(self, panel: Panel, levels: np.ndarray, *, average: bool) -> list[Panel]:
-        """Panels whose gaps are filled with quantiles, or with the average of these."""
-        gaps = find_gaps(panel, fill_absent=self.fill_absent)
-        rows = rows_with_gaps(gaps)
-        if not len(rows):
-            return [panel] * (1 if average else len(levels))
-        normal = ndtri(levels).clip(-_OUTERMOST, _OUTERMOST)[:, None]
-        scores = self.margins_.transform(panel[rows])
-        own = {name: gap[rows] for name, gap in gaps.items()}
-
-        def restore(name: str, channel: np.ndarray, moments: np.ndarray) -> np.ndarray:
-            values = self._restore(name, channel, moments[0] + normal * moments[1])
-            return values.mean(axis=0, keepdims=True) if average else values
-
-        moments = self.model_.moments(scores, own)
-        return fill_gaps(panel, rows, moments, lambda z: z, gaps=gaps, restore=restore)
-
-    def _restore(self, name: str, channel: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _restore(
+        self,
+        name: str,
+        channel: np.ndarray,
+        mean: np.ndarray,
+        width: np.ndarray,
+        normal: np.ndarray,
+    ) -> np.ndarray:
+        """Values ``(K, entries)`` of standard normal numbers around what is expected."""
+        if self.residuals == "learned":
+            names = self.schema_.names
+            before = sum(m.n_channels for m in list(self.schema_)[: names.index(name)])
+            normal = self.model_.shapes.quantiles(normal, before + channel, width)
+        scores = mean + width * normal
         if isinstance(self.margins_, NormalScores):
             return self.margins_.inverse(name, channel, scores)
         return unscale(self.margins_)(name, channel, scores)

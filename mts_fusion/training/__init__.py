@@ -18,6 +18,7 @@ from ._net import OPTIMIZERS, PRECISIONS, PanelNet
 from ._pattern_model import PatternModel
 from ._pattern_rows import Head, TrainingRows
 from ._patterns import PatternModels
+from ._residual_shapes import Residuals, ResidualShapes
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
 from ._targets import check_labels, mean_and_scale
@@ -52,6 +53,8 @@ __all__ = [
     "PanelNet",
     "PatternModel",
     "PatternModels",
+    "ResidualShapes",
+    "Residuals",
     "Regression",
     "SigmoidLink",
     "SoftmaxLink",

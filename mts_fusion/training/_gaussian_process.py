@@ -28,7 +28,9 @@ from mts_fusion.panel import Panel
 from mts_fusion.persistence import PackedState
 
 from ._batch import PanelDataset
-from ._pattern_rows import as_array, as_tensor
+from ._entry_table import EntryTable
+from ._pattern_rows import as_array
+from ._residual_shapes import Residuals, ResidualShapes
 from ._runtime import isolated
 
 __all__ = ["GaussianProcessModel"]
@@ -37,6 +39,8 @@ __all__ = ["GaussianProcessModel"]
 _LR, _WARM_UP = 0.03, 0.03
 # Samples whose covariance the fit starts from.
 _N_START = 512
+# To learn the shapes of the errors: entries that are hidden, and entries of a sample at most.
+_N_RESIDUALS, _MAX_NEAR = 50_000, 500
 # Cells of the covariance matrices that are held at a time.
 _CELLS = 2**24
 
@@ -71,6 +75,8 @@ class GaussianProcessModel(PackedState):
         The fitted covariance; its unit of time is ``interval``.
     losses : list of float
         Minus the log likelihood of an entry in each step, in nats.
+    shapes : ResidualShapes
+        Distributions of the standardised errors.
     """
 
     def __init__(
@@ -109,7 +115,7 @@ class GaussianProcessModel(PackedState):
         GaussianProcessModel
             The fitted model.
         """
-        rows = _EntryTable(panel, panel.observed, self.interval)
+        rows = EntryTable(panel, panel.observed, self.interval)
         available = np.flatnonzero(panel.available.any(1))
         generator = torch.Generator().manual_seed(self.seed)
         self.losses: list[float] = []
@@ -124,17 +130,22 @@ class GaussianProcessModel(PackedState):
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
             for chosen in self._batches(len(available), generator):
                 entries = rows.take(available[chosen])
-                loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
+                loss = negative_log_likelihood(
+                    kernel, self._subsample(entries, generator, self.max_train_entries)
+                )
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
                 self.losses.append(float(loss.detach()))
         self.kernel = kernel.requires_grad_(False)
+        with isolated(1):
+            residuals = self._residuals(rows, available, generator)
+        self.shapes = ResidualShapes(residuals, rows.n_channels)
         return self
 
     def _covariance(
-        self, rows: _EntryTable, available: np.ndarray, generator: torch.Generator
+        self, rows: EntryTable, available: np.ndarray, generator: torch.Generator
     ) -> Tensor:
         """Covariance of the channels at one time, from some of the samples."""
         order = as_array(torch.randperm(len(available), generator=generator))[:_N_START]
@@ -142,7 +153,9 @@ class GaussianProcessModel(PackedState):
         weights = torch.zeros_like(products)
         for start in range(0, len(order), self.batch_size):
             entries = rows.take(available[order[start : start + self.batch_size]])
-            pairs = near_products(self._subsample(entries, generator), rows.n_channels)
+            pairs = near_products(
+                self._subsample(entries, generator, self.max_train_entries), rows.n_channels
+            )
             products += pairs[0]
             weights += pairs[1]
         return shrunk_covariance(products, weights)
@@ -162,22 +175,49 @@ class GaussianProcessModel(PackedState):
             yield as_array(order[:size])
             order = order[size:]
 
-    def _subsample(self, entries: Entries, generator: torch.Generator) -> Entries:
-        """At most ``max_train_entries`` of each sample.
+    def _subsample(
+        self, entries: Entries, generator: torch.Generator, n: int, *, near: bool = False
+    ) -> Entries:
+        """At most ``n`` entries of each sample.
 
         Of one sample they are spread at random, of another one those around a random time: the
-        first show slow changes, the second fast ones.
+        first show slow changes, the second fast ones. With ``near`` they are always of the second
+        kind.
         """
         shape = entries.channel.shape
         random = torch.rand(shape, generator=generator, dtype=torch.float64)
         which = torch.rand(shape[0], 1, generator=generator)
         last = torch.where(entries.exists, entries.time, 0.0).amax(1, keepdim=True)
         center = last * torch.rand(shape[0], 1, generator=generator)
-        order = torch.where(which < 0.5, random, (entries.time - center).abs() + 1e-3 * random)
+        order = torch.where(
+            (which < 0.5) & (not near), random, (entries.time - center).abs() + 1e-3 * random
+        )
         order = torch.where(entries.exists, order, math.inf)
-        index = order.argsort(dim=1)[:, : self.max_train_entries]
+        index = order.argsort(dim=1)[:, :n]
         some = entries.take(index, entries.exists.gather(1, index))
         return some.take(*pack_entries(some.exists))
+
+    def _residuals(
+        self, rows: EntryTable, available: np.ndarray, generator: torch.Generator
+    ) -> Residuals:
+        """Errors of entries hidden in some samples, of each a random share."""
+        order = as_array(torch.randperm(len(available), generator=generator))
+        parts: list[list[np.ndarray]] = []
+        for start in range(0, len(order), self.batch_size):
+            if sum(len(part[0]) for part in parts) > _N_RESIDUALS:
+                break
+            entries = rows.take(available[order[start : start + self.batch_size]])
+            entries = self._subsample(entries, generator, _MAX_NEAR, near=True)
+            share = torch.rand(len(entries.time), 1, generator=generator)
+            hidden = torch.rand(entries.time.shape, generator=generator) < share
+            known, wanted = (
+                entries.take(*pack_entries(entries.exists & mask)) for mask in (~hidden, hidden)
+            )
+            result = conditional(self.kernel, known, wanted, joint=False)
+            width = result.variance.sqrt()
+            error = (wanted.value[:, 0] - result.mean[:, 0]) / width
+            parts.append([as_array(x[wanted.exists]) for x in (wanted.channel, width, error)])
+        return Residuals(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     # Prediction
 
@@ -217,8 +257,8 @@ class GaussianProcessModel(PackedState):
 
         Yields
         ------
-        array of shape (S, B, Q)
-            Anything where there is no gap.
+        array of shape (2 + S, B, Q)
+            Mean, standard deviation and draws; anything where there is no gap.
         """
         for entries, gap, rows in self._chunks(panel, gaps):
             inputs = PanelDataset(panel[rows]).__getitems__(np.arange(len(rows)))[0]
@@ -228,14 +268,15 @@ class GaussianProcessModel(PackedState):
                 keyed_normal(keys, x.shape[1:], draws=numbers, modality=m).flatten(2)
                 for m, x in enumerate(values)
             ]
-            yield self._each(entries, gap, torch.cat(normal, dim=2).double())
+            drawn = self._each(entries, gap, torch.cat(normal, dim=2).double())
+            yield np.concatenate([self._each(entries, gap, None), drawn])
 
     def _chunks(
         self, panel: Panel, gaps: Mapping[str, np.ndarray]
     ) -> Iterator[tuple[Entries, Tensor, np.ndarray]]:
         """Entries ``(B, Q)``, which of them are gaps, and rows, of a few samples at a time."""
-        observed = _EntryTable(panel, panel.observed, self.interval)
-        table = _EntryTable(panel, gaps, self.interval)
+        observed = EntryTable(panel, panel.observed, self.interval)
+        table = EntryTable(panel, gaps, self.interval)
         size = max(_CELLS // min(table.n_entries, self.max_entries) ** 2, 1)
         for start in range(0, len(panel), size):
             rows = np.arange(start, min(start + size, len(panel)))
@@ -308,52 +349,3 @@ def _write(target: Tensor, index: Tensor, exists: Tensor, new: Tensor) -> Tensor
     along = index[:, None].expand(-1, target.shape[1], -1)
     old = target.gather(2, along)
     return target.scatter(2, along, torch.where(exists[:, None], new, old))
-
-
-class _EntryTable:
-    """The entries of a panel, as lists of one length.
-
-    Parameters
-    ----------
-    panel : Panel
-        n samples.
-    masks : dict of str to bool array of shape (n, C, L)
-        Which entries exist.
-    interval : float
-        Seconds of one unit of time.
-    """
-
-    def __init__(self, panel: Panel, masks: Mapping[str, np.ndarray], interval: float) -> None:
-        dataset = PanelDataset(panel)
-        self.values = dataset.values
-        self.masks = [as_tensor(masks[name]) for name in panel.schema.names]
-        self.times: list[Tensor] = []
-        for modality, clock in zip(panel.schema, dataset.times, strict=True):
-            regular = torch.arange(modality.n_timepoints) / (modality.rate or 1.0)
-            seconds = regular.expand(len(panel), -1) if clock is None else clock.nan_to_num(0.0)
-            self.times.append(seconds.double() / interval)
-        first, channels = 0, []
-        for modality in panel.schema:
-            own = torch.arange(modality.n_channels) + first
-            channels.append(own.repeat(modality.n_timepoints))
-            first += modality.n_channels
-        self.n_channels = first
-        self.channel = torch.cat(channels)
-        self.n_entries = len(self.channel)
-        self.duration = max(float(t.max()) for t in self.times)
-
-    def take(self, rows: np.ndarray) -> Entries:
-        """Entries ``(B, Q)`` of some samples."""
-        index = as_tensor(rows)
-        values = [x[index].transpose(1, 2).flatten(1).nan_to_num(0.0) for x in self.values]
-        masks = [x[index].transpose(1, 2).flatten(1) for x in self.masks]
-        times = [
-            t[index].repeat_interleave(x.shape[1], dim=1)
-            for t, x in zip(self.times, self.values, strict=True)
-        ]
-        return Entries(
-            self.channel.expand(len(rows), -1),
-            torch.cat(times, dim=1),
-            torch.cat(masks, dim=1),
-            torch.cat(values, dim=1).double()[:, None],
-        )

@@ -168,6 +168,20 @@ def test_draws_of_a_random_walk_are_brownian_bridges():
     assert spread == pytest.approx(np.sqrt(exact.mean()), rel=0.05)
 
 
+def test_bands_hold_what_they_promise_where_samples_differ_in_spread():
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(size=(240, 1, 1))) * walks(240, seed=1)
+    imputer = GaussianProcessImputer(**{**SMALL, "max_iter": 40}).fit({"a": values[:160]})
+    hidden = np.where(rng.random((80, 1, 24)) < 0.5, np.nan, values[160:])
+    missing, covered = np.isnan(hidden), {}
+    for residuals in ("learned", "normal"):
+        imputer.set_params(residuals=residuals)
+        low, high = (p.values["a"][missing] for p in imputer.quantiles({"a": hidden}, [0.1, 0.9]))
+        covered[residuals] = band_coverage(values[160:][missing], low, high)
+    assert covered["learned"] == pytest.approx(0.8, abs=0.03)
+    assert covered["normal"] > 0.86
+
+
 def test_a_long_sample_is_filled_in_blocks_almost_as_exactly():
     values = walks(40, length=60)
     hidden = {"a": with_gap(with_gap(values, 10, 18), 40, 52)}
@@ -215,7 +229,13 @@ def test_scikit_learn_finds_nothing(monkeypatch):
 
 
 def test_wrong_parameters_are_named_in_fit(panel):
-    for change in ({"rank": 0}, {"margins": "t"}, {"n_samples": 0}, {"max_entries": 1}):
+    for change in (
+        {"rank": 0},
+        {"margins": "t"},
+        {"residuals": "t"},
+        {"n_samples": 0},
+        {"max_entries": 1},
+    ):
         with pytest.raises(ValueError, match=f"The '{next(iter(change))}' parameter of Gauss"):
             GaussianProcessImputer(**{**SMALL, **change}).fit(panel)
 

@@ -17,6 +17,9 @@ __all__ = ["CoregionalKernel"]
 
 _MIN_NOISE = 1e-4
 _MIN_DIAGONAL = 0.05
+# Cells of the covariance of all channels at all times, up to which it is computed once for the
+# samples of a batch: so many in all, and for each cell that is wanted.
+_TABLE_CELLS, _TABLE_RATIO = 2**24, 16
 
 
 class CoregionalKernel(nn.Module):
@@ -137,12 +140,24 @@ class CoregionalKernel(nn.Module):
             Not differentiable.
         """
         with torch.no_grad():
+            exists = first.exists[:, :, None] & second.exists[:, None, :]
+            times, place = torch.unique(
+                torch.cat([first.time, second.time], 1), return_inverse=True
+            )
+            size = self.n_channels * len(times)
+            if size**2 <= min(_TABLE_RATIO * exists.numel(), _TABLE_CELLS):
+                distance = (times[:, None] - times).abs()
+                decays = torch.stack([self.decay(q, distance) for q in range(len(self.rates))])
+                table = torch.einsum("qcd,qtu->ctdu", self.matrices(), decays).flatten()
+                cell = torch.cat([first.channel, second.channel], 1) * len(times) + place
+                one, other = cell.split([first.n, second.n], dim=1)
+                return table[one[:, :, None] * size + other[:, None, :]] * exists
             pair = first.channel[:, :, None] * self.n_channels + second.channel[:, None, :]
             distance = (first.time[:, :, None] - second.time[:, None, :]).abs()
             total = torch.zeros_like(distance)
             for q, matrix in enumerate(self.matrices()):
                 total.addcmul_(matrix.flatten()[pair], self.decay(q, distance))
-            return total * (first.exists[:, :, None] & second.exists[:, None, :])
+            return total * exists
 
     def noisy_covariance(self, entries: Entries) -> Tensor:
         """Covariance of the entries of each sample with their noise; 1 on the diagonal of padding.

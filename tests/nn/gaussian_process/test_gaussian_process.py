@@ -51,6 +51,19 @@ def with_noise(kernel, one, row):
     return covariance(kernel, one, one, row) + np.diag(noise)
 
 
+@pytest.mark.parametrize("on_a_grid", [True, False])
+def test_the_covariance_is_its_definition_where_times_are_shared_too(kernel, on_a_grid):
+    first, second = entries(n=30, seed=0), entries(n=20, seed=1)
+    if on_a_grid:
+        first, second = (one._replace(time=one.time.floor()) for one in (first, second))
+    first.exists[1, -5:] = False
+    result = kernel.covariance(first, second)
+    for row in range(2):
+        exists = first.exists[row].numpy()[:, None]
+        expected = covariance(kernel, first, second, row) * exists
+        np.testing.assert_allclose(result[row], expected, atol=1e-12)
+
+
 def test_the_conditional_distribution_is_that_of_plain_numpy(kernel):
     known, wanted = entries(n=6, seed=0), entries(n=4, seed=1)
     result = conditional(kernel, known, wanted, joint=True)
