@@ -8,10 +8,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import check_random_state
 
+from mts_fusion.nn.diffusion import HideObserved
 from mts_fusion.panel import Panel
+from mts_fusion.training import GaussianExamples
 from mts_fusion.transforms import PanelScaler
 
 from ._checks import check_groups, check_X
+from ._context import FitContext
 from ._diffusion_base import DiffusionEstimator
 from ._gaps import (
     check_can_be_imputed,
@@ -22,6 +25,7 @@ from ._gaps import (
     shortest_interval,
     unscale,
 )
+from ._gaussian_base import check_transport, draw_from_base, fit_base
 from ._imputer_mixin import ImputerMixin
 from ._trace_paper import diffusion_settings
 
@@ -92,9 +96,13 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         Number of steps of the diffusion in training.
     parameterization : {"velocity", "noise"}, default="velocity"
         What the denoiser predicts. ``"noise"`` is that of the paper, and needs more steps.
-    prior : {"learned", "standard"}, default="learned"
+    prior : {"learned", "standard", "gaussian_process"}, default="learned"
         ``"learned"``: the encoder predicts the mean and the spread of each gap, and the diffusion
         starts from them, which needs few steps. ``"standard"`` is that of the paper.
+        ``"gaussian_process"``: it starts from joint draws of a :class:`GaussianProcessImputer`,
+        and an encoder and a flow [4]_ correct them; without training they stay as they are.
+    base : GaussianProcessImputer or None, default=None
+        Parameters of that process; None takes its defaults. A copy of it is fitted.
     optimizer, lr, weight_decay, batch_size, max_epochs, patience, validation_fraction
         As for :class:`MaestroClassifier`, without classes. ``max_epochs="auto"`` is 30, or as many
         as make 300 steps if that is more. ``batch_size`` also limits the draws made at a time.
@@ -118,6 +126,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         Number of epochs run.
     time_unit_ : float
         Shortest sampling interval in seconds; 1 where neither rates nor times are known.
+    base_ : GaussianProcessImputer
+        The fitted process, with ``prior="gaussian_process"``.
     seed_ : int
         Seed of the noise; the noise of a sample depends on it and on the content of the sample.
     n_features_in_ : int
@@ -143,6 +153,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
        Series Imputation", NeurIPS, 2021. https://arxiv.org/abs/2107.03502
     .. [3] Alcaraz and Strodthoff, "Diffusion-based Time Series Imputation and Forecasting with
        Structured State Space Models", TMLR, 2023. https://arxiv.org/abs/2208.09399
+    .. [4] Lipman et al., "Flow Matching for Generative Modeling", ICLR, 2023.
+       https://arxiv.org/abs/2210.02747
 
     Examples
     --------
@@ -223,6 +235,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
                 f"n_steps={self.n_steps}, but the diffusion is trained with "
                 f"n_train_steps={self.n_train_steps}. Lower n_steps or raise n_train_steps."
             )
+        if self.prior == "gaussian_process":
+            check_transport(self)
         panel = check_X(self, X, reset=not continues)
         check_can_be_imputed(panel)
         groups = check_groups(groups, panel)
@@ -237,6 +251,18 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
             self.seed_ = seed
         return self._end_fit(context, nets)
 
+    def _fit_preprocessor(self, panel: Panel, y: Any, groups: Any, seed: int) -> Any:
+        if self.prior != "gaussian_process":
+            return super()._fit_preprocessor(panel, y, groups, seed)
+        self.base_ = fit_base(self.base, panel, seed)
+        return self.base_.margins_
+
+    def _make_features(self, context: FitContext) -> Any:
+        if self.prior != "gaussian_process":
+            return super()._make_features(context)
+        hide = HideObserved(self.mask_strategy, self.hidden_fraction)
+        return GaussianExamples(self.base_.model_, hide, context.seed)
+
     # Imputation
 
     def _center(self, panel: Panel) -> Panel:
@@ -250,7 +276,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
     def _unit(self) -> PanelScaler:
-        scaler: PanelScaler = self.preprocessor_
+        scaler = self.preprocessor_ if self.prior != "gaussian_process" else self.base_.scaler_
+        assert isinstance(scaler, PanelScaler)
         return scaler
 
     def _fill(
@@ -261,12 +288,16 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         rows = rows_with_gaps(gaps)
         if not len(rows):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
-        draws = draw_entries(
-            self.nets_,
-            self.preprocessor_.transform(panel[rows]),
-            n_samples,
-            n_steps=self.n_steps,
-            sampler=self.sampler,
-            seed=self.seed_,
-        )
+        scaled = self.preprocessor_.transform(panel[rows])
+        solver: dict[str, Any] = {"n_steps": self.n_steps, "sampler": self.sampler}
+        if self.prior == "gaussian_process":
+            base = self.base_
+            every = find_gaps(scaled, fill_absent=True)
+            draws = draw_from_base(base, self.nets_, scaled, every, n_samples, **solver)
+
+            def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+                return reduce(base.from_errors(name, channel, drawn[0], drawn[1], drawn[2:]))
+
+            return fill_gaps(panel, rows, draws, lambda z: z, gaps=gaps, restore=restore)
+        draws = draw_entries(self.nets_, scaled, n_samples, seed=self.seed_, **solver)
         return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=unscale(self.preprocessor_))

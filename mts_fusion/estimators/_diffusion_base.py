@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from mts_fusion.nn import ConditionalDiffusion
+from mts_fusion.nn import ConditionalDiffusion, GaussianTransport
 from mts_fusion.training import FixedFeatures
 
 from ._base import PanelEstimator
 from ._context import FitContext
 from ._gaps import shortest_interval
+from ._gaussian_process import GaussianProcessImputer
 
 __all__ = ["DiffusionEstimator"]
 
@@ -47,7 +48,8 @@ class DiffusionEstimator(PanelEstimator):
         "schedule": [StrOptions({"quad", "linear", "cosine"})],
         "n_train_steps": [Interval(Integral, 2, None, closed="left")],
         "parameterization": [StrOptions({"velocity", "noise"})],
-        "prior": [StrOptions({"learned", "standard"})],
+        "prior": [StrOptions({"learned", "standard", "gaussian_process"})],
+        "base": [GaussianProcessImputer, None],
     }
 
     def __init__(
@@ -74,6 +76,7 @@ class DiffusionEstimator(PanelEstimator):
         n_train_steps: int = 50,
         parameterization: str = "velocity",
         prior: str = "learned",
+        base: GaussianProcessImputer | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
         weight_decay: float = 0.05,
@@ -111,6 +114,7 @@ class DiffusionEstimator(PanelEstimator):
         self.n_train_steps = n_train_steps
         self.parameterization = parameterization
         self.prior = prior
+        self.base = base
         self.optimizer = optimizer
         self.lr = lr
         self.weight_decay = weight_decay
@@ -129,24 +133,29 @@ class DiffusionEstimator(PanelEstimator):
 
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
-    ) -> ConditionalDiffusion:
+    ) -> ConditionalDiffusion | GaussianTransport:
+        shared: dict[str, Any] = {
+            "d_model": self.d_model,
+            "n_heads": self.n_heads,
+            "n_layers": self.n_layers,
+            "denoiser": self.denoiser,
+            "n_encoder_layers": self.n_encoder_layers,
+            "patch_length": self.patch_length,
+            "channels_per_token": self.channels_per_token,
+            "n_experts": self.n_experts,
+            "conditioning": self.conditioning,
+            "gating": self.gating,
+            "schedule": self.schedule,
+            "n_train_steps": self.n_train_steps,
+            "time_unit": shortest_interval(context.panel),
+        }
+        if self.prior == "gaussian_process":
+            return GaussianTransport(context.schema, **shared)
         return ConditionalDiffusion(
             context.schema,
-            d_model=self.d_model,
-            n_heads=self.n_heads,
-            n_layers=self.n_layers,
-            denoiser=self.denoiser,
-            n_encoder_layers=self.n_encoder_layers,
-            patch_length=self.patch_length,
-            channels_per_token=self.channels_per_token,
-            n_experts=self.n_experts,
-            conditioning=self.conditioning,
-            gating=self.gating,
             mask_strategy=self.mask_strategy,
             hidden_fraction=self.hidden_fraction,
-            schedule=self.schedule,
-            n_train_steps=self.n_train_steps,
             parameterization=self.parameterization,
             prior=self.prior,
-            time_unit=shortest_interval(context.panel),
+            **shared,
         )

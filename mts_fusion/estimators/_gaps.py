@@ -17,6 +17,8 @@ __all__ = [
     "draw_entries",
     "fill_gaps",
     "find_gaps",
+    "make_samplers",
+    "rows_at_once",
     "rows_with_gaps",
     "shortest_interval",
     "unscale",
@@ -180,10 +182,53 @@ def draw_entries(
     array of shape (S, rows, Q)
         Rows follow each other; Q counts the entries of all modalities, ``(L, C)`` after ``(L, C)``.
     """
+    n_rows = rows_at_once(nets, n_samples)
+    samplers = make_samplers(nets, n_samples, n_steps=n_steps, sampler=sampler, seed=seed)
+    dataset = PanelDataset(panel)
+    for start in range(0, len(panel), n_rows):
+        rows = dataset.take(np.arange(start, min(start + n_rows, len(panel))))
+        draws = [
+            net.predict_raw([rows]).reshape(len(rows), net.module.n_samples, -1) for net in samplers
+        ]
+        yield np.moveaxis(np.concatenate(draws, axis=1), 1, 0)
+
+
+def rows_at_once(nets: Sequence[PanelNet], n_samples: int) -> int:
+    """Number of samples whose gaps are drawn at a time.
+
+    Parameters
+    ----------
+    nets : sequence of PanelNet
+        Trained networks.
+    n_samples : int
+        Draws S.
+
+    Returns
+    -------
+    int
+        As many as their batch size allows, but at least 16.
+    """
+    return max(_MIN_ROWS, nets[0].batch_size // n_samples)
+
+
+def make_samplers(
+    nets: Sequence[PanelNet], n_samples: int, *, n_steps: int, sampler: str, seed: int
+) -> list[PanelNet]:
+    """Networks whose predictions are draws.
+
+    Parameters
+    ----------
+    nets, n_samples, n_steps, sampler, seed
+        As for :func:`draw_entries`.
+
+    Returns
+    -------
+    list of PanelNet
+        One a network that has draws to make, ``module.n_samples`` of them.
+    """
     batch_size = nets[0].batch_size
-    n_rows = max(_MIN_ROWS, batch_size // n_samples)
     parts = [n_samples // len(nets) + (i < n_samples % len(nets)) for i in range(len(nets))]
-    samplers = [
+    return [
         PanelNet(
             DiffusionSampler(
                 net.module_,
@@ -194,7 +239,7 @@ def draw_entries(
                 batch_size=batch_size,
             ).eval(),
             precision=net.precision,
-            batch_size=n_rows,
+            batch_size=rows_at_once(nets, n_samples),
             device=net.device,
             callbacks=None,
             verbose=0,
@@ -202,13 +247,6 @@ def draw_entries(
         for i, (net, part) in enumerate(zip(nets, parts, strict=True))
         if part
     ]
-    dataset = PanelDataset(panel)
-    for start in range(0, len(panel), n_rows):
-        rows = dataset.take(np.arange(start, min(start + n_rows, len(panel))))
-        draws = [
-            net.predict_raw([rows]).reshape(len(rows), net.module.n_samples, -1) for net in samplers
-        ]
-        yield np.moveaxis(np.concatenate(draws, axis=1), 1, 0)
 
 
 def fill_gaps(

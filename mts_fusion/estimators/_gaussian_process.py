@@ -240,7 +240,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
     def _draw(self, panel: Panel, n: int) -> list[Panel]:
         def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:
             mean, width = drawn[:2]
-            return self._restore(name, channel, mean, width, (drawn[2:] - mean) / width)
+            return self.from_errors(name, channel, mean, width, (drawn[2:] - mean) / width)
 
         def predict(scores: Panel, gaps: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
             return self.model_.draws(scores, gaps, n, self.seed_)
@@ -253,7 +253,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
 
         def restore(name: str, channel: np.ndarray, moments: np.ndarray) -> np.ndarray:
             levelled = np.broadcast_to(normal, (len(normal), len(channel)))
-            values = self._restore(name, channel, moments[0], moments[1], levelled)
+            values = self.from_errors(name, channel, moments[0], moments[1], levelled)
             return values.mean(axis=0, keepdims=True) if average else values
 
         return self._fill(panel, 1 if average else len(levels), self.model_.moments, restore)
@@ -274,7 +274,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         predicted = predict(scores, {name: gap[rows] for name, gap in gaps.items()})
         return fill_gaps(panel, rows, predicted, lambda z: z, gaps=gaps, restore=restore)
 
-    def _restore(
+    def from_errors(
         self,
         name: str,
         channel: np.ndarray,
@@ -282,7 +282,24 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         width: np.ndarray,
         normal: np.ndarray,
     ) -> np.ndarray:
-        """Values ``(K, entries)`` of standard normal numbers around what is expected."""
+        """Values of entries from normal errors around what the process expects.
+
+        Parameters
+        ----------
+        name : str
+            Of the modality.
+        channel : int array of shape (k,)
+            Channel of each entry.
+        mean, width : arrays of shape (k,)
+            What the process expects, in its own unit.
+        normal : array of shape (K, k)
+            Standard normal numbers.
+
+        Returns
+        -------
+        float64 array of shape (K, k)
+            In the unit of each channel.
+        """
         if self.residuals == "learned":
             names = self.schema_.names
             before = sum(m.n_channels for m in list(self.schema_)[: names.index(name)])

@@ -12,6 +12,7 @@ from ._callbacks import (
 from ._conformal import conformal_intervals, conformal_sets
 from ._features import FixedFeatures
 from ._folds import GroupFolds, run_folds
+from ._gaussian_examples import GaussianExamples, gaussian_planes
 from ._gaussian_process import GaussianProcessModel
 from ._links import IdentityLink, SigmoidLink, SoftmaxLink
 from ._net import OPTIMIZERS, PRECISIONS, PanelNet
@@ -41,6 +42,7 @@ __all__ = [
     "CosineSchedule",
     "EpochProgress",
     "FixedFeatures",
+    "GaussianExamples",
     "GaussianProcessModel",
     "GroupFolds",
     "Head",
@@ -73,6 +75,7 @@ __all__ = [
     "conformal_sets",
     "has_lr_scheduler",
     "mean_and_scale",
+    "gaussian_planes",
     "pick_device",
     "run_folds",
     "seeded",

@@ -19,6 +19,7 @@ from mts_fusion.nn.gaussian_process import (
     CoregionalKernel,
     Entries,
     conditional,
+    leave_one_out,
     near_products,
     negative_log_likelihood,
     pack_entries,
@@ -40,7 +41,7 @@ _LR, _WARM_UP = 0.03, 0.03
 # Samples whose covariance the fit starts from.
 _N_START = 512
 # To learn the shapes of the errors: entries that are hidden, and entries of a sample at most.
-_N_RESIDUALS, _MAX_NEAR = 50_000, 500
+_N_RESIDUALS, _MAX_NEAR = 50_000, 1000
 # Cells of the covariance matrices that are held at a time.
 _CELLS = 2**24
 
@@ -130,9 +131,7 @@ class GaussianProcessModel(PackedState):
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
             for chosen in self._batches(len(available), generator):
                 entries = rows.take(available[chosen])
-                loss = negative_log_likelihood(
-                    kernel, self._subsample(entries, generator, self.max_train_entries)
-                )
+                loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -153,9 +152,7 @@ class GaussianProcessModel(PackedState):
         weights = torch.zeros_like(products)
         for start in range(0, len(order), self.batch_size):
             entries = rows.take(available[order[start : start + self.batch_size]])
-            pairs = near_products(
-                self._subsample(entries, generator, self.max_train_entries), rows.n_channels
-            )
+            pairs = near_products(self._subsample(entries, generator), rows.n_channels)
             products += pairs[0]
             weights += pairs[1]
         return shrunk_covariance(products, weights)
@@ -175,10 +172,15 @@ class GaussianProcessModel(PackedState):
             yield as_array(order[:size])
             order = order[size:]
 
-    def _subsample(
+    def _subsample(self, entries: Entries, generator: torch.Generator) -> Entries:
+        """At most ``max_train_entries`` of each sample."""
+        chosen = self._chosen(entries, generator, self.max_train_entries)
+        return entries.take(*pack_entries(chosen))
+
+    def _chosen(
         self, entries: Entries, generator: torch.Generator, n: int, *, near: bool = False
-    ) -> Entries:
-        """At most ``n`` entries of each sample.
+    ) -> Tensor:
+        """Mask ``(B, Q)`` of at most ``n`` entries of each sample.
 
         Of one sample they are spread at random, of another one those around a random time: the
         first show slow changes, the second fast ones. With ``near`` they are always of the second
@@ -189,29 +191,36 @@ class GaussianProcessModel(PackedState):
         which = torch.rand(shape[0], 1, generator=generator)
         last = torch.where(entries.exists, entries.time, 0.0).amax(1, keepdim=True)
         center = last * torch.rand(shape[0], 1, generator=generator)
-        order = torch.where(
-            (which < 0.5) & (not near), random, (entries.time - center).abs() + 1e-3 * random
-        )
+        order = (entries.time - center).abs() + 1e-3 * random
+        if not near:
+            order = torch.where(which < 0.5, random, order)
         order = torch.where(entries.exists, order, math.inf)
         index = order.argsort(dim=1)[:, :n]
-        some = entries.take(index, entries.exists.gather(1, index))
-        return some.take(*pack_entries(some.exists))
+        return torch.zeros_like(entries.exists).scatter_(1, index, True) & entries.exists
 
     def _residuals(
         self, rows: EntryTable, available: np.ndarray, generator: torch.Generator
     ) -> Residuals:
-        """Errors of entries hidden in some samples, of each a random share."""
+        """Errors of entries hidden in some samples.
+
+        Of one sample a random share is hidden, of another one what a third one lacks.
+        """
         order = as_array(torch.randperm(len(available), generator=generator))
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(order), self.batch_size):
             if sum(len(part[0]) for part in parts) > _N_RESIDUALS:
                 break
             entries = rows.take(available[order[start : start + self.batch_size]])
-            entries = self._subsample(entries, generator, _MAX_NEAR, near=True)
-            share = torch.rand(len(entries.time), 1, generator=generator)
-            hidden = torch.rand(entries.time.shape, generator=generator) < share
+            chosen = self._chosen(entries, generator, _MAX_NEAR, near=True)
+            exists, lacking = entries.exists, ~entries.exists.roll(1, 0)
+            share, which = torch.rand(2, len(exists), 1, generator=generator)
+            random = torch.rand(exists.shape, generator=generator) < share
+            both = (exists & lacking).any(1, keepdim=True) & (exists & ~lacking).any(
+                1, keepdim=True
+            )
+            hidden = torch.where((which < 0.5) & both, lacking, random)
             known, wanted = (
-                entries.take(*pack_entries(entries.exists & mask)) for mask in (~hidden, hidden)
+                entries.take(*pack_entries(chosen & mask)) for mask in (~hidden, hidden)
             )
             result = conditional(self.kernel, known, wanted, joint=False)
             width = result.variance.sqrt()
@@ -238,6 +247,32 @@ class GaussianProcessModel(PackedState):
         """
         for entries, gap, _ in self._chunks(panel, gaps):
             yield self._each(entries, gap, None)
+
+    def left_out(self, panel: Panel) -> Iterator[np.ndarray]:
+        """Mean and standard deviation of each observed entry given the others of its sample.
+
+        Parameters
+        ----------
+        panel : Panel
+            n samples, scaled as in ``fit``.
+
+        Yields
+        ------
+        array of shape (2, B, Q)
+            0 where nothing is observed. Of samples with more than ``max_entries`` entries,
+            neighbours in time are predicted from each other.
+        """
+        nothing = {name: np.zeros_like(observed) for name, observed in panel.observed.items()}
+        for entries, _, _ in self._chunks(panel, nothing):
+            result = torch.zeros(2, *entries.time.shape, dtype=torch.float64)
+            order = torch.where(entries.exists, entries.time, math.inf).argsort(dim=1, stable=True)
+            with isolated(1):
+                for index in order.split(self.max_entries, dim=1):
+                    exists = entries.exists.gather(1, index)
+                    one = leave_one_out(self.kernel, entries.take(index, exists))
+                    moments = torch.stack([one.mean[:, 0], one.variance.sqrt()])
+                    result.scatter_(2, index.expand(2, -1, -1), moments * exists)
+            yield as_array(result)
 
     def draws(
         self, panel: Panel, gaps: Mapping[str, np.ndarray], n: int, seed: int

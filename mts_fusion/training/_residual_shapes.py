@@ -5,6 +5,7 @@ Sizes: C channels, N residuals, K levels or draws of them, W groups of widths.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = ["ResidualShapes", "Residuals"]
 _KNOTS = np.linspace(-2.5, 2.5, 21)
 # The straight lines beyond the knots end here, in standard deviations.
 _OUTERMOST = 10.0
+_ALL_KNOTS = np.concatenate([[-_OUTERMOST], _KNOTS, [_OUTERMOST]])
 # Groups of predicted widths of a channel at most, and residuals of a group at least.
 _MAX_GROUPS, _MIN_RESIDUALS = 4, 200
 # Residuals that a distribution known beforehand counts for.
@@ -94,15 +96,48 @@ class ResidualShapes:
             Not decreasing in ``normal``; beyond 10 standard deviations constant.
         """
         shaped = np.zeros(normal.shape)
-        knots = np.concatenate([[-_OUTERMOST], _KNOTS, [_OUTERMOST]])
         for c in np.unique(channel):
             own = channel == c
-            log_width, z = np.log(width[own]), normal[:, own]
-            middles = self.log_widths[c]
-            for table, share in zip(self.tables[c], np.eye(len(middles)), strict=True):
-                weight = np.interp(log_width, middles, share)
-                shaped[:, own] += weight * np.interp(z, knots, _with_tails(table))
+            z = normal[:, own]
+            for weight, table in self._mixture(c, width[own]):
+                shaped[:, own] += weight * np.interp(z, _ALL_KNOTS, table)
         return shaped
+
+    def scores(self, error: np.ndarray, channel: np.ndarray, width: np.ndarray) -> np.ndarray:
+        """Standard normal numbers in place of standardised errors: the inverse of ``quantiles``.
+
+        Parameters
+        ----------
+        error : array of shape (N,)
+            Standardised errors.
+        channel : int array of shape (N,)
+            Channel of each entry.
+        width : array of shape (N,)
+            Predicted standard deviation of each entry.
+
+        Returns
+        -------
+        float64 array of shape (N,)
+            Between -10 and 10.
+        """
+        normal = np.zeros(error.shape)
+        for c in np.unique(channel):
+            own = np.flatnonzero(channel == c)
+            # Quantiles at the knots of each entry, (N, knots)
+            at = sum(w[:, None] * table for w, table in self._mixture(c, width[own]))
+            wanted = error[own][:, None]
+            below = (at[:, 1:-1] <= wanted).sum(1)
+            start, end = (np.take_along_axis(at, below[:, None] + i, axis=1)[:, 0] for i in (0, 1))
+            gap = np.where(end > start, end - start, 1.0)
+            share = ((wanted[:, 0] - start) / gap).clip(0.0, 1.0)
+            normal[own] = _ALL_KNOTS[below] + share * np.diff(_ALL_KNOTS)[below]
+        return normal
+
+    def _mixture(self, c: int, width: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Weights ``(N,)`` of the tables of a channel, each with its tails, at some widths."""
+        log_width, middles = np.log(width), self.log_widths[c]
+        for table, share in zip(self.tables[c], np.eye(len(middles)), strict=True):
+            yield np.interp(log_width, middles, share), _with_tails(table)
 
 
 def _groups(log_width: np.ndarray) -> list[np.ndarray]:

@@ -62,3 +62,12 @@ def test_widths_that_are_all_equal_are_one_group():
     error = np.concatenate([np.full(600, -1.0), np.full(600, 1.0)])
     shaped = quantiles(ResidualShapes(residuals(error), 1))
     np.testing.assert_allclose(shaped[[0, -1]], [-1, 1], atol=0.1)
+
+
+def test_scores_are_the_inverse_of_quantiles():
+    rng = np.random.default_rng(0)
+    channel, width = np.arange(4_000) % 2, np.exp(rng.uniform(-2, 2, 4_000))
+    shapes = ResidualShapes(Residuals(channel, width, rng.standard_t(3, 4_000) * width), 2)
+    normal = rng.uniform(-6, 6, 4_000)
+    error = shapes.quantiles(normal[None], channel, width)[0]
+    np.testing.assert_allclose(shapes.scores(error, channel, width), normal, atol=1e-6)

@@ -30,7 +30,7 @@ _D_CONTEXT = 128
 
 _GATINGS = ("moe", "inner_product", "fixed")
 _CONDITIONINGS = ("cross", "target", "none")
-_PRIORS = ("learned", "standard")
+_PRIORS = ("learned", "standard", "gaussian_process")
 
 
 class Condition(NamedTuple):
@@ -99,8 +99,10 @@ class ConditionEncoder(nn.Module):
     gating : {"moe", "inner_product", "fixed"}
         How the other modalities are read: by attention, weighted by a learnt gate or equally, or
         with ``"inner_product"`` as a gated sum of their values (:class:`GatedContext`).
-    prior : {"learned", "standard"}
-        Whether there is an expected value and deviation of each entry.
+    prior : {"learned", "standard", "gaussian_process"}
+        Whether there is an expected value and deviation of each entry: around the line between its
+        neighbours (``"learned"``), none, or around 0, of values that are the errors of a Gaussian
+        process.
     time_unit : float or None
         Seconds of one unit of time; None takes it from the highest rate of the schema, or 1.
 
@@ -117,8 +119,9 @@ class ConditionEncoder(nn.Module):
     Notes
     -----
     Input: lists of ``values`` and ``observed (B, L, C)``, of ``times (B, L)`` in seconds or None,
-    and the indices of the modalities that are denoised; output :class:`Condition`. All modalities
-    are read.
+    and the indices of the modalities that are denoised; with a Gaussian process also the list of
+    its ``moments (B, 2, L, C)``, mean and logarithm of the width of each entry. Output
+    :class:`Condition`. All modalities are read.
     """
 
     def __init__(
@@ -167,7 +170,7 @@ class ConditionEncoder(nn.Module):
                 d_query, _D_CONTEXT, n_heads=n_heads, n_experts=n_experts, gating=gating
             )
         d_given = d_query + (_D_CONTEXT if has_context else 0)
-        n_inputs = 4 if prior == "learned" else 2
+        n_inputs = 2 if prior == "standard" else 4
         self.observed_in = nn.ModuleList(nn.Linear(n_inputs * size, d_model) for size in sizes)
         self.layers = nn.ModuleList(
             GridEncoderLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers)
@@ -175,7 +178,7 @@ class ConditionEncoder(nn.Module):
         self.given = nn.Linear(d_given, d_model) if n_layers else None
         self.d_side = d_given + (d_model if n_layers else 0)
         self.prior_out: nn.ModuleList | None = None
-        if prior == "learned":
+        if prior != "standard":
             self.prior_out = nn.ModuleList(nn.Linear(d_model, 3 * size) for size in sizes)
             for parameter in self.prior_out.parameters():
                 nn.init.zeros_(parameter)
@@ -186,6 +189,7 @@ class ConditionEncoder(nn.Module):
         observed: Sequence[Tensor],
         times: Sequence[Tensor | None] | None,
         modalities: list[int],
+        moments: Sequence[Tensor] | None = None,
     ) -> Condition:
         """Read the observed entries."""
         if self.conditioning == "none":
@@ -195,7 +199,12 @@ class ConditionEncoder(nn.Module):
         tokens = self._tokenize(values, observed, clocks)
         side, gate = self._side(tokens, values, observed, clocks)
         inputs, lines = tokens.pairs, values
-        if self.prior_out is not None:
+        if moments is not None:
+            lines = [torch.zeros_like(x) for x in values]
+            means, widths = (self._cut([x[:, i] for x in moments]) for i in (0, 1))
+            parts = zip(tokens.pairs, means, widths, strict=True)
+            inputs = [torch.cat(part, dim=2) for part in parts]
+        elif self.prior_out is not None:
             filled = [
                 fill_between(x, o, t) for x, o, t in zip(values, observed, clocks, strict=True)
             ]

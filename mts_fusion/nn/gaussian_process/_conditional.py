@@ -13,7 +13,7 @@ from torch import Tensor
 from ._entries import Entries
 from ._kernel import CoregionalKernel
 
-__all__ = ["Conditional", "conditional"]
+__all__ = ["Conditional", "conditional", "leave_one_out"]
 
 
 class Conditional(NamedTuple):
@@ -95,3 +95,34 @@ def conditional(
         covariance = kernel.noisy_covariance(wanted) - white.mT @ white
         variance = covariance.diagonal(dim1=1, dim2=2)
         return Conditional(mean, variance, torch.linalg.cholesky(covariance))
+
+
+def leave_one_out(kernel: CoregionalKernel, known: Entries) -> Conditional:
+    """Distribution of each known entry given the values of all others.
+
+    Parameters
+    ----------
+    kernel : CoregionalKernel
+        Covariance.
+    known : Entries
+        With values of one draw, ``(B, 1, N)``.
+
+    Returns
+    -------
+    Conditional
+        Exact, in float64, without a factor. Padding has mean 0 and variance 1.
+
+    Examples
+    --------
+    >>> kernel = CoregionalKernel(torch.eye(1), [1.0], rank=1, seed=0)
+    >>> channel, time = torch.zeros(1, 2).long(), torch.tensor([[0.0, 0.1]])
+    >>> known = Entries(channel, time, channel == 0, torch.tensor([[[2.0, 0.0]]]))
+    >>> left_out = leave_one_out(kernel, known)
+    >>> left_out.mean[0, 0, 0] < left_out.mean[0, 0, 1]
+    tensor(True)
+    """
+    with torch.no_grad():
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel.noisy_covariance(known)))
+        value = torch.where(known.exists[:, None], known.value.double(), 0.0)
+        variance = 1 / inverse.diagonal(dim1=1, dim2=2)
+        return Conditional(value - (value @ inverse) * variance[:, None], variance, None)

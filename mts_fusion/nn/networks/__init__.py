@@ -3,6 +3,7 @@
 from mts_fusion.nn.networks._diffusion import ConditionalDiffusion
 from mts_fusion.nn.networks._diffusion_sampler import DiffusionSampler
 from mts_fusion.nn.networks._fusion import FusionNet, encoder_names
+from mts_fusion.nn.networks._gaussian_transport import GaussianTransport
 from mts_fusion.nn.networks._maestro import Maestro
 from mts_fusion.nn.networks._output import ModuleOutput
 from mts_fusion.nn.networks._reconstruction import MaskedReconstruction
@@ -13,6 +14,7 @@ __all__ = [
     "ConditionalDiffusion",
     "DiffusionSampler",
     "FusionNet",
+    "GaussianTransport",
     "Maestro",
     "MaskedReconstruction",
     "ModuleOutput",

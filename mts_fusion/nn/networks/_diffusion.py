@@ -22,9 +22,10 @@ from mts_fusion.nn.diffusion import (
     content_keys,
     keyed_normal,
 )
-from mts_fusion.nn.layers import check_heads, masked_mean
+from mts_fusion.nn.layers import check_heads
 from mts_fusion.panel._schema import Schema
 
+from ._diffusion_loss import NoisedEntries, denoising_loss, flat_entries
 from ._inputs import check_values
 from ._output import ModuleOutput
 
@@ -32,7 +33,6 @@ __all__ = ["ConditionalDiffusion"]
 
 _PARAMETERIZATIONS = ("velocity", "noise")
 _DENOISERS = ("attention", "state_space")
-_MAX_DEVIATIONS = 8.0
 
 
 class ConditionalDiffusion(nn.Module):
@@ -251,40 +251,19 @@ class ConditionalDiffusion(nn.Module):
         draw = self._draw if self.training else self._draw_by_content
         hidden, step, noise = draw(values, observed)
         shown = [o & ~h for o, h in zip(observed, hidden, strict=True)]
+        # NOTE[DIFF] The paper trains a network for each target; here all modalities are targets.
         condition = self.condition(values, shown, times, list(range(len(values))))
-        location, scale = condition.location, condition.scale
-        flat_values = torch.cat([x.flatten(1) for x in values], dim=1)
-        flat_shown = torch.cat([o.flatten(1) for o in shown], dim=1)
-        flat_hidden = torch.cat([h.flatten(1) for h in hidden], dim=1)
-        x = (flat_values - location.detach()) / scale.detach()
-        if self.prior == "learned":
-            # Where the prior is far off, as for an outlier, one entry must not dominate the loss.
-            x = x.clamp(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
-        # What is missing in the data has no value to start from: pure noise, as its latent is at
-        # the beginning of the sampling.
-        # NOTE[DIFF] CSDI noises zeros there.
-        z = torch.where(flat_hidden, self.schedule.add_noise(x, noise, step), noise)
-        z = z.masked_fill(flat_shown, 0.0)[:, None]
-        predicted = self.denoiser(z, step, condition, self.denoiser.prepare(condition))[:, 0]
-        target = noise
-        if self.parameterization == "velocity":
-            signal, level = self.schedule.signal[step], self.schedule.noise[step]
-            target = signal[:, None] * noise - level[:, None] * x
-        count = flat_hidden.sum().clamp(min=1)
-        error = torch.where(flat_hidden, (predicted - target) ** 2, 0.0)
-        loss = error.sum() / count
-        if self.prior == "learned":
-            # Likelihood of a Laplace distribution, which is robust to outliers; the factor makes
-            # the scale a standard deviation where the values are normal.
-            miss = math.sqrt(math.pi / 2) * (flat_values - location).abs() / scale
-            likelihood = torch.where(flat_hidden, miss + scale.log(), 0.0)
-            loss = loss + likelihood.sum() / count
-        tensors: dict[str, Tensor] = {}
-        if record:
-            sizes = [length * channels for length, channels in condition.shapes]
-            parts = zip(error.split(sizes, dim=1), flat_hidden.split(sizes, dim=1), strict=True)
-            errors = [masked_mean(part, mask, 1) for part, mask in parts]
-            tensors = {"gate": condition.gate, "error": torch.stack(errors, dim=1)}
+        loss, error = denoising_loss(
+            self.denoiser,
+            self.schedule,
+            condition,
+            NoisedEntries(
+                flat_entries(values), flat_entries(shown), flat_entries(hidden), noise, step
+            ),
+            parameterization=self.parameterization,
+            has_prior=self.prior == "learned",
+        )
+        tensors = {"gate": condition.gate, "error": error} if record else {}
         return ModuleOutput(loss.new_zeros(step.shape[0], 0), loss, tensors)
 
     def sample(

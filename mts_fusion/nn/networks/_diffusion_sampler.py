@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ._diffusion import ConditionalDiffusion
+from ._gaussian_transport import GaussianTransport
 from ._output import ModuleOutput
 
 __all__ = ["DiffusionSampler"]
@@ -16,7 +19,7 @@ class DiffusionSampler(nn.Module):
 
     Parameters
     ----------
-    network : ConditionalDiffusion
+    network : ConditionalDiffusion or GaussianTransport
         Fitted.
     n_samples : int, default=20
         Draws S.
@@ -45,7 +48,7 @@ class DiffusionSampler(nn.Module):
 
     def __init__(
         self,
-        network: ConditionalDiffusion,
+        network: ConditionalDiffusion | GaussianTransport,
         *,
         n_samples: int = 20,
         n_steps: int = 5,
@@ -67,13 +70,16 @@ class DiffusionSampler(nn.Module):
         observed: list[Tensor],
         times: list[Tensor | None] | None = None,
         *,
+        features: Sequence[Tensor] | None = None,
         record: bool = False,
     ) -> ModuleOutput:
         """Draw the samples."""
+        given = {} if features is None else {"features": features}
         drawn = self.network.sample(
             values,
             observed,
             times,
+            **given,
             n_samples=self.n_samples,
             n_steps=self.n_steps,
             sampler=self.sampler,

@@ -9,6 +9,7 @@ from mts_fusion.nn.gaussian_process import (
     CoregionalKernel,
     Entries,
     conditional,
+    leave_one_out,
     near_products,
     negative_log_likelihood,
     pack_entries,
@@ -145,3 +146,16 @@ def test_lists_are_as_short_as_the_longest():
 def test_wrong_sizes_are_refused():
     with pytest.raises(ValueError, match="rank is at least 1 and scales are positive"):
         CoregionalKernel(torch.eye(2), [0.0], rank=1, seed=0)
+
+
+def test_leaving_one_out_is_the_conditional_distribution_given_the_others(kernel):
+    known = entries(n=6, seed=0)
+    known.exists[1, 4:] = False
+    left_out = leave_one_out(kernel, known)
+    for i in range(4):
+        index = torch.tensor([[j for j in range(6) if j != i]] * 2)
+        others = known.take(index, known.exists.gather(1, index))
+        one = known.take(torch.full((2, 1), i), torch.ones(2, 1, dtype=torch.bool))
+        expected = conditional(kernel, others, one, joint=False)
+        torch.testing.assert_close(left_out.mean[:, 0, i], expected.mean[:, 0, 0])
+        torch.testing.assert_close(left_out.variance[:, i], expected.variance[:, 0])
