@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import crps_from_quantiles, mae_at_missing
+from ..metrics import band_coverage, crps_from_quantiles, energy_score, mae_at_missing
 from ..panel import Panel
 from ..transforms import PanelImputer
 from ._costs import count_parameters, peak_memory
@@ -30,6 +30,8 @@ __all__ = [
 
 # Levels of the quantiles behind CSDI's CRPS.
 LEVELS = np.arange(1, 20) / 20
+# Samples whose draws are scored.
+_N_ENERGY = 64
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,10 @@ def evaluate_imputer(
     -------
     list of dict
         One per setting and share: ``setting``, ``fraction``; ``mae``, mean over samples, and
-        ``mae_entries``, mean over entries; ``crps``, None without samples; ``improved``, the share
-        of samples with a lower error than nearest filling; ``impute_ms``, milliseconds a sample;
+        ``mae_entries``, mean over entries; ``crps`` and ``coverage``, of the band from the 5 % to
+        the 95 % quantile, None without quantiles; ``energy``, the energy score of 20 draws of the
+        first 64 samples, None without draws; ``improved``, the share of samples with a lower error
+        than nearest filling; ``impute_ms``, milliseconds a sample;
         ``fit_seconds``, ``peak_mb``, ``parameters``.
     """
 
@@ -142,9 +146,6 @@ def evaluate_imputer(
                     mae_at_missing(test.truth, simple, test.masked, average=None)
                 )
                 scored = ~np.isnan(error)
-                crps = None
-                if quantiles is not None:
-                    crps = crps_from_quantiles(test.truth, quantiles, test.masked, levels=LEVELS)
                 rows.append(
                     {
                         "setting": setting,
@@ -153,7 +154,7 @@ def evaluate_imputer(
                         "mae_entries": float(
                             mae_at_missing(test.truth, filled, test.masked, average="entries")
                         ),
-                        "crps": crps,
+                        **_probabilistic_scores(model, seen(test.data), test, quantiles, target),
                         "improved": float((error < of_nearest)[scored].mean()),
                         "impute_ms": 1e3 * seconds / len(test.data),
                     }
@@ -176,6 +177,23 @@ def _fill(model: Any, panel: Panel, target: str) -> tuple[NDArray[Any], NDArray[
         return model.transform(panel).values[target], None
     quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=LEVELS)])
     return quantiles[len(LEVELS) // 2], quantiles
+
+
+def _probabilistic_scores(
+    model: Any, panel: Panel, test: Hidden, quantiles: NDArray[Any] | None, target: str
+) -> dict[str, float | None]:
+    """CRPS and coverage by the quantiles, and the energy score of draws of the first samples."""
+    scores: dict[str, float | None] = {"crps": None, "coverage": None, "energy": None}
+    truth, masked = test.truth, test.masked
+    if quantiles is not None:
+        scores["crps"] = crps_from_quantiles(truth, quantiles, masked, levels=LEVELS)
+        low, high = quantiles[0][masked], quantiles[-1][masked]
+        scores["coverage"] = band_coverage(truth[masked], low, high)
+    if hasattr(model, "sample"):
+        few = slice(0, _N_ENERGY)
+        draws = np.stack([p.values[target] for p in model.sample(panel[few], n=20)])
+        scores["energy"] = energy_score(truth[few], draws, masked[few])
+    return scores
 
 
 def _simple(strategy: str) -> Callable[..., Any]:
@@ -230,6 +248,9 @@ IMPUTERS: dict[str, Imputer] = {
     "mean": Imputer(_simple("mean"), target_only=True),
     "linear": Imputer(_simple("linear"), target_only=True),
     "Gaussian process": Imputer(_gaussian_process),
+    "Gaussian process and flow": Imputer(
+        _diffusion(prior="gaussian_process", mask_strategy="random")
+    ),
     "CSDI": Imputer(_csdi(), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(
         _csdi(channels_per_token=None), target_only=True, settings=_STEPS

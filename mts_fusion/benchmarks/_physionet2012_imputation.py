@@ -87,7 +87,7 @@ def _run(settings: Settings) -> str:
         "over folds, sd over seeds) in standard deviations; CRPS as CSDI's.",
         *budget_notice(settings.options, quick=settings.quick),
         *failures(rows),
-        *imputation_tables(rows, ("mae_entries", "crps"), fractions),
+        *imputation_tables(rows, ("mae_entries", "crps", "coverage", "energy"), fractions),
         _PUBLISHED,
     ]
     return page(parts)

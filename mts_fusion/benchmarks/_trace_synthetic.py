@@ -82,7 +82,7 @@ def _run(settings: Settings) -> str:
         f"{_TRAIN_FRACTION:g}; mean (sd over folds, sd over seeds).",
         *budget_notice(settings.options, quick=settings.quick),
         *failures(rows),
-        *imputation_tables(rows, ("mae", "crps", "improved"), fractions),
+        *imputation_tables(rows, ("mae", "crps", "coverage", "energy", "improved"), fractions),
         *_verdicts(rows, settings),
     ]
     return page(parts)

@@ -151,12 +151,13 @@ def gaussian_planes(
         )
         mean, width = np.where(given, left_out, moments)
         width = np.where(given | empty, width, 1.0)  # what has no time does not exist
-        error = np.nan_to_num((values - mean) / width)
-        where = np.broadcast_to(channel, error.shape)
-        error = model.shapes.scores(error.ravel(), where.ravel(), width.ravel())
+        known = ~np.isnan(values)
+        error, at = np.zeros(mean.shape), np.broadcast_to(channel, mean.shape)[known]
+        of_known = ((values - mean) / width)[known]
+        error[known] = model.shapes.scores(of_known, at, width[known])
         noise = np.where(empty, rng.normal(size=drawn[2:].shape), 0.0)
         normal = np.where(wanted, (drawn[2:] - mean) / width, noise)
-        planes = [error.reshape(mean.shape), given, wanted, mean, np.log(width), *normal]
+        planes = [error, given, wanted, mean, np.log(width), *normal]
         stacked = np.stack(planes, axis=1).astype(np.float32)  # (B, 5 + S, Q)
         yield [
             part.reshape(*part.shape[:2], panel.values[k].shape[2], panel.values[k].shape[1])

@@ -46,8 +46,25 @@ def test_an_imputer_is_scored_where_something_was_hidden(parts, monkeypatch):
     assert row["mae"] == pytest.approx(0.1, abs=1e-4)
     assert row["mae_entries"] == pytest.approx(0.1, abs=1e-4)
     assert row["crps"] > 0
+    assert row["coverage"] == 0.0
+    assert row["energy"] is None
     assert row["improved"] == 1.0
     assert oracle.names == ("series",)
+
+
+def test_draws_are_scored_together(parts):
+    class Draws(Oracle):
+        def quantiles(self, panel, q):
+            return [panel.replace(values={"series": self.truth + 4 * (x - 0.5)}) for x in q]
+
+        def sample(self, panel, n):
+            return [panel.replace(values={"series": self.truth[: len(panel)]})] * n
+
+    draws = Draws(parts.test.complete.values["series"])
+    imputer = type(IMPUTERS["TRACE"])(lambda **_: draws, target_only=True)
+    row = evaluate_imputer(imputer, parts.train.data, hidden_of(parts.test), "series", seed=0)[0]
+    assert row["coverage"] == 1.0
+    assert row["energy"] == pytest.approx(0.0, abs=1e-3)
 
 
 def test_simple_rules_have_no_crps(parts):

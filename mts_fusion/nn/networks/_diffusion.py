@@ -33,6 +33,7 @@ __all__ = ["ConditionalDiffusion"]
 
 _PARAMETERIZATIONS = ("velocity", "noise")
 _DENOISERS = ("attention", "state_space")
+_PRIORS = ("learned", "standard")
 
 
 class ConditionalDiffusion(nn.Module):
@@ -158,6 +159,7 @@ class ConditionalDiffusion(nn.Module):
         for name, value, allowed in (
             ("parameterization", parameterization, _PARAMETERIZATIONS),
             ("denoiser", denoiser, _DENOISERS),
+            ("prior", prior, _PRIORS),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}.")

@@ -1,0 +1,127 @@
+"""The imputer whose networks start from draws of a Gaussian process."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from mts_fusion.datasets import make_panel_classification
+from mts_fusion.estimators import ConditionalDiffusionImputer, GaussianProcessImputer
+from mts_fusion.metrics import crps_from_samples
+
+PROCESS = {"max_iter": 5, "n_scales": 2, "rank": 2, "random_state": 0}
+SMALL = {
+    "prior": "gaussian_process",
+    "base": GaussianProcessImputer(**PROCESS),
+    "d_model": 16,
+    "n_heads": 4,
+    "n_layers": 1,
+    "n_encoder_layers": 1,
+    "n_samples": 4,
+    "n_steps": 2,
+    "max_epochs": 1,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def panel():
+    X, _ = make_panel_classification(
+        n_samples=20,
+        modalities={"acc": (2, 8.0), "temp": (1, 2.0), "beat": (1, 4.0)},
+        missing_fraction=0.2,
+        missing_modality_fraction=0.2,
+        irregular=["beat"],
+        random_state=0,
+    )
+    return X
+
+
+@pytest.fixture(scope="module")
+def fitted(panel):
+    return ConditionalDiffusionImputer(**{**SMALL, "lr": 0.02, "max_epochs": 3}).fit(panel)
+
+
+def assert_equal(a, b, **tolerance):
+    for name in a.schema.names:
+        np.testing.assert_allclose(a.values[name], b.values[name], **tolerance)
+
+
+def test_without_training_the_draws_are_those_of_the_process(panel):
+    imputer = ConditionalDiffusionImputer(**{**SMALL, "lr": 1e-30}).fit(panel)
+    alone = GaussianProcessImputer(**PROCESS).fit(panel)
+    for drawn, expected in zip(imputer.sample(panel, n=3), alone.sample(panel, n=3), strict=True):
+        assert_equal(drawn, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_training_moves_the_draws_and_keeps_what_was_observed(fitted, panel):
+    filled, alone = fitted.sample(panel, n=1)[0], fitted.base_.sample(panel, n=1)[0]
+    for name in panel.schema.names:
+        observed = panel.observed[name]
+        assert filled.values[name][observed].tobytes() == panel.values[name][observed].tobytes()
+        assert np.isfinite(filled.values[name][observed]).all()
+        assert np.array_equal(np.isnan(filled.values[name]), np.isnan(alone.values[name]))
+        assert np.nanmax(np.abs(filled.values[name] - alone.values[name])) > 0.01
+
+
+def test_the_fill_depends_neither_on_order_nor_on_neighbours(fitted, panel):
+    close = {"atol": 1e-4, "rtol": 1e-4}
+    filled = fitted.sample(panel, n=2)[1]
+    assert_equal(fitted.sample(panel[::-1], n=2)[1][::-1], filled, **close)
+    assert_equal(fitted.sample(panel[7], n=3)[1], filled[7], **close)
+
+
+def test_the_same_seed_gives_the_same_bits(fitted, panel):
+    again = ConditionalDiffusionImputer(**{**SMALL, "lr": 0.02, "max_epochs": 3}).fit(panel)
+    assert_equal(again.transform(panel), fitted.transform(panel))
+    assert_equal(pickle.loads(pickle.dumps(fitted)).transform(panel), fitted.transform(panel))
+    assert np.isfinite(fitted.score(panel))
+
+
+def test_the_process_that_was_given_is_not_fitted(fitted):
+    assert not hasattr(SMALL["base"], "model_")
+    assert fitted.base_.max_iter == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "ddpm"}, r"does not go with sampler='ddpm'. Use 'flow2m'"),
+        ({"parameterization": "noise"}, r"does not go with parameterization='noise'"),
+        ({"n_encoder_layers": 0}, r"does not go with n_encoder_layers=0. Use at least 1"),
+        ({"conditioning": "none"}, r"does not go with conditioning='none'"),
+        ({"gating": "inner_product"}, r"does not go with gating='inner_product'"),
+        ({"base": "process"}, r"The 'base' parameter of ConditionalDiffusionImputer"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_named_in_fit(panel, change, message):
+    with pytest.raises(ValueError, match=message):
+        ConditionalDiffusionImputer(**{**SMALL, **change}).fit(panel)
+
+
+@pytest.mark.slow
+def test_networks_learn_what_a_process_cannot_describe():
+    """The spread of a sample: the process has one for all, what is observed shows it."""
+
+    def walks(n, seed):
+        rng = np.random.default_rng(seed)
+        spread = np.where(rng.random((n, 1, 1)) < 0.5, 0.3, 3.0)
+        return spread * rng.normal(size=(n, 1, 24)).cumsum(2)
+
+    truth = walks(100, seed=1)
+    hidden = truth.copy()
+    hidden[:, :, 8:14] = np.nan
+    imputer = ConditionalDiffusionImputer(
+        prior="gaussian_process",
+        base=GaussianProcessImputer(max_iter=100, random_state=0),
+        d_model=32,
+        random_state=0,
+    ).fit({"a": walks(400, seed=0)})
+    missing = np.isnan(hidden)
+    scores = [
+        crps_from_samples(
+            truth[missing], np.stack([p.values["a"][missing] for p in one.sample(hidden, n=50)])
+        )
+        for one in (imputer, imputer.base_)
+    ]
+    assert scores[0] < 0.95 * scores[1]
