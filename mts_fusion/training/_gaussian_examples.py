@@ -83,6 +83,7 @@ class GaussianExamples:
             masks = self.hide([as_tensor(o).transpose(1, 2) for o in panel.observed.values()])
             hidden = dict(zip(panel.schema.names, (as_array(h) for h in masks), strict=True))
             copies.append(self._copy(panel, {k: h.swapaxes(1, 2) for k, h in hidden.items()}))
+        self.hide.generator = None
         return [np.stack(parts, axis=1) for parts in zip(*copies, strict=True)]
 
     def _copy(self, panel: Panel, hidden: Mapping[str, np.ndarray]) -> list[np.ndarray]:
