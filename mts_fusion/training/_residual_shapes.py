@@ -19,7 +19,7 @@ _KNOTS = np.linspace(-2.5, 2.5, 21)
 _OUTERMOST = 10.0
 _ALL_KNOTS = np.concatenate([[-_OUTERMOST], _KNOTS, [_OUTERMOST]])
 # Groups of predicted widths of a channel at most, and residuals of a group at least.
-_MAX_GROUPS, _MIN_RESIDUALS = 4, 200
+_MAX_GROUPS, _MIN_RESIDUALS = 6, 200
 # Residuals that a distribution known beforehand counts for.
 _PRIOR = 50
 
