@@ -10,26 +10,13 @@ from sklearn.model_selection import KFold
 
 from ..datasets import fetch_physionet2012
 from ..panel import Panel
-from ..transforms import PanelScaler
-from ._cells import run_cells
-from ._imputation import (
-    IMPUTERS,
-    Hidden,
-    Imputer,
-    add_budget,
-    budget_notice,
-    budget_of,
-    evaluate_imputer,
-)
-from ._methods import choose
-from ._tables import Settings, Table, failures, page
-from ._trace_synthetic import imputation_tables
+from ._imputation import Hidden, add_budget
+from ._imputation_runs import ImputationRun, run_imputation
+from ._tables import Settings, Table
 
 __all__ = ["TABLE", "hide", "load_stays"]
 
-_FRACTIONS = (0.1, 0.5, 0.9)
 _ROWS = ["mean", "linear", "Gaussian process", "Diffusion by steps"]
-_QUICK = {"n_train": 100, "n_test": 10, "epochs": 1}
 _PUBLISHED = (
     "Published for CSDI, 50 steps, five folds: MAE .217, .301, .481; CRPS .238, .330, .522. There "
     "a network is trained for each share hidden in the test part; here one serves all."
@@ -42,55 +29,22 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: Settings) -> str:
-    options = {key: settings.options.get(key) for key in ("n_train", "n_test", "epochs")}
-    if settings.quick:
-        options = {key: options[key] or _QUICK[key] for key in options}
-    fractions = _FRACTIONS[1:2] if settings.quick else _FRACTIONS
-    imputers: dict[str, Imputer] = choose(IMPUTERS, settings.methods, _ROWS)
     panel, folds = load_stays(settings.data_home)
-
-    def work(cell: dict[str, Any]) -> list[dict[str, Any]]:
-        rows, test_rows = folds[cell["fold"]]
-        train = panel[rows[: options["n_train"]]]
-        test = panel[test_rows[: options["n_test"]]]
-        # Errors are in standard deviations of each variable, as CSDI reports them.
-        scaler = PanelScaler().fit(train)
-        train, test = scaler.transform(train), scaler.transform(test)
-        hidden = {f: hide(test, f, seed=cell["seed"]) for f in fractions}
-        return evaluate_imputer(
-            imputers[cell["method"]],
-            train,
-            hidden,
-            "stay",
-            **budget_of(cell),
-        )
-
-    cells = [
-        {
-            "method": name,
-            "fold": fold,
-            "seed": seed,
-            **options,
-            "precision": settings.options.get("precision"),
-            "quick": settings.quick,
-        }
-        for fold in range(1 if settings.quick else settings.options.get("folds") or len(folds))
-        for seed in settings.seeds
-        for name in imputers
-    ]
-    rows = run_cells(
-        cells, work, table="physionet2012-imputation", out=settings.out, isolate=settings.isolate
+    heading = (
+        "PhysioNet 2012, 35 variables, 48 hours: a share of what is observed in the test part is "
+        "hidden; CRPS as CSDI's"
     )
-    parts = [
-        f"PhysioNet 2012, {len(panel)} stays, 35 variables, 48 hours, folds of five, seeds "
-        f"{list(settings.seeds)}: a share of what is observed in the test part is hidden; mean (sd "
-        "over folds, sd over seeds) in standard deviations; CRPS as CSDI's.",
-        *budget_notice(settings.options, quick=settings.quick),
-        *failures(rows),
-        *imputation_tables(rows, ("mae_entries", "crps", "coverage", "energy"), fractions),
-        _PUBLISHED,
-    ]
-    return page(parts)
+    run = ImputationRun(
+        "physionet2012-imputation",
+        heading,
+        panel,
+        folds,
+        (0.1, 0.5, 0.9),
+        hide,
+        _ROWS,
+        [_PUBLISHED],
+    )
+    return run_imputation(run, settings)
 
 
 def load_stays(data_home: str | None) -> tuple[Panel, list[tuple[Any, Any]]]:

@@ -42,6 +42,7 @@ TABLES: dict[str, str] = {
     "trace-representation": "_trace_representation",
     "clinical": "_clinical",
     "physionet2012-imputation": "_physionet2012_imputation",
+    "engines-imputation": "_engines_imputation",
     "physionet2012-mortality": "_physionet2012_mortality",
     "imputation-speed": "_imputation_speed",
     "speed": "_speed",

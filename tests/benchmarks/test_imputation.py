@@ -1,12 +1,16 @@
+import re
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from mts_fusion.benchmarks.__main__ import main
+from mts_fusion.benchmarks._engines_imputation import hide_outages
 from mts_fusion.benchmarks._imputation import IMPUTERS, Hidden, evaluate_imputer
+from mts_fusion.benchmarks._imputation_runs import ImputationRun, run_imputation
 from mts_fusion.benchmarks._imputation_speed import _measure, _PyPOTS, _text
 from mts_fusion.benchmarks._physionet2012_imputation import hide
+from mts_fusion.benchmarks._tables import Settings
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.panel import Panel
 
@@ -88,6 +92,27 @@ def test_csdi_hides_a_share_of_what_is_observed_in_each_sample():
         hidden.data.observed["stay"], panel.observed["stay"] & ~hidden.masked
     )
     assert isinstance(hidden.data, Panel)
+
+
+def test_outages_have_the_length_and_share_that_were_asked():
+    panel = Panel({"engine": np.ones((400, 3, 30))})
+    hidden = hide_outages(panel, 0.3, seed=0)
+    assert hidden.masked.mean() == pytest.approx(0.3, abs=0.02)
+    inner = hidden.masked[:, :, :-1]
+    ends = (inner & ~hidden.masked[:, :, 1:]).sum()
+    assert inner.sum() / ends == pytest.approx(6.0, abs=0.5)
+    np.testing.assert_array_equal(np.isnan(hidden.data.values["engine"]), hidden.masked)
+
+
+def test_a_run_fits_every_imputer_on_every_fold():
+    rng = np.random.default_rng(0)
+    panel = Panel({"engine": rng.normal(5, 3, (30, 2, 12))})
+    folds = [(np.arange(20), np.arange(20, 30)), (np.arange(10, 30), np.arange(10))]
+    run = ImputationRun("own", "Noise", panel, folds, (0.1, 0.5), hide_outages, ["mean", "nearest"])
+    text = run_imputation(run, Settings(isolate=False))
+    assert "Noise, 30 samples, 2 folds, seeds [0]" in text
+    mean = re.search(r"\| mean \| (0?\.\d+)", text)
+    assert float(mean[1]) == pytest.approx(np.sqrt(2 / np.pi), abs=0.15)
 
 
 def test_the_synthetic_table_runs_shortened(capsys):
