@@ -111,7 +111,7 @@ def test_a_run_fits_every_imputer_on_every_fold():
     run = ImputationRun("own", "Noise", panel, folds, (0.1, 0.5), hide_outages, ["mean", "nearest"])
     text = run_imputation(run, Settings(isolate=False))
     assert "Noise, 30 samples, 2 folds, seeds [0]" in text
-    mean = re.search(r"\| mean \| (0?\.\d+)", text)
+    mean = re.search(r"\| mean +\| (0?\.\d+)", text)
     assert float(mean[1]) == pytest.approx(np.sqrt(2 / np.pi), abs=0.15)
 
 
