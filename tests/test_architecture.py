@@ -234,6 +234,7 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
     features, rows = "training/_features.py", "training/_pattern_rows.py"
     on_tensors = [
         "_entry_table",
+        "_gaussian_examples",
         "_gaussian_process",
         "_pattern_forms",
         "_pattern_head",

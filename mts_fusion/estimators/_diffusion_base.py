@@ -14,6 +14,7 @@ from mts_fusion.training import FixedFeatures
 from ._base import PanelEstimator
 from ._context import FitContext
 from ._gaps import shortest_interval
+from ._gaussian_base import make_transport
 from ._gaussian_process import GaussianProcessImputer
 
 __all__ = ["DiffusionEstimator"]
@@ -134,28 +135,25 @@ class DiffusionEstimator(PanelEstimator):
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
     ) -> ConditionalDiffusion | GaussianTransport:
-        shared: dict[str, Any] = {
-            "d_model": self.d_model,
-            "n_heads": self.n_heads,
-            "n_layers": self.n_layers,
-            "denoiser": self.denoiser,
-            "n_encoder_layers": self.n_encoder_layers,
-            "patch_length": self.patch_length,
-            "channels_per_token": self.channels_per_token,
-            "n_experts": self.n_experts,
-            "conditioning": self.conditioning,
-            "gating": self.gating,
-            "schedule": self.schedule,
-            "n_train_steps": self.n_train_steps,
-            "time_unit": shortest_interval(context.panel),
-        }
         if self.prior == "gaussian_process":
-            return GaussianTransport(context.schema, **shared)
+            return make_transport(self, context)
         return ConditionalDiffusion(
             context.schema,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_layers=self.n_layers,
+            denoiser=self.denoiser,
+            n_encoder_layers=self.n_encoder_layers,
+            patch_length=self.patch_length,
+            channels_per_token=self.channels_per_token,
+            n_experts=self.n_experts,
+            conditioning=self.conditioning,
+            gating=self.gating,
             mask_strategy=self.mask_strategy,
             hidden_fraction=self.hidden_fraction,
+            schedule=self.schedule,
+            n_train_steps=self.n_train_steps,
             parameterization=self.parameterization,
             prior=self.prior,
-            **shared,
+            time_unit=shortest_interval(context.panel),
         )

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from mts_fusion.nn import GaussianTransport
 from mts_fusion.panel import Panel
 from mts_fusion.training import PanelDataset, PanelNet, gaussian_planes
 
-from ._gaps import make_samplers, rows_at_once
+from ._context import FitContext
+from ._gaps import make_samplers, rows_at_once, shortest_interval
 from ._gaussian_process import GaussianProcessImputer
 
-__all__ = ["check_transport", "draw_from_base", "fit_base"]
+__all__ = ["check_transport", "draw_from_base", "fit_base", "make_transport"]
 
 
 def check_transport(estimator: Any) -> None:
@@ -65,6 +67,39 @@ def fit_base(base: GaussianProcessImputer | None, panel: Panel, seed: int) -> An
     if process.random_state is None:
         process.set_params(random_state=seed)
     return process.fit(panel)
+
+
+def make_transport(estimator: Any, context: FitContext) -> GaussianTransport:
+    """The network that moves draws of the process.
+
+    Parameters
+    ----------
+    estimator : ConditionalDiffusionImputer
+        Its parameters.
+    context : FitContext
+        What is known before.
+
+    Returns
+    -------
+    GaussianTransport
+        Not trained.
+    """
+    return GaussianTransport(
+        context.schema,
+        d_model=estimator.d_model,
+        n_heads=estimator.n_heads,
+        n_layers=estimator.n_layers,
+        denoiser=estimator.denoiser,
+        n_encoder_layers=estimator.n_encoder_layers,
+        patch_length=estimator.patch_length,
+        channels_per_token=estimator.channels_per_token,
+        n_experts=estimator.n_experts,
+        conditioning=estimator.conditioning,
+        gating=estimator.gating,
+        schedule=estimator.schedule,
+        n_train_steps=estimator.n_train_steps,
+        time_unit=shortest_interval(context.panel),
+    )
 
 
 def draw_from_base(
