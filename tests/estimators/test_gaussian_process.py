@@ -310,7 +310,6 @@ def test_an_outlier_of_a_million_harms_its_neighbours_little(in_training):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="measured .945: tails are heavier than normal")
 def test_bands_of_the_benchmark_of_trace_hold_what_they_promise():
     parts = make_trace_benchmark(2000, 10, 200, missing_fraction=0.3)
     imputer = GaussianProcessImputer(random_state=0).fit(parts.train.data)

@@ -29,8 +29,8 @@ def test_quantiles_are_those_of_the_errors():
 
 def test_each_channel_and_each_width_has_its_own():
     rng = np.random.default_rng(0)
-    error = rng.normal(size=40_000)
-    channel, width = np.arange(40_000) % 2, np.exp(rng.uniform(-2, 2, 40_000))
+    error = rng.normal(size=200_000)
+    channel, width = np.arange(200_000) % 2, np.exp(rng.uniform(-2, 2, 200_000))
     error *= np.where(channel == 0, 1.0, np.where(width > 1, 2.0, 0.5))
     shapes = ResidualShapes(residuals(error, channel=channel, width=width), 2)
     np.testing.assert_allclose(quantiles(shapes, channel=0), NORMAL, atol=0.06)
