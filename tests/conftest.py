@@ -38,7 +38,9 @@ def _variants(X):
     """Panels whose first samples must be answered as rows of X: by name, with these rows."""
     n = len(X)
     rows = np.arange(n)
-    order = np.random.default_rng(0).permutation(n)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(n)
+    few = rng.choice(n, size=(n + 6) // 7, replace=False)
     values, times = {}, {}
     for m in X.schema:
         x, observed = X.values[m.name], X.observed[m.name]
@@ -50,6 +52,7 @@ def _variants(X):
     return {
         "alone": (X[0], rows[:1]),
         "order": (X[order], order),
+        "other company": (X[few], few),
         "hidden values": (X.replace(values=values, observed=X.observed), rows),
         "silent times": (X.replace(times=times), rows),
         "longer company": (_with_longer(X), rows),

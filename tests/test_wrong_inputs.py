@@ -272,7 +272,7 @@ def _methods(model, X, y=Y):
     cls = type(model)
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         is_ours = "mts_fusion" in method.__module__ or name == "score"
-        if name.startswith("_") or name in ("fit", "from_paper") or not is_ours:
+        if name.startswith("_") or name in ("fit", "from_paper", "save") or not is_ours:
             continue
         given = {"X": X, "A": X, "B": X, "y": y, "other": model}
         needed = [

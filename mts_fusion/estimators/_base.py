@@ -128,7 +128,7 @@ class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
         self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
     ) -> PanelDataset:
         """The dataset from which the networks are given batches."""
-        return PanelDataset(panel, target, weight)
+        return PanelDataset(panel, target, weight, schema=self.schema_)
 
     def _keeps_best_epoch(self, context: FitContext) -> bool:
         """Whether the weights of the epoch with the lowest validation loss are kept."""

@@ -237,7 +237,8 @@ class TraceEstimator(PanelPredictor):
     def _make_dataset(
         self, panel: Panel, target: np.ndarray | None = None, weight: np.ndarray | None = None
     ) -> PanelDataset:
-        return PanelDataset(panel, target, weight, has_imputed=self.imputer_ is not None)
+        has_imputed = self.imputer_ is not None
+        return PanelDataset(panel, target, weight, has_imputed=has_imputed, schema=self.schema_)
 
     @property
     def imputer_(self) -> Any:

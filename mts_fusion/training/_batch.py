@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, Schema
 
 __all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "padded_rows"]
 
@@ -75,6 +75,9 @@ class PanelDataset(Dataset[Batch]):
         Weights with mean 1; None for equal weights.
     has_imputed : bool, default=False
         Whether batches have a mask of the imputed entries: those with a value but not observed.
+    schema : Schema or None, default=None
+        That of ``fit``: the longest samples there, not those of the panel, say how long a regular
+        clock runs. None takes that of the panel.
 
     Notes
     -----
@@ -99,6 +102,7 @@ class PanelDataset(Dataset[Batch]):
         sample_weight: np.ndarray | None = None,
         *,
         has_imputed: bool = False,
+        schema: Schema | None = None,
     ) -> None:
         n, observed, times = len(panel), panel.observed, panel.times
         names = panel.schema.names
@@ -108,7 +112,7 @@ class PanelDataset(Dataset[Batch]):
         self.times = _since_start(
             [times[name] for name in names],
             [np.asarray(observed[name].any(1)) for name in names],
-            _regular_seconds(panel),
+            _regular_seconds(panel.schema if schema is None else schema),
         )
         self.y = _tensor(np.zeros(n, dtype=np.float32) if y is None else y)
         self.weight = _tensor(np.ones(n) if sample_weight is None else sample_weight).float()
@@ -250,9 +254,9 @@ def _imputed(panel: Panel) -> list[np.ndarray]:
     return masks
 
 
-def _regular_seconds(panel: Panel) -> float:
+def _regular_seconds(schema: Schema) -> float:
     """Longest duration of the modalities with a regular clock, which all start at 0."""
-    return max((m.duration_seconds or 0.0 for m in panel.schema if not m.irregular), default=0.0)
+    return max((m.duration_seconds or 0.0 for m in schema if not m.irregular), default=0.0)
 
 
 def _since_start(

@@ -232,7 +232,7 @@ default=("multirocket", "statistics")
 
     def _dataset(self, panel: Panel) -> PanelDataset:
         self.schema.check_matches(panel.schema, owner="FixedFeatures")
-        return PanelDataset(panel)
+        return PanelDataset(panel, schema=self.schema)
 
     def _move_module(self) -> str:
         """Move the module to the device, or to the CPU if that is no longer available."""

@@ -18,13 +18,16 @@ from threadpoolctl import threadpool_info
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
     FusionClassifier,
+    GaussianProcessImputer,
     MaestroClassifier,
     PatternRidgeClassifier,
     PatternRidgeRegressor,
+    RocketFeatures,
     TraceClassifier,
 )
 from mts_fusion.panel import Panel
 from mts_fusion.training import PanelNet
+from mts_fusion.transforms import PanelImputer, PanelScaler, PanelSummarizer, SAXTokenizer
 
 TRAINING = {"max_epochs": 2, "device": "cpu", "random_state": 0}
 MAESTRO = {"d_model": 8, "n_heads": 2, "n_intra_layers": 1, "n_cross_layers": 1, "n_experts": 2}
@@ -245,39 +248,90 @@ def test_boosted_trees_use_the_threads_of_the_estimator(data, monkeypatch):
 # Any panel
 
 
-@st.composite
-def panels(draw):
-    """Panels of the schema of ``data``: any length and size, with gaps and silent sensors."""
-    n, rng = draw(st.integers(2, 6)), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    scale = draw(st.sampled_from([0.0, 1e-30, 1.0, 1e3, 1e12, 1e37]))
-    values, times = {}, None
-    for name, n_channels in (("acc", 2), ("hr", 1)):
-        length = draw(st.integers(1, 24))
-        x = (rng.normal(size=(n, n_channels, length)) * scale).astype(np.float32)
-        x[rng.random(x.shape) < draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))] = np.nan
-        x[rng.random(n) < draw(st.sampled_from([0.0, 0.5]))] = np.nan
-        values[name] = x
-    times = np.cumsum(rng.exponential(draw(st.sampled_from([1e-3, 1.0, 1e6])), (n, length)), axis=1)
+def _batch(seed, n, longest):
+    """Panels of one sample each, side by side: with gaps, ends, silence and scales of their own."""
+    rng = np.random.default_rng(seed)
+    values, lengths = {}, {"acc": longest, "hr": 1 + longest // 2}
+    for (name, length), n_channels in zip(lengths.items(), (2, 1), strict=True):
+        scale = rng.choice([0.0, 1e-30, 1.0, 1e4, 1e30], p=[0.1, 0.1, 0.6, 0.1, 0.1], size=n)
+        x = scale[:, None, None] * rng.normal(size=(n, n_channels, length))
+        x = x.clip(-1e37, 1e37).astype(np.float32)
+        x[rng.random(x.shape) < rng.choice([0.0, 0.3, 0.9], size=n)[:, None, None]] = np.nan
+        x[rng.random(n) < 0.3] = np.nan
+        end = rng.integers(1, length + 1, size=n)
+        values[name] = np.where(np.arange(length) < end[:, None, None], x, np.nan)
+    size = (n, lengths["hr"])
+    steps = rng.exponential(rng.choice([1e-3, 1.0, 1e6], size=(n, 1)), size=size)
+    times = np.cumsum(steps, axis=1) + rng.choice([0.0, 1e9], size=(n, 1))
     return Panel(values, times={"hr": times}, rates={"acc": 8.0})
 
 
-def _check_any_panel(fitted, name, check_predictions, n_examples):
-    @settings(max_examples=n_examples, deadline=None, derandomize=True, database=None)
-    @given(panels())
-    def check(X):
+def _check_batches(check, n_batches, n):
+    """Check batches of n panels each."""
+
+    @settings(max_examples=n_batches, deadline=None, derandomize=True, database=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(2, 18))
+    def checked(seed, length):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of extremes and lengths
-            check_predictions(fitted(name), X)
+            check(_batch(seed, n, length))
 
-    check()
+    checked()
 
 
-@pytest.mark.parametrize("name", ["fusion", "trace, nearest", "pattern ridge"])
+@EACH
 def test_any_panel_of_the_schema_has_finite_predictions(fitted, name, check_predictions):
-    _check_any_panel(fitted, name, check_predictions, 5)
+    _check_batches(lambda X: check_predictions(fitted(name), X), 2, 100)
 
 
 @pytest.mark.slow
 @EACH
 def test_many_panels_of_the_schema_have_finite_predictions(fitted, name, check_predictions):
-    _check_any_panel(fitted, name, check_predictions, 400)
+    _check_batches(lambda X: check_predictions(fitted(name), X), 50, 200)
+
+
+TRANSFORMERS = {
+    "scaler": PanelScaler(),
+    "nearest": PanelImputer(),
+    "summaries": PanelSummarizer(),
+    "symbols": SAXTokenizer(alphabet_size=4),
+    "rocket": RocketFeatures(n_groups=2, random_state=0),
+    "gaussian process": GaussianProcessImputer(max_iter=2, random_state=0),
+}
+
+
+def _arrays(transformed):
+    """What a transformer gave, as arrays with a row a sample."""
+    is_table = isinstance(transformed, np.ndarray)
+    return [transformed] if is_table else list(transformed.values.values())
+
+
+def _check_transform(model, X):
+    """Assert that a sample is transformed alike in any order and company, from what is observed."""
+    whole = _arrays(model.transform(X))
+    rows = np.random.default_rng(0).permutation(len(X))[: (len(X) + 6) // 7]
+    hidden = X.replace(
+        values={k: np.where(X.observed[k], x, np.float32(1e30)) for k, x in X.values.items()},
+        observed=X.observed,
+    )
+    parts = {
+        "company": (_arrays(model.transform(X[rows])), rows),
+    }
+    if not isinstance(model, (PanelScaler, PanelImputer)):  # they take them for filled in
+        parts["hidden values"] = (_arrays(model.transform(hidden)), np.arange(len(X)))
+    for what, (arrays, index) in parts.items():
+        for array, wanted in zip(arrays, whole, strict=True):
+            np.testing.assert_allclose(array, wanted[index], rtol=1e-4, atol=1e-5, err_msg=what)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_any_sample_is_transformed_from_its_own_observed_values(data, name):
+    model = clone(TRANSFORMERS[name]).fit(data[0])
+    _check_batches(lambda X: _check_transform(model, X), 2, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_many_samples_are_transformed_from_their_own_observed_values(data, name):
+    model = clone(TRANSFORMERS[name]).fit(data[0])
+    _check_batches(lambda X: _check_transform(model, X), 50, 200)

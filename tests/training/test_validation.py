@@ -68,6 +68,15 @@ def test_the_only_group_of_a_class_is_never_held_out():
         assert len(set(groups[validation])) == 1
 
 
+def test_groups_that_alone_have_a_class_do_not_keep_others_from_being_held_out():
+    groups = np.repeat(np.arange(6), 20)
+    strata = np.array([1, 2, 3, 4, 0, 0])[groups]
+    needed = strata[:, None] == np.arange(5)
+    training, validation = split_rows(strata, 0.25, groups=groups, needed=needed)
+    assert set(groups[validation]) in ({4}, {5})
+    assert len(training) == 100
+
+
 @pytest.mark.parametrize(
     ("strata", "groups"),
     [
