@@ -184,7 +184,7 @@ def draw_entries(
     """
     n_rows = rows_at_once(nets, n_samples)
     samplers = make_samplers(nets, n_samples, n_steps=n_steps, sampler=sampler, seed=seed)
-    dataset = PanelDataset(panel)
+    dataset = PanelDataset(panel, schema=nets[0].module_.schema)
     for start in range(0, len(panel), n_rows):
         rows = dataset.take(np.arange(start, min(start + n_rows, len(panel))))
         draws = [
