@@ -284,6 +284,15 @@ def test_any_panel_of_the_schema_has_finite_predictions(fitted, name, check_pred
     _check_batches(lambda X: check_predictions(fitted(name), X), 2, 100)
 
 
+def test_the_times_of_tokens_do_not_depend_on_which_modalities_are_computed_together(
+    fitted, check_predictions
+):
+    """A longer sample beside them parts modalities of 5 and 3 timepoints; of one shape before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        check_predictions(fitted("maestro"), _batch(0, 200, 5))
+
+
 @pytest.mark.slow
 @EACH
 def test_many_panels_of_the_schema_have_finite_predictions(fitted, name, check_predictions):

@@ -40,16 +40,18 @@ def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (m, T / 2) or (m, B, T / 2)
+    Tensor of shape (m, B, T / 2)
         That of the first token of each pair, or of the second where the first is not available.
 
     Examples
     --------
-    >>> distilled_times(torch.arange(5.0)[None], torch.ones(1, 4, 5, dtype=bool))
-    tensor([[0., 2., 4.]])
+    >>> available = torch.tensor([[[True, True, True, True], [False, True, True, True]]])
+    >>> distilled_times(torch.arange(4.0)[None], available)
+    tensor([[[0., 2.],
+             [1., 2.]]])
     """
     if seconds.dim() < available.dim():
-        return seconds[..., ::2]
+        seconds = seconds[:, None].expand(available.shape)
     first, second = _pairs(seconds, 2).unbind(-1)
     return torch.where(_pairs(available, 2)[..., 0], first, second)
 

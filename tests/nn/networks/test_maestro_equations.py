@@ -206,7 +206,9 @@ class Reference:
             peak = np.max([x[s] for s in exist], axis=0) if exist else 0
             pairs.append(self._linear(f"intra.{i}.distilling.conv", row, conv) + peak)
             left.append(bool(exist))
-        return np.stack(pairs), left, seconds[::2]
+        second = [*seconds[1::2], seconds[-1]]  # of a pair whose first token holds nothing
+        firsts = zip(seconds[::2], second, available[::2], strict=False)
+        return np.stack(pairs), left, [one if seen else two for one, two, seen in firsts]
 
     def __call__(self, values, observed):
         present = np.array([seen.any() for seen in observed])
