@@ -116,7 +116,8 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
-    if not hasattr(y, "__len__") or isinstance(y, (str, Mapping)) or getattr(y, "ndim", 1) == 0:
+    is_list = hasattr(y, "__len__") or hasattr(y, "__array__")
+    if not is_list or isinstance(y, (str, Mapping)) or getattr(y, "ndim", 1) == 0:
         raise TypeError(f"y holds one target a sample, got {y!r}.")
     _check_ids("y", y, panel)
     missing = _missing_rows(y)

@@ -954,7 +954,7 @@ def test_other_lengths_of_y_weights_and_groups_are_refused(X, y):
         _clf().fit(X, y[:-1])
     with _raises(ValueError, "Found input variables with inconsistent numbers of samples: [40, 4]"):
         _clf().fit(X, y, groups=np.zeros(4))
-    with _raises(ValueError, "sample_weight.shape == (4,), expected (40,)"):
+    with _raises(ValueError, "sample_weight has shape (4,); (40,) is wanted"):
         _clf().fit(X, y, sample_weight=np.ones(4))
 
 
