@@ -113,9 +113,8 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
         has the ids of the samples in another order.
     """
     if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
-        )
+        name = type(estimator).__name__
+        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
     is_list = hasattr(y, "__len__") or hasattr(y, "__array__")
     if not is_list or isinstance(y, (str, Mapping)) or getattr(y, "ndim", 1) == 0:
         raise TypeError(f"y holds one target a sample, got {y!r}.")
