@@ -74,7 +74,7 @@ def conditional(
 
     Examples
     --------
-    >>> kernel = CoregionalKernel(torch.eye(1), [1.0], rank=1, seed=0)
+    >>> kernel = CoregionalKernel(torch.eye(1), [1.0], rank=1, seed=0).float()
     >>> channel, exists, value = torch.zeros(1, 1).long(), torch.ones(1, 1) > 0, torch.ones(1, 1, 1)
     >>> at = {t: Entries(channel, torch.full((1, 1), t), exists, value) for t in (0.0, 1.0, 9.0)}
     >>> near = conditional(kernel, at[0.0], at[1.0], joint=False)
@@ -115,7 +115,7 @@ def leave_one_out(kernel: CoregionalKernel, known: Entries) -> Conditional:
     Examples
     --------
     >>> kernel = CoregionalKernel(torch.eye(1), [1.0], rank=1, seed=0)
-    >>> channel, time = torch.zeros(1, 2).long(), torch.tensor([[0.0, 0.1]])
+    >>> channel, time = torch.zeros(1, 2).long(), torch.tensor([[0.0, 0.1]]).double()
     >>> known = Entries(channel, time, channel == 0, torch.tensor([[[2.0, 0.0]]]))
     >>> left_out = leave_one_out(kernel, known)
     >>> left_out.mean[0, 0, 0] < left_out.mean[0, 0, 1]
