@@ -16,6 +16,12 @@ def check_predictions():
     return _check_predictions
 
 
+@pytest.fixture(scope="session")
+def with_longer():
+    """The function that puts a sample that is longer than all others at the end of a panel."""
+    return _with_longer
+
+
 def _check_predictions(model, X):
     """Assert that probabilities are finite, sum to 1, and depend on observed values alone.
 

@@ -276,8 +276,8 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
 
     def _unit(self) -> PanelScaler:
-        scaler = self.preprocessor_ if self.prior != "gaussian_process" else self.base_.scaler_
-        assert isinstance(scaler, PanelScaler)
+        by_base = self.prior == "gaussian_process"
+        scaler: PanelScaler = self.base_.scaler_ if by_base else self.preprocessor_
         return scaler
 
     def _fill(

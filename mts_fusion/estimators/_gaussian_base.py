@@ -142,7 +142,7 @@ def draw_from_base(
         own = {name: gap[rows] for name, gap in gaps.items()}
         chunks = list(gaussian_planes(base.model_, part, part, own, n, base.seed_))
         planes = [np.concatenate(chunk)[:, None] for chunk in zip(*chunks, strict=True)]
-        dataset, drawn, first = PanelDataset(part), [], 5
+        dataset, drawn, first = PanelDataset(part, schema=base.schema_), [], 5
         for net in samplers:
             last = first + net.module.n_samples
             given = [np.concatenate([x[:, :, :5], x[:, :, first:last]], axis=2) for x in planes]

@@ -21,10 +21,11 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
     n_groups : int, default=32
         Groups of random convolutions, even. Time and memory grow linearly.
     head : {"ridge", "boosting"}, default="ridge"
-        Model on the features. ``"boosting"`` adds boosted trees on statistics and timing, trained
-        on all samples and without each fold, with a weight for each set of sensors learnt from
-        held-out samples. It is better where variables interact, as in records of intensive care,
-        and takes minutes longer. The constant of explanations then includes the trees, samples
+        Model on the features. ``"boosting"`` adds boosted trees on statistics and timing, and
+        on how long before the last observation of the sample each channel of irregular times was
+        observed. They are trained on all samples and without each fold, with a weight for each set
+        of sensors learnt from held-out samples. It is better where variables interact, as in
+        records of intensive care, and takes minutes longer. The constant of explanations then includes the trees, samples
         cannot be added or removed, and at most 20,000 distinct ones are accepted.
     penalty : float or None, default=None
         Ridge penalty of all regressions. None chooses, for each set of sensors, the one of the

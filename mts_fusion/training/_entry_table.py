@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mts_fusion.nn.gaussian_process import Entries
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, Schema
 
 from ._batch import PanelDataset
 from ._pattern_rows import as_tensor
@@ -31,6 +31,8 @@ class EntryTable:
         Which entries exist.
     interval : float
         Seconds of one unit of time.
+    schema : Schema
+        That of ``fit``, as for :class:`PanelDataset`.
 
     Attributes
     ----------
@@ -42,8 +44,10 @@ class EntryTable:
         Of the longest sample, in the unit of time.
     """
 
-    def __init__(self, panel: Panel, masks: Mapping[str, np.ndarray], interval: float) -> None:
-        dataset = PanelDataset(panel)
+    def __init__(
+        self, panel: Panel, masks: Mapping[str, np.ndarray], interval: float, schema: Schema
+    ) -> None:
+        dataset = PanelDataset(panel, schema=schema)
         self.values = dataset.values
         self.masks = [as_tensor(masks[name]) for name in panel.schema.names]
         self.times: list[Tensor] = []

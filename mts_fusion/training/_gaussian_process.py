@@ -78,6 +78,8 @@ class GaussianProcessModel(PackedState):
         Minus the log likelihood of an entry in each step, in nats.
     shapes : ResidualShapes
         Distributions of the standardised errors.
+    schema : Schema
+        Of the training samples.
     """
 
     def __init__(
@@ -116,7 +118,8 @@ class GaussianProcessModel(PackedState):
         GaussianProcessModel
             The fitted model.
         """
-        rows = EntryTable(panel, panel.observed, self.interval)
+        self.schema = panel.schema
+        rows = EntryTable(panel, panel.observed, self.interval, self.schema)
         available = np.flatnonzero(panel.available.any(1))
         generator = torch.Generator().manual_seed(self.seed)
         self.losses: list[float] = []
@@ -310,8 +313,8 @@ class GaussianProcessModel(PackedState):
         self, panel: Panel, gaps: Mapping[str, np.ndarray]
     ) -> Iterator[tuple[Entries, Tensor, np.ndarray]]:
         """Entries ``(B, Q)``, which of them are gaps, and rows, of a few samples at a time."""
-        observed = EntryTable(panel, panel.observed, self.interval)
-        table = EntryTable(panel, gaps, self.interval)
+        observed = EntryTable(panel, panel.observed, self.interval, self.schema)
+        table = EntryTable(panel, gaps, self.interval, self.schema)
         size = max(_CELLS // min(table.n_entries, self.max_entries) ** 2, 1)
         for start in range(0, len(panel), size):
             rows = np.arange(start, min(start + size, len(panel)))

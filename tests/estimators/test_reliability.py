@@ -339,6 +339,17 @@ def test_any_sample_is_transformed_from_its_own_observed_values(data, name):
     _check_batches(lambda X: _check_transform(model, X), 2, 100)
 
 
+def test_a_longer_sample_beside_others_does_not_move_their_clocks(data, with_longer):
+    X = _batch(1, 100, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = clone(TRANSFORMERS["gaussian process"]).fit(data[0])
+        alone, beside = model.transform(X), model.transform(with_longer(X))
+    for name, values in alone.values.items():
+        same = beside.values[name][: len(X), :, : values.shape[2]]
+        np.testing.assert_allclose(same, values, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_many_samples_are_transformed_from_their_own_observed_values(data, name):
