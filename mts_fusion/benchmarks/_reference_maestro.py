@@ -97,14 +97,15 @@ class LoopMaestro(nn.Module):
             x, available = self.embed[row]([values[m]], [observed[m]])  # (1, B, T, D), (1, B, T)
             modality, length = net.schema.modalities[m], self.patches.lengths[m]
             seconds = token_times(modality, length, x.shape[2] * length)[None].to(x.dtype)
-            x = x + self.patches.encode_times(seconds)
+            encoded = self.patches.encode_times(seconds)
+            x = x + encoded
             for layer in self.intra[row]:  # type: ignore[attr-defined]
                 n_before = x.shape[2]
                 x, left = layer(x, available, budget[None, :, m])
                 if x.shape[2] != n_before:
-                    seconds = distilled_times(seconds, available)
+                    encoded = distilled_times(encoded, available)
                 available = left
-            x = x + (self.patches.encode_times(seconds) + net.modality[m])
+            x = x + (encoded + net.modality[m])
             all_tokens.append(x[0])
             all_available.append(available[0])
         x, available = torch.cat(all_tokens, 1), torch.cat(all_available, 1)

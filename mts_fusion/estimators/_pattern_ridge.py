@@ -25,8 +25,9 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
         on how long before the last observation of the sample each channel of irregular times was
         observed. They are trained on all samples and without each fold, with a weight for each set
         of sensors learnt from held-out samples. It is better where variables interact, as in
-        records of intensive care, and takes minutes longer. The constant of explanations then includes the trees, samples
-        cannot be added or removed, and at most 20,000 distinct ones are accepted.
+        records of intensive care, and takes minutes longer. The constant of explanations then
+        includes the trees, samples cannot be added or removed, and at most 20,000 distinct ones are
+        accepted.
     penalty : float or None, default=None
         Ridge penalty of all regressions. None chooses, for each set of sensors, the one of the
         lowest held-out squared error.

@@ -48,9 +48,9 @@ def test_parameters_and_products_of_each_part_equal_a_count_by_hand(fitted, data
     costs = model_costs(fitted, data[0][:8]).set_index("part")
     n, m, t, d, f, k = 8, 2, 16, 8, 20, 3  # samples, modalities, tokens, widths, classes
     channels, periods, gate = 2 + 1, 32, 32
-    # A token is one timepoint: its channels and whether each was observed. Two encodings of time,
-    # before and after distilling, are shared by the samples.
-    patches = t * 2 * channels * d + m * (t + t // 2) * periods * d / n
+    # A token is one timepoint: its channels and whether each was observed. The encoding of time is
+    # shared by the samples, and kept through distilling.
+    patches = t * 2 * channels * d + m * t * periods * d / n
     layer = t * (3 * d * d + d * d + 2 * d * f)
     distilling = t // 2 * 2 * d * d
     # Of 16 tokens a ranking of the queries saves nothing: all attend, and the values have a mean.

@@ -28,32 +28,30 @@ def _pairs(x: Tensor, dim: int) -> Tensor:
     return x.unflatten(dim, (-1, 2))
 
 
-def distilled_times(seconds: Tensor, available: Tensor) -> Tensor:
-    """Times of the tokens after :class:`Distilling`.
+def distilled_times(encoded: Tensor, available: Tensor) -> Tensor:
+    """Encoded times of the tokens after :class:`Distilling`.
 
     Parameters
     ----------
-    seconds : Tensor of shape (m, T) or (m, B, T)
-        Times that hold for all samples, or those of each.
+    encoded : Tensor of shape (m, 1, T, D) or (m, B, T, D)
+        Encodings of the times before, the same for all samples or those of each.
     available : Tensor of shape (m, B, T)
         Bool.
 
     Returns
     -------
-    Tensor of shape (m, B, T / 2)
+    Tensor of shape (m, B, T / 2, D)
         That of the first token of each pair, or of the second where the first is not available.
 
     Examples
     --------
     >>> available = torch.tensor([[[True, True, True, True], [False, True, True, True]]])
-    >>> distilled_times(torch.arange(4.0)[None], available)
+    >>> distilled_times(torch.arange(4.0).view(1, 1, 4, 1), available).squeeze(-1)
     tensor([[[0., 2.],
              [1., 2.]]])
     """
-    if seconds.dim() < available.dim():
-        seconds = seconds[:, None].expand(available.shape)
-    first, second = _pairs(seconds, 2).unbind(-1)
-    return torch.where(_pairs(available, 2)[..., 0], first, second)
+    first, second = _pairs(encoded, 2).unbind(-2)
+    return torch.where(_pairs(available, 2)[..., :1], first, second)
 
 
 class Distilling(nn.Module):

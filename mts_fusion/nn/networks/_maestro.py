@@ -381,16 +381,17 @@ class Maestro(nn.Module):
             first = run.stop
             if self.missing is not None:
                 x, available = self.missing(x, available, patches.order[run])
-            x = x + patches.encode_times(seconds)
+            encoded = patches.encode_times(seconds)
+            x = x + encoded
             within = None if budget is None else budget.T[members]  # (m, B)
             for layer in self.intra:
                 n_before = x.shape[2]
                 x, left = layer(x, available, within, run)
                 if x.shape[2] != n_before:
-                    seconds = distilled_times(seconds, available)
+                    encoded = distilled_times(encoded, available)
                 available = left
             modality = self.modality[members][:, None, None]
-            x = x + (patches.encode_times(seconds) + modality)
+            x = x + (encoded + modality)
             all_tokens.append(x.transpose(0, 1).flatten(1, 2))  # (m, B, T, D) -> (B, m T, D)
             all_available.append(available.transpose(0, 1).flatten(1, 2))
             all_modalities += [m for m in patches.order[run] for _ in range(x.shape[2])]

@@ -45,6 +45,6 @@ def test_distilling_takes_the_maximum_of_what_is_available():
 
 
 def test_distilled_times_are_those_of_the_token_that_is_available():
-    seconds = torch.tensor([[[1.0, 2.0, 0.0, 4.0, 5.0]]])
+    encoded = torch.tensor([1.0, 2.0, 0.0, 4.0, 5.0]).view(1, 1, 5, 1)
     available = torch.tensor([[[True, True, False, True, True]]])
-    assert distilled_times(seconds, available).tolist() == [[[1.0, 4.0, 5.0]]]
+    assert distilled_times(encoded, available).flatten().tolist() == [1.0, 4.0, 5.0]
