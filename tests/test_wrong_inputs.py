@@ -90,6 +90,7 @@ ACCEPTED = {
     "segment(label)": "*",  # a scalar, whatever it is, is the label of all windows
     "segment(groups)": "*",  # and the group of its recording
     "segment(min_observed)": "fraction zero",
+    "mask_panel(groups)": "empty",
     "*.from_paper(random_state)": "*",  # looked at in fit, as in scikit-learn
     "*Display.from_estimator(ax)": "*",  # looked at in plot
     "PatternRidgeRegressor.partial_fit(classes)": "none empty",
@@ -185,7 +186,7 @@ ALSO = {
     "y_proba": ("no sample",),
     "truth": ("Modality", "Expected 2D array", "No entry", "Complex data", "is empty"),
     "data_home": ("found no",),
-    "A": ("Modality", "array with 0", "Complex data", "is empty"),
+    "A": ("Modality", "Expected 2D array", "array with 0", "Complex data", "is empty"),
     "key": ("sliced", "Sample"),
     "name": ("No modality",),
     "names": ("No modality", "at least one modality"),

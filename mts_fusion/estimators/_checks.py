@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -116,7 +116,7 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
         name = type(estimator).__name__
         raise ValueError(f"{name} requires y to be passed, but the target y is None.")
     is_list = hasattr(y, "__len__") or hasattr(y, "__array__")
-    if not is_list or isinstance(y, (str, Mapping)) or getattr(y, "ndim", 1) == 0:
+    if not is_list or isinstance(y, (str, Mapping, Set)) or getattr(y, "ndim", 1) == 0:
         raise TypeError(f"y holds one target a sample, got {y!r}.")
     _check_ids("y", y, panel)
     missing = _missing_rows(y)

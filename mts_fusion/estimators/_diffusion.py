@@ -296,7 +296,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
             draws = draw_from_base(base, self.nets_, scaled, every, n_samples, **solver)
 
             def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-                return reduce(base.from_errors(name, channel, drawn[0], drawn[1], drawn[2:]))
+                return reduce(base._from_errors(name, channel, drawn[0], drawn[1], drawn[2:]))
 
             return fill_gaps(panel, rows, draws, lambda z: z, gaps=gaps, restore=restore)
         draws = draw_entries(self.nets_, scaled, n_samples, seed=self.seed_, **solver)

@@ -240,7 +240,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
     def _draw(self, panel: Panel, n: int) -> list[Panel]:
         def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:
             mean, width = drawn[:2]
-            return self.from_errors(name, channel, mean, width, (drawn[2:] - mean) / width)
+            return self._from_errors(name, channel, mean, width, (drawn[2:] - mean) / width)
 
         def predict(scores: Panel, gaps: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
             return self.model_.draws(scores, gaps, n, self.seed_)
@@ -253,7 +253,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
 
         def restore(name: str, channel: np.ndarray, moments: np.ndarray) -> np.ndarray:
             levelled = np.broadcast_to(normal, (len(normal), len(channel)))
-            values = self.from_errors(name, channel, moments[0], moments[1], levelled)
+            values = self._from_errors(name, channel, moments[0], moments[1], levelled)
             return values.mean(axis=0, keepdims=True) if average else values
 
         return self._fill(panel, 1 if average else len(levels), self.model_.moments, restore)
@@ -274,7 +274,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         predicted = predict(scores, {name: gap[rows] for name, gap in gaps.items()})
         return fill_gaps(panel, rows, predicted, lambda z: z, gaps=gaps, restore=restore)
 
-    def from_errors(
+    def _from_errors(
         self,
         name: str,
         channel: np.ndarray,
