@@ -22,6 +22,7 @@ LAYERS = {
     "inspection": 3,
     "estimators": 4,
     "benchmarks": 5,
+    "interop": 5,
 }
 # Which packages of nn a package of nn may import; each names earlier ones only.
 NN_IMPORTS = {
@@ -295,6 +296,15 @@ def test_heavy_libraries_are_imported_in_their_files_inside_functions(
         if name.split(".")[0] == library and (path not in allowed or at_import)
     ]
     assert not wrong
+
+
+def test_only_the_package_of_sktime_imports_sktime() -> None:
+    importing = {
+        path.parent.relative_to(ROOT)
+        for path in FILES
+        if any(name.split(".")[0] == "sktime" for name, _ in _modules(path))
+    }
+    assert importing == {Path("interop/sktime")}
 
 
 def test_files_are_private_and_packages_say_what_is_public() -> None:

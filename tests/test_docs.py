@@ -17,6 +17,7 @@ PACKAGES = (
     "transforms",
     "estimators",
     "inspection",
+    "interop.sktime",
     "metrics",
     "nn",
     "nn.attention",
