@@ -21,8 +21,8 @@ LAYERS = {
     "training": 3,
     "inspection": 3,
     "estimators": 4,
-    "benchmarks": 5,
     "interop": 5,
+    "benchmarks": 6,
 }
 # Which packages of nn a package of nn may import; each names earlier ones only.
 NN_IMPORTS = {

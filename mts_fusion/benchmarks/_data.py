@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from ..datasets import (
@@ -20,7 +18,7 @@ from ..datasets import (
     fetch_stress_predict,
     fetch_wesad,
 )
-from ..panel import Panel, as_panel
+from ..panel import Panel
 from ..transforms import ModalityGrouper
 from ._dsads_variants import as_actions, as_gestures, as_phone
 from ._folds import Data, Fold, hold_every_nth_group_out, leave_groups_out, subsample
@@ -162,11 +160,8 @@ def _engines(data_home: str | None) -> tuple[Data, list[Fold]]:
 
 def _basic_motions(data_home: str | None) -> tuple[Data, list[Fold]]:
     """40 + 40 recordings of accelerometer and gyroscope, bundled with sktime."""
-    from sktime.datasets import load_basic_motions
-
-    parts = [load_basic_motions(split=split, return_type="numpy3D") for split in ("train", "test")]
     groups = {"acc": [0, 1, 2], "gyro": [3, 4, 5]}
-    return _of_parts("basic_motions", parts, groups, {"acc": 10.0, "gyro": 10.0})
+    return _uea("BasicMotions", "basic_motions", groups, {"acc": 10.0, "gyro": 10.0})
 
 
 def _japanese_vowels(data_home: str | None) -> tuple[Data, list[Fold]]:
@@ -175,24 +170,24 @@ def _japanese_vowels(data_home: str | None) -> tuple[Data, list[Fold]]:
     Its twelve coefficients come from one microphone; taking them as three modalities of four gives
     sensors that can fail.
     """
-    from sktime.datasets import load_japanese_vowels
-
-    parts = [load_japanese_vowels(split=split) for split in ("train", "test")]
     groups = {"low": [0, 1, 2, 3], "middle": [4, 5, 6, 7], "high": [8, 9, 10, 11]}
-    return _of_parts("japanese_vowels", parts, groups, None)
+    return _uea("JapaneseVowels", "japanese_vowels", groups, None)
 
 
-def _of_parts(
+def _uea(
+    archive_name: str,
     name: str,
-    parts: list[tuple[Any, NDArray[Any]]],
     groups: dict[str, list[int]],
     rates: dict[str, float | None] | None,
 ) -> tuple[Data, list[Fold]]:
     """A data set that comes as a training and a test part, which are its one fold."""
-    panels = [as_panel(X) for X, _ in parts]
+    from ..interop.sktime import load_uea
+
+    parts = [load_uea(archive_name, split=split) for split in ("train", "test")]
+    panels = [part.data for part in parts]
     grouper = ModalityGrouper(groups, rates=rates)
     train, test = (grouper.fit_transform(_pad(panel, panels)) for panel in panels)
-    y = np.unique(np.concatenate([y for _, y in parts]), return_inverse=True)[1]
+    y = np.unique(np.concatenate([part.target for part in parts]), return_inverse=True)[1]
     rows = np.arange(len(y))
     fold = Fold("given", rows[: len(train)], rows[len(train) :])
     return Data(name, train.concat(test), y, rows), [fold]

@@ -1,6 +1,8 @@
 """sktime's own checks of the adapters, and data of the UEA archive."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,14 @@ import sktime.datasets
 from sktime.datatypes import convert
 from sktime.utils.estimator_checks import check_estimator
 
-from mts_fusion import MaestroClassifier, PanelImputer, PanelScaler, PatternRidgeClassifier
+from mts_fusion import (
+    MaestroClassifier,
+    PanelImputer,
+    PanelScaler,
+    PanelSummarizer,
+    PatternRidgeClassifier,
+    SAXTokenizer,
+)
 from mts_fusion.interop import sktime as interop
 from mts_fusion.interop.sktime import SktimeClassifier, SktimeImputer, SktimeTransformer, load_uea
 
@@ -59,6 +68,21 @@ def test_rows_keep_their_stamps_where_days_are_left_out():
     assert filled.index.equals(gaps.index)
     assert filled["a"].tolist() == [0, 1, 4, 5, 5, 7, 8]
     np.testing.assert_array_equal(scaled[1]["a"], scaled[0]["a"].drop(days[[2, 3]]))
+
+
+@pytest.mark.parametrize("other", [PanelSummarizer(), SAXTokenizer(segment_length=3)])
+def test_a_transformer_that_keeps_no_timepoints_is_refused(other):
+    X = np.random.default_rng(0).normal(size=(4, 2, 9))
+
+    with pytest.raises(TypeError, match=r"does not keep channels and timepoints\. Take SktimeF"):
+        SktimeTransformer(other).fit_transform(X)
+
+
+def test_without_sktime_the_import_names_the_extra():
+    code = "import sys; sys.modules['sktime'] = None; import mts_fusion.interop.sktime"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert "requires sktime: pip install 'mts-fusion[sktime]'." in result.stderr
 
 
 def test_load_uea_reads_a_folder_and_asks_before_it_downloads(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ from sklearn.base import clone
 from sktime.classification.base import BaseClassifier
 from sktime.regression.base import BaseRegressor
 
+from ...estimators import FusionClassifier, PatternRidgeClassifier, PatternRidgeRegressor
+
 __all__ = ["MTYPES", "SktimeClassifier", "SktimeRegressor"]
 
 MTYPES = ["nested_univ", "pd-multiindex", "df-list", "numpy3D"]
@@ -78,8 +80,6 @@ class SktimeClassifier(BaseClassifier):
         list of dict
             Two sets of parameters.
         """
-        from mts_fusion.estimators import FusionClassifier, PatternRidgeClassifier
-
         fusion = FusionClassifier(
             d_model=8, n_heads=2, n_groups=4, max_epochs=1, device="cpu", random_state=0
         )
@@ -138,8 +138,6 @@ class SktimeRegressor(BaseRegressor):
         list of dict
             Two sets of parameters.
         """
-        from mts_fusion.estimators import PatternRidgeRegressor
-
         return [
             {"estimator": PatternRidgeRegressor(n_groups=2, random_state=0)},
             {"estimator": PatternRidgeRegressor(kinds=("statistics",), random_state=0)},

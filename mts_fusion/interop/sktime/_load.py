@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import sktime.datasets
 from sklearn.utils import Bunch
 
-from mts_fusion.datasets import get_data_home
-from mts_fusion.panel import as_panel
+from ...datasets import get_data_home
+from ...panel import as_panel
 
 __all__ = ["load_uea"]
 
@@ -75,11 +74,7 @@ def load_uea(
     if split not in (None, "train", "test"):
         raise ValueError(f"split is 'train', 'test' or None, got {split!r}.")
     path = _folder(name, data_home, download)
-    X, y = _read(name, split, path)
-    return Bunch(data=as_panel(X), target=np.asarray(y, str))
-
-
-def _read(name: str, split: str | None, path: Path) -> tuple[Any, Any]:
-    return sktime.datasets.load_UCR_UEA_dataset(
+    X, y = sktime.datasets.load_UCR_UEA_dataset(
         name, split=split, return_X_y=True, return_type="nested_univ", extract_path=str(path)
     )
+    return Bunch(data=as_panel(X), target=np.asarray(y, str))

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import clone
 from sktime.transformations.base import BaseTransformer
 
-from mts_fusion.panel import Panel, as_panel
-from mts_fusion.panel._frames import as_frame
-
+from ...panel import Panel, as_panel
+from ...panel._frames import as_frame
+from ...transforms import MissingnessMasker, PanelImputer, PanelScaler, PanelSummarizer
 from ._estimators import MTYPES
 
 __all__ = ["SktimeFeatures", "SktimeImputer", "SktimeTransformer"]
@@ -35,16 +35,22 @@ def _rows_of(index: Any, rate: float | None) -> np.ndarray:
     return np.round(np.asarray(elapsed.total_seconds()) * rate).astype(int)
 
 
-def _like_frames(panel: Panel, frames: list[Any]) -> list[Any]:
-    """The values of a panel of one modality, with the index and columns of sktime's frames."""
+def _transform_frames(fitted: Any, frames: list[Any]) -> list[Any]:
+    """What a transformer makes of sktime's frames, with their index and columns."""
+    panel = as_panel(frames, schema=fitted)
     (name,) = panel.schema.names
+    result = fitted.transform(panel)
+    values = result.values.get(name) if isinstance(result, Panel) else None
+    if values is None or values.shape != panel.values[name].shape:
+        raise TypeError(
+            f"{type(fitted).__name__} does not keep channels and timepoints. Take SktimeFeatures "
+            "for features, and a Pipeline in SktimeClassifier for what groups or shortens."
+        )
     rate = panel.schema[name].rate
     filled = []
-    for values, frame in zip(panel.values[name], frames, strict=True):
-        rows = values[:, _rows_of(frame.index, rate)]
-        copy = frame.astype(float)
-        copy.loc[:, :] = rows.T
-        filled.append(copy)
+    for sample, frame in zip(values, frames, strict=True):
+        filled.append(frame.astype(float))
+        filled[-1].loc[:, :] = sample[:, _rows_of(frame.index, rate)].T
     return filled
 
 
@@ -88,7 +94,7 @@ class SktimeTransformer(BaseTransformer):
         return self
 
     def _transform(self, X: list[Any], y: Any = None) -> list[Any]:
-        return _like_frames(self.transformer_.transform(X), X)
+        return _transform_frames(self.transformer_, X)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -104,8 +110,6 @@ class SktimeTransformer(BaseTransformer):
         list of dict
             Two sets of parameters.
         """
-        from mts_fusion.transforms import MissingnessMasker, PanelScaler
-
         masker = MissingnessMasker(pattern="point", fraction=0.2, random_state=0)
         return [{"transformer": PanelScaler()}, {"transformer": masker}]
 
@@ -149,7 +153,7 @@ class SktimeImputer(BaseTransformer):
         return self
 
     def _transform(self, X: list[Any], y: Any = None) -> list[Any]:
-        return _like_frames(self.imputer_.transform(as_panel(X, schema=self.imputer_)), X)
+        return _transform_frames(self.imputer_, X)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -165,8 +169,6 @@ class SktimeImputer(BaseTransformer):
         list of dict
             Two sets of parameters.
         """
-        from mts_fusion.transforms import PanelImputer
-
         return [{"imputer": PanelImputer()}, {"imputer": PanelImputer(strategy="linear")}]
 
 
@@ -226,8 +228,6 @@ class SktimeFeatures(BaseTransformer):
         list of dict
             Two sets of parameters.
         """
-        from mts_fusion.transforms import PanelSummarizer
-
         return [
             {"transformer": PanelSummarizer()},
             {"transformer": PanelSummarizer(statistics=("mean", "sd"))},
