@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
 from sktime.classification.base import BaseClassifier
 from sktime.regression.base import BaseRegressor
 
-from ...estimators import FusionClassifier, PatternRidgeClassifier, PatternRidgeRegressor
+from .._adapter import PredictorAdapter, small_classifiers, small_regressors
 
 __all__ = ["MTYPES", "SktimeClassifier", "SktimeRegressor"]
 
@@ -23,7 +22,7 @@ _TAGS = {
 }
 
 
-class SktimeClassifier(BaseClassifier):
+class SktimeClassifier(PredictorAdapter, BaseClassifier):
     """Classifier of sktime that is one of this library.
 
     sktime's columns are the channels of one modality. To make several of them, put a
@@ -52,17 +51,6 @@ class SktimeClassifier(BaseClassifier):
 
     _tags: ClassVar[dict[str, Any]] = {**_TAGS, "capability:predict_proba": True}
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        super().__init__()
-
-    def _fit(self, X: Any, y: np.ndarray) -> Self:
-        self.estimator_ = clone(self.estimator).fit(X, y)
-        return self
-
-    def _predict(self, X: Any) -> np.ndarray:
-        return self.estimator_.predict(X)
-
     def _predict_proba(self, X: Any) -> np.ndarray:
         return self.estimator_.predict_proba(X)
 
@@ -80,14 +68,10 @@ class SktimeClassifier(BaseClassifier):
         list of dict
             Two sets of parameters.
         """
-        fusion = FusionClassifier(
-            d_model=8, n_heads=2, n_groups=4, max_epochs=1, device="cpu", random_state=0
-        )
-        ridge = PatternRidgeClassifier(n_groups=2, random_state=0)
-        return [{"estimator": ridge}, {"estimator": fusion}]
+        return small_classifiers()
 
 
-class SktimeRegressor(BaseRegressor):
+class SktimeRegressor(PredictorAdapter, BaseRegressor):
     """Regressor of sktime that is one of this library.
 
     Parameters
@@ -113,17 +97,6 @@ class SktimeRegressor(BaseRegressor):
 
     _tags: ClassVar[dict[str, Any]] = _TAGS
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        super().__init__()
-
-    def _fit(self, X: Any, y: np.ndarray) -> Self:
-        self.estimator_ = clone(self.estimator).fit(X, y)
-        return self
-
-    def _predict(self, X: Any) -> np.ndarray:
-        return self.estimator_.predict(X)
-
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Parameters for sktime's checks.
@@ -138,7 +111,4 @@ class SktimeRegressor(BaseRegressor):
         list of dict
             Two sets of parameters.
         """
-        return [
-            {"estimator": PatternRidgeRegressor(n_groups=2, random_state=0)},
-            {"estimator": PatternRidgeRegressor(kinds=("statistics",), random_state=0)},
-        ]
+        return small_regressors()
