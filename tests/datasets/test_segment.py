@@ -102,6 +102,12 @@ def test_frames_and_arrays_give_channels():
     np.testing.assert_array_equal(from_frame.values["a"][0, 1], values[:5, 1])
 
 
+def test_columns_are_found_by_name_in_every_recording():
+    frame = pd.DataFrame(np.arange(30.0).reshape(10, 3), index=np.arange(10.0), columns=list("xyz"))
+    panel = segment([{"a": frame}, {"a": frame[list("zxy")]}], window_seconds=5)[0]
+    np.testing.assert_array_equal(panel.values["a"][:2], panel.values["a"][2:])
+
+
 def test_the_label_of_a_window_is_what_most_of_it_is():
     activity = pd.Series(["sit"] * 7 + ["run"] * 13, index=np.arange(20.0))
     panel, y, _ = segment({"a": ramp(20, 4)}, window_seconds=5, label=activity)

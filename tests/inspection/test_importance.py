@@ -77,6 +77,18 @@ def test_sampled_shapley_values_have_error_bars_that_cover_the_truth():
     assert table["importance"].sum() == pytest.approx(game(frozenset(table.index)))
 
 
+def test_the_standard_error_is_that_of_a_mean_of_draws():
+    three = lambda kept: float({"m00", "m01", "m02"} <= kept)  # noqa: E731
+    table = importance(
+        WorthOf(three), constant_panel(9), method="shapley", n_repeats=11, random_state=0
+    )
+    # An order and its reverse are one draw: .5 where m00 is the first or last of the three, or 0.
+    share = 2 * table["importance"]["m00"]
+    assert 0 < share < 1
+    wanted = 0.5 * np.sqrt(share * (1 - share) / 10)
+    assert table["standard_error"]["m00"] == pytest.approx(wanted)
+
+
 def test_a_single_draw_has_no_error():
     table = importance(WorthOf(game), constant_panel(9), method="shapley", n_repeats=1)
     assert table["standard_error"].isna().all()

@@ -49,6 +49,12 @@ def test_additive_noise_has_the_size_asked_for_in_every_channel(panel):
     np.testing.assert_allclose(np.nanstd(change, axis=(0, 2)) / spread, 0.5, rtol=0.05)
 
 
+@pytest.mark.parametrize("noise", ["additive", "random", "spikes"])
+def test_noise_leaves_gaps_without_a_value(panel, noise):
+    noisy = spoil(panel, noise, random_state=0)
+    np.testing.assert_array_equal(np.isnan(noisy.values["acc"]), np.isnan(panel.values["acc"]))
+
+
 def test_random_noise_keeps_level_and_spread_and_nothing_else(panel):
     noisy = spoil(panel, "random", random_state=0).values["acc"]
     clean = panel.values["acc"]

@@ -346,14 +346,14 @@ FAULTS = [
         "panel/_arguments.py",
         " and value == value",
         "",
-        "test_wrong_inputs.py",
+        "panel/test_arguments.py",
     ),
     Fault(
         "a text is a list",
         "panel/_arguments.py",
         "if isinstance(values, (str, bytes, Mapping)) or not",
         "if not",
-        "test_wrong_inputs.py",
+        "panel/test_arguments.py",
     ),
     Fault(
         "a label of a small share is kept",

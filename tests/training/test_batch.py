@@ -184,6 +184,15 @@ def test_times_beside_a_regular_clock_count_from_its_start():
     assert_array_equal(inputs.arguments["times"][1], [[0.5, 1.5]])
 
 
+def test_the_earliest_observation_of_any_modality_is_the_start():
+    values = {"hr": np.array([[[np.nan, 1, 1]]]), "beat": np.ones((1, 1, 2))}
+    times = {"hr": [[40.0, 52.0, 53.0]], "beat": [[50.0, 51.0]]}
+    inputs, _ = PanelDataset(Panel(values, times=times)).__getitems__([0])
+
+    assert inputs.arguments["times"][0].tolist() == [[-10.0, 2.0, 3.0]]
+    assert inputs.arguments["times"][1].tolist() == [[0.0, 1.0]]
+
+
 def test_the_clock_of_a_silent_sensor_does_not_move_the_others():
     values = {"hr": np.ones((2, 1, 3)), "beat": np.full((2, 1, 3), np.nan)}
     times = {"hr": np.full((2, 3), 50.0) + np.arange(3), "beat": np.zeros((2, 3)) + np.arange(3)}
