@@ -28,8 +28,7 @@ from mts_fusion.transforms import mask_panel
 def main():
     """Train, explain, print, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(Path(__file__).stem + ".png")
-    parser.add_argument("--figure", type=Path, default=default)
+    parser.add_argument("--figure", type=Path, default=Path("plot_attention.png"))
     options = parser.parse_args()
 
     X, y = make_panel_classification(

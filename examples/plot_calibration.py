@@ -3,12 +3,12 @@ Calibrated probabilities, with all sensors and with some missing
 ================================================================
 
 Of predictions with a probability of 80 %, four in five should be right, also when half of the
-sensors are missing. Compared on people who were not in training: MAESTRO whose temperature was
-learnt from held-out people (``groups`` given to ``fit``), MAESTRO without a temperature, and
-extremely randomised trees on summary statistics.
+sensors are missing. Compared on people who were not in training: PatternRidge, calibrated on
+people that were held out (``groups`` given to ``fit``), a logistic regression on random
+convolutions, and extremely randomised trees on summary statistics.
 
-With some sensors missing the network is overconfident, with all of them it is about right, so the
-temperature depends on how many are missing. The trees, which average votes, are underconfident.
+Read the log loss beside the calibration error: the first two are about as well calibrated, but
+PatternRidge knows more. The trees, which average votes, are too modest in both panels.
 
 Run ``python examples/plot_calibration.py``.
 """
@@ -19,9 +19,17 @@ import argparse
 from pathlib import Path
 
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from mts_fusion import MaestroClassifier, PanelSummarizer, make_panel_classification
+from mts_fusion import (
+    PanelSummarizer,
+    PatternRidgeClassifier,
+    RocketFeatures,
+    make_panel_classification,
+)
 from mts_fusion.inspection import ReliabilityDisplay
 from mts_fusion.metrics import expected_calibration_error, negative_log_likelihood
 from mts_fusion.transforms import mask_panel
@@ -30,7 +38,7 @@ from mts_fusion.transforms import mask_panel
 def load():
     """Training and test panels of different people, and the people of the training."""
     X, y, groups = make_panel_classification(
-        1400,
+        1000,
         modalities={"acc": (3, 16.0), "gyro": (3, 16.0), "pulse": (1, 8.0), "temp": (1, 4.0)},
         n_classes=4,
         class_sep=0.6,
@@ -47,22 +55,22 @@ def load():
 def main():
     """Train, hide sensors, print calibration errors, and save a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(Path(__file__).stem + ".png")
-    parser.add_argument("--figure", type=Path, default=default)
+    parser.add_argument("--figure", type=Path, default=Path("plot_calibration.png"))
     options = parser.parse_args()
 
     X_train, y_train, people, X_test, y_test = load()
     print(X_train)
-    maestro = {"n_estimators": 1, "max_epochs": 20, "random_state": 0}
     trees = ExtraTreesClassifier(200, random_state=0)
     estimators = {
-        "MAESTRO, temperature": MaestroClassifier(calibration="temperature", **maestro),
-        "MAESTRO": MaestroClassifier(calibration=None, **maestro),
-        "trees": make_pipeline(PanelSummarizer(), trees),
+        "PatternRidge": PatternRidgeClassifier(random_state=0).fit(X_train, y_train, groups=people),
+        "logistic regression": make_pipeline(
+            RocketFeatures(random_state=0),
+            SimpleImputer(),
+            StandardScaler(),
+            LogisticRegression(max_iter=1000),
+        ).fit(X_train, y_train),
+        "trees": make_pipeline(PanelSummarizer(), trees).fit(X_train, y_train),
     }
-    for name, estimator in estimators.items():
-        with_groups = {"groups": people} if "MAESTRO" in name else {}
-        estimator.fit(X_train, y_train, **with_groups)
 
     from matplotlib.figure import Figure
 

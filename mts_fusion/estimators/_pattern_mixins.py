@@ -223,7 +223,7 @@ class PatternClassifierMixin(ClassifierMixin):
     def predict_set(self, X: Any, *, coverage: float = 0.9) -> np.ndarray:
         """Predict sets of classes that contain the true class with a given frequency.
 
-        Cross-validation+ [2]_ on the held-out scores of the model of a sample's sensors, so that
+        Cross-validation+ [1]_ on the held-out scores of the model of a sample's sensors, so that
         sets are larger where sensors fail.
 
         Parameters
@@ -245,11 +245,16 @@ class PatternClassifierMixin(ClassifierMixin):
 
         Notes
         -----
-        Theorem 4 of [2]_ guarantees ``1 - 2 * (1 - coverage)``, less a term of the order of
+        Theorem 4 of [1]_ guarantees ``1 - 2 * (1 - coverage)``, less a term of the order of
         ``1 / n``, for samples exchangeable with those in training; the actual coverage is near
         ``coverage``. With enough groups, ``coverage / (1 - coverage)`` or more (9 for .9), each
         group has the same weight, and the coverage is that of samples of a new group; with fewer it
         is that of new samples, each held out with its group.
+
+        References
+        ----------
+        .. [1] Barber, Candes, Ramdas and Tibshirani, "Predictive inference with the jackknife+",
+           Annals of Statistics 49, 2021. https://arxiv.org/abs/1905.02928
         """
         self._check_coverage(coverage)
         if self._is_multilabel():
@@ -344,7 +349,7 @@ class PatternRegressorMixin(RegressorMixin):
     def predict_interval(self, X: Any, *, coverage: float = 0.9) -> np.ndarray:
         """Predict intervals that contain the true number with a given frequency.
 
-        Cross-validation+ [2]_ on the held-out scores of the model of a sample's sensors, so that
+        Cross-validation+ [1]_ on the held-out scores of the model of a sample's sensors, so that
         intervals are wider where sensors fail.
 
         Parameters
@@ -366,10 +371,15 @@ class PatternRegressorMixin(RegressorMixin):
 
         Notes
         -----
-        Theorem 4 of [2]_ guarantees ``1 - 2 * (1 - coverage)``, less a term of the order of
+        Theorem 4 of [1]_ guarantees ``1 - 2 * (1 - coverage)``, less a term of the order of
         ``1 / n``, for samples exchangeable with those in training; the actual coverage is near
         ``coverage``. With enough groups, ``coverage / (1 - coverage)`` or more (9 for .9), each
         group has the same weight, and the coverage is that of samples of a new group.
+
+        References
+        ----------
+        .. [1] Barber, Candes, Ramdas and Tibshirani, "Predictive inference with the jackknife+",
+           Annals of Statistics 49, 2021. https://arxiv.org/abs/1905.02928
         """
         self._check_coverage(coverage)
         chunks = self._feature_chunks(self._check_fitted_X(X))

@@ -1,0 +1,55 @@
+"""The site: its list of packages, its cards, and the check of its links."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mts_fusion.estimators
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check", DOCS / "site" / "check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_site_has_a_page_for_each_package_of_the_page_of_public_names() -> None:
+    listed = re.findall(r"^   (mts_fusion[\w.]+)$", (DOCS / "site/api.rst").read_text(), re.M)
+    named = re.findall(r"^## `(mts_fusion[\w.]+)`$", (DOCS / "api.md").read_text(), re.M)
+    assert len(listed) > 15
+    named.remove("mts_fusion.interop.aeon")  # aeon and the newest numpy exclude each other
+    assert listed == named
+
+
+def test_each_estimator_has_a_card() -> None:
+    text = (DOCS / "methods.md").read_text()
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| class.*$", text, re.M))))
+    features = {"RocketFeatures"}  # a transformer for the estimators of others
+    assert set(mts_fusion.estimators.__all__) - features <= named
+
+
+def test_what_is_wrong_with_a_site_is_named(check: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<h1 id="top">a</h1><a href="sub/b.html#here">b</a><a href="#top"></a>'
+        '<a href="https://example.org">outside</a><a href="sub/b.html#there"></a>'
+    )
+    (tmp_path / "sub" / "b.html").write_text(
+        '<p id="here">b</p><a href="../c.html"></a><img src="https://example.org/d.png">'
+    )
+    assert check.problems(tmp_path) == [
+        "index.html: sub/b.html#there has no such place",
+        "sub/b.html: ../c.html does not exist",
+        "sub/b.html: loads https://example.org/d.png",
+    ]
