@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import sklearn
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -60,6 +61,21 @@ def test_the_page_of_saving_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for block in _code("saving.md"):
         exec(compile(block, "docs/saving.md", "exec"), names)
     assert {path.name for path in tmp_path.iterdir()} == {"model.mts", "pipeline.mts"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["routing.md", "search.md", "deployment.md"])
+def test_a_chapter_runs_from_top_to_bottom(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    names: dict[str, object] = {}
+    blocks = _code(page)
+    assert len(blocks) > 1
+    with sklearn.config_context(enable_metadata_routing=False):
+        for block in blocks:
+            exec(compile(block, f"docs/{page}", "exec"), names)
 
 
 @pytest.mark.parametrize("page", ["maestro.md", "trace.md"])
