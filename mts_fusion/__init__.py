@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # type checkers read this; the tables below are for those who
         Schema as Schema,
         Vocabulary as Vocabulary,
         as_panel as as_panel,
+        save_panels as save_panels,
     )
     from .persistence import (
         load as load,
@@ -82,7 +83,7 @@ _PACKAGES = (
     "transforms",
 )
 _FIRST_NAMES = {
-    "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel"),
+    "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel", "save_panels"),
     "persistence": ("load", "save"),
     "datasets": (
         "fetch_cmapss",

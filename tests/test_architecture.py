@@ -123,12 +123,18 @@ def test_every_package_has_a_layer() -> None:
     assert packages == set(LAYERS)
 
 
+# Inside functions: a panel saves itself, and Panel.open gives a kind of Panel.
+FOLDERS = {"mts_fusion.panel._out": {"mts_fusion.panel._save", "mts_fusion.panel._stored"}}
+
+
 def test_no_circles_between_files() -> None:
     graph: dict[str, set[str]] = {}
     for path in FILES:
         module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
         graph[module.removesuffix(".__init__")] = {
-            name for name, _ in _modules(path) if name.startswith("mts_fusion.")
+            name
+            for name, at_import in _modules(path)
+            if name.startswith("mts_fusion.") and (at_import or name not in FOLDERS.get(module, ()))
         }
     done: set[str] = set()
 

@@ -19,7 +19,7 @@ from mts_fusion import datasets, estimators, inspection, metrics, transforms
 from mts_fusion import panel as panels
 from mts_fusion.datasets import _cache, make_panel_classification
 from mts_fusion.inspection import _costs, _importance, _noise, _robustness
-from mts_fusion.panel import Modality, Schema, Vocabulary
+from mts_fusion.panel import Modality, Schema, Vocabulary, _save
 from mts_fusion.training import GaussianProcessModel, PanelNet, PatternModels
 
 WRONG = {
@@ -115,6 +115,7 @@ ACCEPTED = {
     "oracle_cosine_similarity(average)": "truth",
     # numbers and names in range
     "*(data_home)": "name none",
+    "*(folder)": "name",
     "*(*_seconds)": "fraction",
     "LiveSegmenter(delay_seconds)": "fraction zero",
     "LiveSegmenter(start)": "none negative fraction zero",
@@ -221,6 +222,7 @@ def stopped(monkeypatch):
         monkeypatch.setattr(module, "evaluate", _stop)
     monkeypatch.setattr(_costs._Counter, "run", _stop)
     monkeypatch.setattr(_cache, "_download", _missing_file)
+    monkeypatch.setattr(_save, "_Writer", _stop)
 
 
 class Door:
@@ -300,6 +302,9 @@ def _panels():
     yield "Panel.drop", Door(X.drop, names=["acc"])
     yield "Panel.replace", Door(X.replace)
     yield "Panel.describe", Door(X.describe)
+    yield "save_panels", Door(panels.save_panels, panels=[X], folder="no such folder")
+    yield "Panel.save", Door(X.save, folder="no such folder")
+    yield "Panel.open", Door(X.open, folder="no such folder")
     yield "Panel.to_sktime", Door(X.select(["acc"]).to_sktime)
     yield "Panel.concat", Door(lambda other: X.concat(other), other=X)
     yield "Panel[key]", Door(lambda key: X[key], key=0)

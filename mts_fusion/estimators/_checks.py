@@ -71,7 +71,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
         warn_of_lengths(estimator, panel)
     else:
         estimator.schema_ = panel.schema
-        missing = [name for name, observed in panel.observed.items() if not observed.any()]
+        missing = np.array(panel.schema.names)[~panel.available.any(0)].tolist()
         if missing and len(missing) < len(panel.schema):
             raise ValueError(
                 f"Modality {missing[0]!r} is never observed in the {len(panel)} training "

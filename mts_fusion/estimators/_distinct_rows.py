@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mts_fusion.panel import Panel
+from mts_fusion.panel._stored import loaded_parts
 from mts_fusion.training import GroupFolds, TrainingRows, run_folds
 from mts_fusion.transforms._draws import mix, sample_keys
 
@@ -44,7 +45,8 @@ def distinct_rows(
         Index of the first sample that is equal to each row.
     """
     used = np.flatnonzero(weight > 0)
-    targets, content = targets[used], content_keys(panel)[used]
+    content = np.concatenate([content_keys(part) for part in loaded_parts(panel)])[used]
+    targets = targets[used]
     group = np.full(len(used), -1)
     if folds is not None and labels is not None:
         fold_of_group = folds(labels[used])  # first: it numbers new groups

@@ -48,6 +48,9 @@ _FIRST_ROWS, _ROWS_AT_ONCE = 20_000, 8192
 # Samples whose features are computed at a time in prediction.
 _PREDICTED_AT_ONCE = 2048
 
+# And the values of these samples: 256 MB.
+_VALUES_AT_ONCE = 2**26
+
 
 class PatternRidge(
     ExactUpdatesMixin, PatternExplanationsMixin, Saveable, BaseEstimator, metaclass=ABCMeta
@@ -256,8 +259,9 @@ class PatternRidge(
         start: int = 0,
     ) -> None:
         """Add the rows from ``start`` on to the models, a chunk at a time."""
-        for i in range(start, len(index), _ROWS_AT_ONCE):
-            chunk = np.arange(i, min(i + _ROWS_AT_ONCE, len(index)))
+        step = _rows_at_once(panel, _ROWS_AT_ONCE)
+        for i in range(start, len(index), step):
+            chunk = np.arange(i, min(i + step, len(index)))
             features = self._featurize(panel[index[chunk]])
             models.add(rows.take(chunk)._replace(features=features))
 
@@ -275,8 +279,9 @@ class PatternRidge(
 
     def _feature_chunks(self, panel: Panel) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
         """Features and available modalities, a chunk of samples at a time."""
-        for start in range(0, max(len(panel), 1), _PREDICTED_AT_ONCE):
-            chunk = panel[start : start + _PREDICTED_AT_ONCE]
+        step = _rows_at_once(panel, _PREDICTED_AT_ONCE)
+        for start in range(0, max(len(panel), 1), step):
+            chunk = panel[start : start + step]
             yield self._featurize(chunk), chunk.available
 
     def _scores(self, panel: Panel) -> np.ndarray:
@@ -310,6 +315,12 @@ class PatternRidge(
         tags.input_tags.allow_nan = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _rows_at_once(panel: Panel, most: int) -> int:
+    """Samples whose features are computed at a time; fewer where samples are large."""
+    size = sum(m.n_channels * m.n_timepoints for m in panel.schema)
+    return max(1, min(most, _VALUES_AT_ONCE // max(size, 1)))
 
 
 def _columns(features: FixedFeatures) -> list[dict[str, list[int]]]:

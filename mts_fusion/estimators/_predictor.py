@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel
 from mts_fusion.panel._arguments import check_types
+from mts_fusion.panel._stored import loaded_parts
 from mts_fusion.training import PanelDataset, PanelNet, Task
 
 from ._base import PanelEstimator
@@ -165,8 +167,11 @@ class PanelPredictor(PanelEstimator):
 
     def _predict_outputs(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over imputations and networks."""
-        raw, missing = self._raw_predict(X)
-        return self._task.link(self._task.combine(raw), missing)
+        outputs = []
+        for part in loaded_parts(X):
+            raw, missing = self._raw_predict(part)
+            outputs.append(self._task.link(self._task.combine(raw), missing))
+        return np.concatenate(outputs)
 
     def _predictive_samples(self, X: Any, n_samples: int, method: str) -> np.ndarray:
         """Outputs for each imputation and network, or draw of dropout: ``(I, S, n, K)``."""
@@ -175,31 +180,37 @@ class PanelPredictor(PanelEstimator):
             raise ValueError(
                 f"method={method!r} is unknown; choose one of ['auto', 'ensemble', 'dropout']."
             )
-        panels, net = self._panels(X), self.nets_[0]
+        check_is_fitted(self)
         n_nets = len(self.nets_)
         if method == "ensemble" and n_nets == 1:
             raise ValueError(
                 "method='ensemble' needs several networks, but n_estimators is 1. Set "
                 "method='dropout', or fit with n_estimators=3."
             )
-        uses_dropout = method == "dropout" or n_nets == 1
         if n_samples < 2:
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
-        samples = []
-        for panel in panels:
-            if uses_dropout:
-                # Each network makes an equal part of the draws, the first ones one more.
-                parts = np.bincount(np.arange(n_samples) % n_nets, minlength=n_nets)
-                raw = [
-                    one
-                    for seed, (member, part) in enumerate(zip(self.nets_, parts, strict=True))
-                    if part
-                    for one in member.predict_dropout(self._datasets(panel), part, seed=seed)
-                ]
-            else:
-                raw = net.predict_ensemble(self.nets_, self._datasets(panel))
-            samples.append(np.stack([self._task.link(one, _missing(panel)) for one in raw]))
-        return np.stack(samples)
+        n_draws = n_samples if method == "dropout" or n_nets == 1 else None
+        parts = [
+            np.stack([self._outputs_apart(panel, n_draws) for panel in self._panels(part)])
+            for part in loaded_parts(X)
+        ]
+        return np.concatenate(parts, axis=2)
+
+    def _outputs_apart(self, panel: Panel, n_draws: int | None) -> np.ndarray:
+        """Outputs ``(S, n, K)`` of each network, or of each draw of dropout."""
+        if n_draws is None:
+            raw = self.nets_[0].predict_ensemble(self.nets_, self._datasets(panel))
+        else:
+            # Each network makes an equal part of the draws, the first ones one more.
+            n_nets = len(self.nets_)
+            counts = np.bincount(np.arange(n_draws) % n_nets, minlength=n_nets)
+            raw = [
+                one
+                for seed, (member, count) in enumerate(zip(self.nets_, counts, strict=True))
+                if count
+                for one in member.predict_dropout(self._datasets(panel), count, seed=seed)
+            ]
+        return np.stack([self._task.link(one, _missing(panel)) for one in raw])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

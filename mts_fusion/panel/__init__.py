@@ -3,6 +3,7 @@
 from ._convert import SERIES, as_panel
 from ._model import schema_of
 from ._panel import Panel
+from ._save import save_panels
 from ._schema import RATE_TOLERANCE, Modality, Schema, Vocabulary
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "Schema",
     "Vocabulary",
     "as_panel",
+    "save_panels",
     "schema_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,69 @@ class PanelOutput:
         """
         check_types(PanelOutput.to_sktime, locals())
         return _to_sktime(self, mtype)
+
+    # Folders
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the panel into a folder, for panels that are larger than memory.
+
+        Arrays as they are, each in a file of its own, and a JSON file that describes them.
+        :func:`save_panels` writes several panels as one, piece by piece.
+
+        Parameters
+        ----------
+        folder : path
+            New, or empty.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder has something in it.
+        ValueError
+            If sample ids are neither texts nor whole numbers.
+        """
+        from ._save import save_panels
+
+        save_panels([self], folder)  # type: ignore[list-item]
+
+    @staticmethod
+    def open(folder: str | PathLike[str]) -> Any:
+        """The panel of a folder, read only as far as it is used.
+
+        Arrays are mapped into memory. A slice, by any key, reads nothing, so that a training set
+        and a test set of it fit anywhere; a pickle holds the path. ``PatternRidge*`` fits and all
+        estimators predict a part at a time.
+
+        Parameters
+        ----------
+        folder : path
+            Written by :meth:`save` or :func:`save_panels`.
+
+        Returns
+        -------
+        Panel
+            Whose ``values``, ``times`` and ``observed`` are read at each access.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no panel in the folder, or saving it was interrupted.
+        ValueError
+            If a file is damaged, or written by a newer version.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mts_fusion.panel import Panel
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Panel({"acc": np.zeros((8, 3, 50))}, rates={"acc": 25.0}).save(f"{folder}/X")
+        ...     Panel.open(f"{folder}/X")[[1, 5]].shape
+        (2, 1)
+        """
+        from ._stored import open_panel
+
+        return open_panel(folder)
 
     # How it shows itself
 

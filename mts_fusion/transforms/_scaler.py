@@ -11,7 +11,7 @@ import numpy as np
 from mts_fusion.panel import Modality, Panel
 
 from ._base import PanelTransformer, filled_masks
-from ._moments import channel_moments, no_spread
+from ._moments import channel_moments, no_spread, sample_chunks
 
 __all__ = ["PanelScaler"]
 
@@ -174,19 +174,28 @@ class PanelScaler(PanelTransformer):
         panel = self._check_transform(X)
         values = {}
         for name in self.center_:
-            low, high = self.bounds_[name][:, :, None]
-            center, scale = self.center_[name][:, None], self.scale_[name][:, None]
-            clipped = panel.values[name].astype(np.float64)
-            if self.clip_quantiles is not None:
-                clipped = np.clip(clipped, low, high)
-            scaled = (clipped - center) / scale
-            extreme = panel.observed[name] & (np.abs(scaled) > _MAX_SCALED)
+            given = panel.values[name]
+            values[name], extreme = self._scaled(name, given)
             bound = (
                 f"more than {_MAX_SCALED:g} scales from the center in fit, and set to that bound"
             )
-            _warn_of_extremes(panel.schema[name], panel.values[name], extreme, bound)
-            values[name] = np.clip(scaled, -_MAX_SCALED, _MAX_SCALED).astype(np.float32)
+            extreme &= panel.observed[name]
+            _warn_of_extremes(panel.schema[name], given, extreme, bound)
         return panel.replace(values=values, observed=filled_masks(panel))
+
+    def _scaled(self, name: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled values of a modality, and which of them were beyond the bound."""
+        low, high = self.bounds_[name][:, :, None]
+        center, scale = self.center_[name][:, None], self.scale_[name][:, None]
+        scaled, extreme = np.empty(values.shape, np.float32), np.empty(values.shape, bool)
+        for rows in sample_chunks(values.shape):  # no float64 copy of everything
+            part = values[rows].astype(np.float64)
+            if self.clip_quantiles is not None:
+                part = np.clip(part, low, high)
+            part = (part - center) / scale
+            extreme[rows] = np.abs(part) > _MAX_SCALED
+            scaled[rows] = np.clip(part, -_MAX_SCALED, _MAX_SCALED)
+        return scaled, extreme
 
     def inverse_transform(self, X: Any) -> Panel:
         """Values in their own units again.
