@@ -6,6 +6,9 @@ Three classifiers are trained on the same synthetic recordings of five sensors a
 people, while more and more sensors are missing: PatternRidge, a small MAESTRO network, and gradient
 boosting on summary statistics. On the right, the Shapley value of each sensor for the first.
 
+Bands and bars are intervals of 95 % over people: what eight other people might have shown. A sensor
+whose interval has 0 in it is grey.
+
 Run ``python examples/plot_degradation.py``.
 """
 
@@ -42,7 +45,7 @@ SENSORS = {  # channels and rate in Hz
 
 
 def load():
-    """Training and test panels of different people."""
+    """Training and test panels of different people, and who the test people are."""
     X, y, groups = make_panel_classification(
         500,
         modalities=SENSORS,
@@ -50,13 +53,13 @@ def load():
         informative=["wrist acc", "chest acc", "gyroscope", "pulse"],
         class_sep=0.6,
         noise=1.2,
-        n_groups=10,
+        n_groups=20,
         missing_modality_fraction=0.05,
         return_groups=True,
         random_state=0,
     )
-    test = groups >= 7
-    return X[~test], y[~test], X[test], y[test]
+    test = groups >= 12
+    return X[~test], y[~test], X[test], y[test], groups[test]
 
 
 def main():
@@ -65,7 +68,7 @@ def main():
     parser.add_argument("--figure", type=Path, default=Path("plot_degradation.png"))
     options = parser.parse_args()
 
-    X_train, y_train, X_test, y_test = load()
+    X_train, y_train, X_test, y_test, people = load()
     print(X_train)
     trees = HistGradientBoostingClassifier(max_iter=50, random_state=0)
     estimators = {
@@ -95,6 +98,7 @@ def main():
             y_test,
             fractions=(0.0, 0.2, 0.4, 0.6),
             scoring="f1_macro",
+            groups=people,
             random_state=0,
             verbose=0,
         )
@@ -110,11 +114,12 @@ def main():
         y_test,
         method="shapley",
         scoring="f1_macro",
+        groups=people,
         random_state=0,
         verbose=0,
     )
     print("\nvalue of each sensor for PatternRidge")
-    print(importance[["modality", "importance"]].round(3).to_string(index=False))
+    print(importance[["modality", "importance", "low", "high"]].round(3).to_string(index=False))
     ModalityImportanceDisplay(importance).plot(ax=right)
     right.set_title("Value of each sensor (Shapley)")
     figure.savefig(options.figure, dpi=130)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 
 from mts_fusion.inspection._display import (
@@ -48,8 +48,8 @@ class DegradationDisplay:
     line_ : matplotlib Line2D
         Mean over the repeats, or over the subsets of one size.
     band_ : matplotlib PolyCollection or None
-        One standard deviation of the repeats, or of the subsets of one size, around the mean; None
-        if there is one of each.
+        The 95 % interval over resampled groups, if the curve has one; else one standard deviation
+        of the repeats, or of the subsets of one size, around the mean. None if there are neither.
     ax_ : matplotlib Axes
         The axes of the plot.
     figure_ : matplotlib Figure
@@ -99,6 +99,8 @@ class DegradationDisplay:
         fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
         pattern: str = "modality",
         n_repeats: int = 5,
+        groups: ArrayLike | None = None,
+        n_resamples: int = 200,
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -117,7 +119,7 @@ class DegradationDisplay:
             Test samples.
         y : array-like of shape (n,) or (n, n_outputs)
             Their targets.
-        fractions, pattern, n_repeats, scoring, n_jobs, random_state, verbose
+        fractions, pattern, n_repeats, groups, n_resamples, scoring, n_jobs, random_state, verbose
             As in :func:`missingness_curve`, with one metric.
         name : str or None, default=None
             Name in the legend; None for the class of the estimator, or of the last step of a
@@ -140,6 +142,8 @@ class DegradationDisplay:
             fractions=fractions,
             pattern=pattern,
             n_repeats=n_repeats,
+            groups=groups,
+            n_resamples=n_resamples,
             scoring=scoring,
             n_jobs=n_jobs,
             random_state=random_state,
@@ -231,23 +235,10 @@ class DegradationDisplay:
         score = rows["score"].to_numpy()
         levels = np.unique(x)
         mean = np.array([score[x == level].mean() for level in levels])
-        deviation = np.array([score[x == level].std() for level in levels])
         color = COLORS[len(ax.get_lines()) % len(COLORS)]
         style = {"color": color, "marker": "o", "label": self.name, **line_kwargs}
         (self.line_,) = ax.plot(levels, mean, **style)
-        self.band_ = None
-        if deviation.any():
-            self.band_ = ax.fill_between(
-                levels,
-                mean - deviation,
-                mean + deviation,
-                color=self.line_.get_color(),
-                alpha=0.15,
-                lw=0,
-            )
-            if len(ax.collections) == 1:
-                drawn = "subsets" if by_subset else f"{rows['repeat'].nunique()} draws"
-                self.band_.set_label(f"± 1 sd of the {drawn}")
+        self._draw_band(ax, rows, x, levels, mean)
         ticks = levels if len(ax.get_lines()) == 1 else np.union1d(levels, ax.get_xticks())
         ax.set_xticks(ticks)
         if by_subset:
@@ -263,3 +254,25 @@ class DegradationDisplay:
         if self.name is not None:
             ax.legend(frameon=False)
         return self
+
+    def _draw_band(
+        self, ax: Any, rows: Any, x: NDArray[Any], levels: NDArray[Any], mean: NDArray[Any]
+    ) -> None:
+        """The interval of people around the curve; without it the spread of the draws."""
+        by_subset = "n_modalities" in rows
+        if "low" in rows and not by_subset:
+            first = [int(np.flatnonzero(x == level)[0]) for level in levels]
+            low, high = (rows[end].to_numpy()[first] for end in ("low", "high"))
+            drawn = "95 % interval, groups resampled"
+        else:
+            score = rows["score"].to_numpy()
+            deviation = np.array([score[x == level].std() for level in levels])
+            low, high = mean - deviation, mean + deviation
+            drawn = "subsets" if by_subset else f"{rows['repeat'].nunique()} draws"
+            drawn = f"± 1 sd of the {drawn}"
+        self.band_ = None
+        if (high > low).any():
+            color = self.line_.get_color()
+            self.band_ = ax.fill_between(levels, low, high, color=color, alpha=0.15, lw=0)
+            if len(ax.collections) == 1:
+                self.band_.set_label(drawn)

@@ -41,9 +41,11 @@ class ModalityImportanceDisplay:
     Attributes
     ----------
     bars_ : matplotlib BarContainer
-        One for each modality; negative ones in another colour.
+        One for each modality; negative ones in another colour, and grey where the interval over
+        groups has 0 in it.
     errors_ : matplotlib ErrorbarContainer or None
-        95 % intervals over the random draws; None if nothing was drawn at random.
+        95 % intervals over resampled groups, if the table has them, else over the random draws;
+        None if there are neither.
     ax_ : matplotlib Axes
         The axes of the plot.
     figure_ : matplotlib Figure
@@ -89,6 +91,8 @@ class ModalityImportanceDisplay:
         *,
         method: Literal["removal", "permutation", "shapley"] = "removal",
         n_repeats: int = 20,
+        groups: ArrayLike | None = None,
+        n_resamples: int = 200,
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -106,7 +110,7 @@ class ModalityImportanceDisplay:
             Test samples.
         y : array-like of shape (n,) or (n, n_outputs)
             Their targets.
-        method, n_repeats, scoring, n_jobs, random_state, verbose
+        method, n_repeats, groups, n_resamples, scoring, n_jobs, random_state, verbose
             As in :func:`modality_importance`, with one metric.
         ax : matplotlib Axes or None, default=None
             Axes to draw in; None for a new figure.
@@ -125,6 +129,8 @@ class ModalityImportanceDisplay:
             y,
             method=method,
             n_repeats=n_repeats,
+            groups=groups,
+            n_resamples=n_resamples,
             scoring=scoring,
             n_jobs=n_jobs,
             random_state=random_state,
@@ -158,17 +164,24 @@ class ModalityImportanceDisplay:
         self.figure_, self.ax_ = new_axes("ModalityImportanceDisplay.plot", ax, (5.5, height))
         ax = self.ax_
         value = rows["importance"].to_numpy()
-        error = 1.96 * rows["standard_error"].to_numpy()
         position = np.arange(len(rows))
         colors = np.where(value < 0, COLORS[1], COLORS[0])
+        if "low" in rows:
+            low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
+            error = np.maximum([value - low, high - value], 0.0)
+            label = "95 % interval, groups resampled"
+            colors = np.where((low <= 0) & (high >= 0), "#A8A8A8", colors)
+        else:
+            error = np.tile(1.96 * rows["standard_error"].to_numpy(), (2, 1))
+            label = "95 % interval of the draws"
         self.bars_ = ax.barh(position, value, **{"color": colors, "height": 0.7, **bar_kwargs})
         self.errors_ = None
         if np.nansum(error) > 0:
             self.errors_ = ax.errorbar(
                 value, position, xerr=error, fmt="none", ecolor="#333333", capsize=3, lw=1.2
             )
-            self.errors_.set_label("95 % interval")
-            ax.legend(frameon=False, loc="lower right")
+            self.errors_.set_label(label)
+            ax.legend(frameon=False, loc="lower right", fontsize="small")
         name_ticks(ax.yaxis, rows["modality"].tolist())
         ax.axvline(0, color="#333333", lw=0.8)
         ax.grid(axis="x", alpha=0.3)

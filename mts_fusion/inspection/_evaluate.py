@@ -7,11 +7,12 @@ from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_consistent_length
 from tqdm.auto import tqdm
 
+from mts_fusion.inspection._resampling import score_rows
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
@@ -29,8 +30,8 @@ __all__ = [
 
 BAR_DELAY_SECONDS = 2  # shorter computations show no bar
 
-Score = dict[str, float]
-Scorer = Callable[[Any, Panel, ArrayLike], Score]
+Scorer = Callable[[Any, Panel, ArrayLike], dict[str, float]]
+Scores = dict[str, NDArray[np.float64]]  # metric -> score of all samples, then of each resample
 
 
 class _NamedScores:
@@ -40,7 +41,7 @@ class _NamedScores:
         self.scorer = scorer
         self.name = name
 
-    def __call__(self, estimator: Any, X: Panel, y: ArrayLike) -> Score:
+    def __call__(self, estimator: Any, X: Panel, y: ArrayLike) -> dict[str, float]:
         scores = self.scorer(estimator, X, y)
         if not isinstance(scores, dict):
             scores = {self.name: scores}
@@ -105,11 +106,15 @@ def evaluate(
     n_jobs: int | None,
     verbose: int,
     description: str,
-) -> list[Score]:
-    """The scores of ``change(panel, *arguments)`` for each ``(change, arguments)``, in order."""
+    rows: Sequence[NDArray[np.intp]] = (),
+) -> list[Scores]:
+    """The scores of ``change(panel, *arguments)`` for each ``(change, arguments)``, in order.
+
+    Each is an array: the score of all samples, then of each of ``rows``.
+    """
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
     scores = parallel(
-        joblib.delayed(_score)(estimator, panel, y, scorer, change, arguments)
+        joblib.delayed(_score)(estimator, panel, y, scorer, change, arguments, list(rows))
         for change, arguments in tasks
     )
     bar = tqdm(
@@ -129,8 +134,9 @@ def _score(
     scorer: Scorer,
     change: Callable[..., Panel],
     arguments: tuple[Any, ...],
-) -> Score:
-    return scorer(estimator, change(panel, *arguments), y)
+    rows: list[NDArray[np.intp]],
+) -> Scores:
+    return score_rows(estimator, change(panel, *arguments), y, scorer, rows)
 
 
 def hide_modalities(panel: Panel, names: Sequence[str]) -> Panel:
@@ -151,11 +157,18 @@ def draw_repeats(random_state: Any, n_repeats: int) -> list[int]:
     return draw_seeds(random_state, n_repeats)
 
 
-def tidy(labels: Sequence[dict[str, Any]], scores: Sequence[Score]) -> Any:
-    """A DataFrame with one row for each label and metric."""
+def tidy(
+    labels: Sequence[dict[str, Any]],
+    scores: Sequence[Scores],
+    bounds: Sequence[dict[str, tuple[float, float]]] = (),
+) -> Any:
+    """A DataFrame with one row for each label and metric; with bounds, ``low`` and ``high``."""
     rows = [
-        {**label, "metric": metric, "score": score}
+        {**label, "metric": metric, "score": float(score[0])}
         for label, by_metric in zip(labels, scores, strict=True)
         for metric, score in by_metric.items()
     ]
+    ends = [end for by_metric in bounds for end in by_metric.values()]
+    for row, (low, high) in zip(rows, ends, strict=bool(ends)):
+        row |= {"low": low, "high": high}
     return as_frame({column: [row[column] for row in rows] for column in rows[0]})

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mts_fusion.inspection._evaluate import (
-    Score,
+    Scores,
     check_panel_and_scorer,
     draw_seeds,
     evaluate,
     hide_modalities,
 )
+from mts_fusion.inspection._resampling import draw_rows, interval
 from mts_fusion.panel import Panel
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
@@ -26,7 +27,7 @@ __all__ = ["modality_importance"]
 MAX_EXACT = 8  # modalities: 256 subsets to score
 
 Subset = frozenset[str]
-Evaluate = Callable[[Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]], list[Score]]
+Evaluate = Callable[[Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]], list[Scores]]
 
 
 def modality_importance(
@@ -36,6 +37,8 @@ def modality_importance(
     *,
     method: Literal["removal", "permutation", "shapley"] = "removal",
     n_repeats: int = 20,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 200,
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
@@ -61,6 +64,10 @@ def modality_importance(
     n_repeats : int, default=20
         Number of shuffles of "permutation", or of pairs of opposite orders of estimated "shapley".
         At least 2 for a standard error. Not used where nothing is random.
+    groups : array-like of shape (n,) or None, default=None
+        Person, patient or machine of each sample, for an interval: whole groups are drawn anew.
+    n_resamples : int, default=200
+        Number of such draws; predictions are computed once for all of them.
     scoring : str, callable, list, dict or None, default=None
         As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
@@ -75,7 +82,8 @@ def modality_importance(
     DataFrame
         One row per modality and metric: ``modality``, ``method``, ``metric``, ``importance`` in
         units of the score, ``standard_error`` over the draws (0 if nothing is random, NaN for a
-        single draw), ``n_draws``. The error does not include that of the finite number of samples.
+        single draw), ``n_draws``. The error does not include that of the finite number of samples;
+        with groups ``low`` and ``high``, a 95 % interval over resampled groups, do.
 
     Raises
     ------
@@ -115,7 +123,10 @@ def modality_importance(
     if n_repeats < 1:
         raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")
 
-    def score_all(tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]) -> list[Score]:
+    seeds = draw_seeds(random_state, n_repeats)
+    resamples = draw_rows(groups, len(panel), n_resamples, seeds[0])
+
+    def score_all(tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]) -> list[Scores]:
         return evaluate(
             tasks,
             estimator,
@@ -125,29 +136,37 @@ def modality_importance(
             n_jobs=n_jobs,
             verbose=verbose,
             description=f"modality_importance({method})",
+            rows=resamples,
         )
 
-    seeds = draw_seeds(random_state, n_repeats)
-    draws = _METHODS[method](names, seeds, score_all)  # metric -> (n_draws, M)
-    rows: dict[str, list[Any]] = {
-        key: []
-        for key in ("modality", "method", "metric", "importance", "standard_error", "n_draws")
-    }
+    draws = _METHODS[method](names, seeds, score_all)  # metric -> (n_draws, M, 1 + n_resamples)
+    drawn = method == "permutation" or (method == "shapley" and len(names) > MAX_EXACT)
+    return as_frame(_columns(names, method, draws, drawn))
+
+
+def _columns(names: Sequence[str], method: str, draws: Scores, drawn: bool) -> dict[str, list[Any]]:
+    """Columns of the table, from the importance in each draw and each resample."""
+    columns: dict[str, list[Any]] = {}
     for metric, importance in draws.items():
         n_draws = len(importance)
-        drawn = method == "permutation" or (method == "shapley" and len(names) > MAX_EXACT)
-        error = np.zeros(len(names))
-        if drawn:
-            error[:] = np.nan
+        error = np.full(len(names), np.nan if drawn else 0.0)
         if drawn and n_draws > 1:
-            error = importance.std(axis=0, ddof=1) / np.sqrt(n_draws)
-        rows["modality"] += names
-        rows["method"] += [method] * len(names)
-        rows["metric"] += [metric] * len(names)
-        rows["importance"] += importance.mean(axis=0).tolist()
-        rows["standard_error"] += error.tolist()
-        rows["n_draws"] += [n_draws if drawn else 0] * len(names)
-    return as_frame(rows)
+            error = importance[..., 0].std(axis=0, ddof=1) / np.sqrt(n_draws)
+        mean = importance.mean(axis=0)
+        rows = {
+            "modality": list(names),
+            "method": [method] * len(names),
+            "metric": [metric] * len(names),
+            "importance": mean[:, 0].tolist(),
+            "standard_error": error.tolist(),
+            "n_draws": [n_draws if drawn else 0] * len(names),
+        }
+        if mean.shape[1] > 1:
+            low, high = interval(mean)
+            rows |= {"low": low.tolist(), "high": high.tolist()}
+        for name, values in rows.items():
+            columns.setdefault(name, []).extend(values)
+    return columns
 
 
 def _by_removal(
@@ -167,7 +186,7 @@ def _by_permutation(
     complete, *shuffled = score_all([(hide_modalities, ((),))] + [(_shuffle, c) for c in cells])
     return {
         metric: score
-        - np.array([other[metric] for other in shuffled]).reshape(len(seeds), len(names))
+        - np.array([other[metric] for other in shuffled]).reshape(len(seeds), len(names), -1)
         for metric, score in complete.items()
     }
 
@@ -205,7 +224,7 @@ _METHODS: dict[str, Callable[..., dict[str, NDArray[np.float64]]]] = {
 
 def _values(
     subsets: Iterable[Subset], names: Sequence[str], score_all: Evaluate
-) -> dict[Subset, Score]:
+) -> dict[Subset, Scores]:
     """Score of each distinct subset of modalities, with the others missing."""
     unique = list(dict.fromkeys(subsets))
     hidden = [tuple(name for name in names if name not in subset) for subset in unique]
@@ -213,10 +232,10 @@ def _values(
     return dict(zip(unique, scores, strict=True))
 
 
-def _exact(names: Sequence[str], value: dict[Subset, Score], metric: str) -> NDArray[np.float64]:
+def _exact(names: Sequence[str], value: dict[Subset, Scores], metric: str) -> NDArray[np.float64]:
     """Shapley values: ``sum_S |S|! (M - |S| - 1)! / M! (v(S + m) - v(S))``."""
     n_modalities = len(names)
-    importance = np.zeros(n_modalities)
+    importance = np.zeros((n_modalities, len(value[frozenset()][metric])))
     for m, name in enumerate(names):
         for subset in value:
             if name not in subset:
@@ -228,11 +247,11 @@ def _exact(names: Sequence[str], value: dict[Subset, Score], metric: str) -> NDA
 
 
 def _rises(
-    names: Sequence[str], chain: Sequence[str], value: dict[Subset, Score], metric: str
+    names: Sequence[str], chain: Sequence[str], value: dict[Subset, Scores], metric: str
 ) -> NDArray[np.float64]:
     """Increase of the score as each modality of ``chain`` is added, in schema order."""
     scores = [value[frozenset(chain[:k])][metric] for k in range(len(chain) + 1)]
-    rise = dict(zip(chain, np.diff(scores), strict=True))
+    rise = dict(zip(chain, np.diff(scores, axis=0), strict=True))
     return np.array([rise[name] for name in names])
 
 

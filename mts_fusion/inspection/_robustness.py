@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mts_fusion.inspection._evaluate import (
+    Scores,
     check_panel_and_scorer,
     draw_repeats,
     draw_seeds,
@@ -19,6 +20,7 @@ from mts_fusion.inspection._evaluate import (
     hide_modalities,
     tidy,
 )
+from mts_fusion.inspection._resampling import draw_rows, interval
 from mts_fusion.panel import Panel
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import mask_panel
@@ -34,6 +36,8 @@ def missingness_curve(
     fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
     pattern: str = "modality",
     n_repeats: int = 5,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 200,
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
@@ -56,6 +60,10 @@ def missingness_curve(
     n_repeats : int, default=5
         Number of random draws of what is hidden, for each fraction. A draw has the same seed for
         all fractions and estimators, so that curves can be compared.
+    groups : array-like of shape (n,) or None, default=None
+        Person, patient or machine of each sample, for an interval: whole groups are drawn anew.
+    n_resamples : int, default=200
+        Number of such draws; predictions are computed once for all of them.
     scoring : str, callable, list, dict or None, default=None
         As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
@@ -69,7 +77,8 @@ def missingness_curve(
     -------
     DataFrame
         One row per fraction, repeat and metric: ``pattern``, ``fraction``, ``repeat``, ``metric``,
-        ``score``.
+        ``score``. With groups also ``low`` and ``high``: the 95 % interval of the mean over the
+        repeats of a fraction.
 
     Raises
     ------
@@ -103,6 +112,7 @@ def missingness_curve(
         for fraction in hidden
         for repeat in range(1 if fraction == 0 else n_repeats)
     ]
+    rows = draw_rows(groups, len(panel), n_resamples, seeds[0])
     scores = evaluate(
         [(_hide, (fraction, pattern, seeds[repeat])) for fraction, repeat in cells],
         estimator,
@@ -112,9 +122,14 @@ def missingness_curve(
         n_jobs=n_jobs,
         verbose=verbose,
         description="missingness_curve",
+        rows=rows,
     )
     labels = [{"pattern": pattern, "fraction": s, "repeat": repeat} for s, repeat in cells]
-    return tidy(labels, scores)
+    means = [
+        _mean_over([s for s, (f, _) in zip(scores, cells, strict=True) if f == fraction])
+        for fraction, _ in cells
+    ]
+    return tidy(labels, scores, _bounds(means) if rows else ())
 
 
 def modality_subsets(
@@ -124,6 +139,8 @@ def modality_subsets(
     *,
     max_size: int | None = None,
     max_subsets: int = 512,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 200,
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
@@ -144,6 +161,10 @@ def modality_subsets(
     max_subsets : int, default=512
         Maximum number of subsets to score. If there are more, the sizes with few subsets stay
         complete and the others are sampled, equally many of each size; a warning is raised.
+    groups : array-like of shape (n,) or None, default=None
+        Person, patient or machine of each sample, for an interval: whole groups are drawn anew.
+    n_resamples : int, default=200
+        Number of such draws; predictions are computed once for all of them.
     scoring : str, callable, list, dict or None, default=None
         As in ``sklearn.model_selection.cross_validate``; None for ``estimator.score``.
     n_jobs : int or None, default=None
@@ -157,7 +178,8 @@ def modality_subsets(
     -------
     DataFrame
         One row per subset and metric: ``subset`` (tuple of names), ``n_modalities``, ``sampled``
-        (whether the subsets of this size are a random sample), ``metric``, ``score``.
+        (whether the subsets of this size are a random sample), ``metric``, ``score``. With groups
+        also ``low`` and ``high``, a 95 % interval.
 
     Raises
     ------
@@ -188,7 +210,9 @@ def modality_subsets(
             f"max_subsets={max_subsets} is less than one for each of the {largest} sizes. "
             f"Set it to at least {largest}, or lower max_size."
         )
-    rng = np.random.default_rng(draw_seeds(random_state, 1)[0])
+    seed = draw_seeds(random_state, 1)[0]
+    rng = np.random.default_rng(seed)
+    rows = draw_rows(groups, len(panel), n_resamples, seed)
     subsets = _choose_subsets(names, largest, max_subsets, rng)
     labels = [
         {"subset": subset, "n_modalities": len(subset), "sampled": sampled}
@@ -203,8 +227,21 @@ def modality_subsets(
         n_jobs=n_jobs,
         verbose=verbose,
         description="modality_subsets",
+        rows=rows,
     )
-    return tidy(labels, scores)
+    return tidy(labels, scores, _bounds(scores) if rows else ())
+
+
+def _mean_over(scores: Sequence[Scores]) -> Scores:
+    """Mean over the repeats, resample by resample."""
+    return {metric: np.mean([score[metric] for score in scores], axis=0) for metric in scores[0]}
+
+
+def _bounds(scores: Sequence[Scores]) -> list[dict[str, tuple[float, float]]]:
+    return [
+        {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
+        for ends in ({metric: interval(x) for metric, x in score.items()} for score in scores)
+    ]
 
 
 def _hide(panel: Panel, fraction: float, pattern: str, seed: int) -> Panel:

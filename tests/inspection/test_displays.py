@@ -4,6 +4,7 @@ import re
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
@@ -72,6 +73,17 @@ def test_degradation_draws_mean_and_spread(classifier, data):
     assert texts_of_legend(display.ax_) == ["LogisticRegression", "± 1 sd of the 3 draws"]
     display.figure_.canvas.draw()
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0", "50"]
+
+
+def test_degradation_draws_the_interval_of_groups(classifier, data):
+    groups = np.arange(len(data[1])) // 9
+    display = DegradationDisplay.from_estimator(
+        classifier, *data, fractions=[0, 0.5], groups=groups, n_resamples=30, verbose=0
+    )
+    low = display.curve["low"].to_numpy()[[0, 1]]
+    drawn = display.band_.get_paths()[0].vertices[:, 1]
+    assert min(drawn) == pytest.approx(low.min())
+    assert display.band_.get_label() == "95 % interval, groups resampled"
 
 
 def test_a_second_curve_goes_into_the_same_axes_in_another_colour(classifier, data):
@@ -146,6 +158,28 @@ def test_importance_is_sorted_and_has_errors_where_something_was_drawn(classifie
     assert widths == sorted(widths)
     assert (display.errors_ is not None) == (method == "permutation")
     assert display.ax_.get_yticklabels()[0].get_text() == "m2"
+
+
+def test_a_bar_is_grey_where_the_interval_of_groups_has_zero_in_it():
+    table = pd.DataFrame(
+        {
+            "modality": ["none", "helps", "harms", "unclear"],
+            "method": "removal",
+            "metric": "score",
+            "importance": [0.0, 0.2, -0.2, -0.1],
+            "standard_error": 0.0,
+            "low": [-0.1, 0.1, -0.3, -0.3],
+            "high": [0.1, 0.3, -0.1, 0.1],
+        }
+    )
+    display = ModalityImportanceDisplay(table).plot()
+    color = {
+        label.get_text(): matplotlib.colors.to_hex(bar.get_facecolor())
+        for label, bar in zip(display.ax_.get_yticklabels(), display.bars_, strict=True)
+    }
+    assert color["none"] == color["unclear"] == "#a8a8a8"
+    assert len(set(color.values())) == 3
+    assert texts_of_legend(display.ax_) == ["95 % interval, groups resampled"]
 
 
 def test_budgets_get_a_box_where_available_and_where_silent(panel):
