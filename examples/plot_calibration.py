@@ -76,7 +76,7 @@ def main():
 
     cases = {"all sensors": 0.0, "each sensor missing with probability .4": 0.4}
     colors = ("#0072B2", "#56B4E9", "#E69F00")
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    figure = Figure(figsize=(11, 5.4), layout="constrained")
     axes = figure.subplots(1, len(cases), sharey=True)
     for ax, (case, fraction) in zip(axes, cases.items(), strict=True):
         X = mask_panel(X_test, pattern="modality", fraction=fraction, seed=0)

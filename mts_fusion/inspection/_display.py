@@ -85,14 +85,20 @@ def draw_heatmap(
     label: str,
     annotate: bool,
     vmax: float | None = None,
+    even: float | None = None,
 ) -> Any:
-    """Draw fractions as an image with a colour bar from 0; NaN is grey. Returns the image."""
+    """Draw fractions as an image with a colour bar from 0; NaN is grey. Returns the image.
+
+    ``even``, if given, is the fraction that each would have, and a line in the colour bar.
+    """
     shown = np.ma.masked_invalid(values)
     ax.set_facecolor("#E4E4E4")
     highest = vmax if vmax is not None else (float(shown.max()) if shown.count() else 1.0)
     image = ax.imshow(shown, cmap=cmap, vmin=0, vmax=highest or 1.0, aspect="auto")
     bar = ax.figure.colorbar(image, ax=ax, label=label, fraction=0.05, pad=0.03)
     bar.ax.yaxis.set_major_formatter(percent)
+    if even is not None:
+        bar.ax.axhline(even, color="#D55E00", lw=2)
     if annotate:
         for (row, column), value in np.ndenumerate(values):
             if np.isnan(value):

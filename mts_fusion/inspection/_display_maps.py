@@ -38,7 +38,8 @@ class AttentionMapDisplay:
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        The heatmap; rows that no sample has are grey.
+        The heatmap; rows that no sample has are grey. Between modalities its colours go from 0 to
+        100 %, and a line in the colour bar marks what each would get if all got the same.
     ax_ : matplotlib Axes
         The axes of the plot.
     figure_ : matplotlib Figure
@@ -135,8 +136,12 @@ class AttentionMapDisplay:
             ax,
             _mean(self.maps.attention, self.sample),
             cmap=cmap,
-            label="Attention (% of the row)",
+            label="Attention (% of the row; line: even)"
+            if by_modality
+            else "Attention (% of the row)",
             annotate=by_modality and len(rows) <= MAX_ANNOTATED,
+            vmax=1.0 if by_modality else None,
+            even=1 / len(columns) if by_modality else None,
         )
         if by_modality:
             name_ticks(ax.xaxis, columns)

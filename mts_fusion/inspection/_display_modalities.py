@@ -193,6 +193,9 @@ class ModalityImportanceDisplay:
 class BudgetDisplay:
     """Boxes of the attention budget of each modality, in samples that have it and that lack it.
 
+    A learnt budget depends on which modalities are available, so that samples that have all of them
+    have one budget; a bar shows it where the box has no height, and its median is written above.
+
     Parameters
     ----------
     budgets : DataFrame
@@ -273,28 +276,46 @@ class BudgetDisplay:
             kinds.append(("silent", ~available, "#606060", 0.18))
         for kind, rows, color, shift in kinds:
             samples = [budget[rows & (modality == name)] for name in names]
-            self.boxes_[kind] = ax.boxplot(
-                samples,
-                positions=np.arange(len(names)) + (shift if silent else 0.0),
-                widths=0.3 if silent else 0.5,
-                patch_artist=True,
-                boxprops={"facecolor": color, "alpha": 0.5, "edgecolor": color},
-                medianprops={"color": "#222222", "lw": 1.5},
-                whiskerprops={"color": color},
-                capprops={"color": color},
-                flierprops={"marker": ".", "markersize": 3, "markeredgecolor": color},
-                manage_ticks=False,
-            )
+            place = np.arange(len(names)) + (shift if silent else 0.0)
+            self.boxes_[kind] = _draw_boxes(ax, samples, place, 0.3 if silent else 0.5, color)
             self.boxes_[kind]["boxes"][0].set_label(f"modality {kind}")
         name_ticks(ax.xaxis, names)
         turn_long_labels(ax.xaxis)
         ax.set_xlim(-0.6, len(names) - 0.4)
         highest = float(np.nanmax(budget, initial=0.0)) or 1.0
-        ax.set_ylim(-0.04 * highest, 1.06 * highest)  # so that a budget of 0 is visible
-        ax.set_ylabel("Attention budget\n(queries per log of tokens)")
+        ax.set_ylim(-0.04 * highest, 1.12 * highest)  # so that a budget of 0 is visible
+        ax.set_ylabel("Attention budget c\n(c ln(n) of n tokens attend)")
         ax.grid(axis="y", alpha=0.3)
         if silent:
             ax.legend(
                 frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0.2
             )
         return self
+
+
+def _draw_boxes(ax: Any, samples: list[Any], place: Any, width: float, color: str) -> Any:
+    """A box on a bar up to the median, which is written above it."""
+    medians = [float(np.nanmedian(some)) if len(some) else np.nan for some in samples]
+    ax.bar(place, medians, width=width, color=color, alpha=0.2)
+    for x, median, some in zip(place, medians, samples, strict=True):
+        if len(some):
+            ax.annotate(
+                f"{median:.1f}",
+                (x, float(np.nanmax(some))),
+                (0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize="small",
+            )
+    return ax.boxplot(
+        samples,
+        positions=place,
+        widths=width,
+        patch_artist=True,
+        boxprops={"facecolor": color, "alpha": 0.5, "edgecolor": color},
+        medianprops={"color": "#222222", "lw": 1.5},
+        whiskerprops={"color": color},
+        capprops={"color": color},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": color},
+        manage_ticks=False,
+    )

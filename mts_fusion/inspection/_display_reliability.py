@@ -30,7 +30,7 @@ class ReliabilityDisplay:
     lines_ : list of matplotlib Line2D
         One for each curve.
     bars_ : matplotlib StepPatch or None
-        Fraction of the samples in each bin; None if there are several curves.
+        Fraction of the samples in each bin, in small axes below; None if there are several curves.
     ax_ : matplotlib Axes
         The axes of the plot.
     figure_ : matplotlib Figure
@@ -42,8 +42,8 @@ class ReliabilityDisplay:
     >>> proba = rng.dirichlet(np.ones(3), size=200)
     >>> y = (proba.cumsum(axis=1) > rng.random((200, 1))).argmax(axis=1)
     >>> display = ReliabilityDisplay.from_predictions(y, proba, n_bins=5)
-    >>> display.ax_.get_xlabel()
-    'Confidence: probability of the predicted class'
+    >>> display.ax_.get_ylabel()
+    'Accuracy'
     """
 
     def __init__(self, curves: Mapping[str, ReliabilityCurve], errors: Mapping[str, float]) -> None:
@@ -173,7 +173,7 @@ class ReliabilityDisplay:
         """Draw the curves.
 
         A dot is the larger the more samples its bin has. A single curve also gets Wilson's
-        intervals of 95 % of the accuracy, and shaded the share of the samples in each bin.
+        intervals of 95 % of the accuracy, and below the share of the samples in each bin.
 
         Parameters
         ----------
@@ -213,24 +213,31 @@ class ReliabilityDisplay:
             if not several:
                 low, high = _wilson(accuracy, curve.n_samples[full])
                 ax.vlines(confidence, low, high, color=color, lw=1, alpha=0.6)
-                self.bars_ = ax.stairs(
-                    share, curve.edges, fill=True, color=color, alpha=0.15, zorder=0
-                )
-                if index == 0:
-                    self.bars_.set_label("share of the samples")
+                self.bars_ = _histogram_axes(ax).stairs(share, curve.edges, color=color, lw=1.5)
             self.lines_.append(line)
         which = "of the class" if several else "of the predicted class"
         ax.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
-            xlabel=f"Confidence: probability {which}",
             ylabel="Share in which the class is true" if several else "Accuracy",
         )
+        lowest = _histogram_axes(ax) if ax.child_axes else ax
+        lowest.set_xlabel(f"Confidence: probability {which}")
         if len(self.figure_.axes) == 1:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
         else:  # other axes are beside these
             ax.legend(loc="upper left", fontsize="x-small", framealpha=0.8)
         return self
+
+
+def _histogram_axes(ax: Any) -> Any:
+    """Small axes below, with the same confidence, for the share of the samples in each bin."""
+    if not ax.child_axes:
+        below = ax.inset_axes([0.0, -0.27, 1.0, 0.22], sharex=ax)
+        below.set_ylabel("Share of\nsamples", fontsize="small")
+        below.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelbottom=False)
+    return ax.child_axes[0]
 
 
 def _error(curve: ReliabilityCurve) -> float:

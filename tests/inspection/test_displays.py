@@ -133,9 +133,14 @@ def test_one_of_several_metrics_has_to_be_chosen(classifier, data):
 def test_reliability_shows_the_error_and_the_share_of_the_samples(classifier, data):
     display = ReliabilityDisplay.from_estimator(classifier, *data, n_bins=5, name="model")
     (error,) = display.errors.values()
-    legend = ["calibrated", f"model (ECE {error:.3f})", "share of the samples"]
+    legend = ["calibrated", f"model (ECE {error:.3f})"]
     assert texts_of_legend(display.ax_) == legend
     assert display.bars_.get_data().values.sum() == pytest.approx(1)
+    below = display.bars_.axes
+    assert below.get_xlabel() == "Confidence: probability of the predicted class"
+    assert display.ax_.get_xlabel() == ""
+    second = ReliabilityDisplay.from_estimator(classifier, *data, ax=display.ax_)
+    assert second.bars_.axes is below
     both = ReliabilityDisplay.from_estimator(classifier, *data, n_bins=5, ax=display.ax_)
     assert both.ax_ is display.ax_
     assert texts_of_legend(display.ax_).count("calibrated") == 1
@@ -187,6 +192,20 @@ def test_budgets_get_a_box_where_available_and_where_silent(panel):
     assert list(display.boxes_) == ["available", "silent"]
     assert texts_of_legend(display.ax_) == ["modality available", "modality silent"]
     assert list(BudgetDisplay.from_estimator(Explains(), panel[:2]).boxes_) == ["available"]
+
+
+def test_a_budget_that_all_samples_have_is_a_bar():
+    table = pd.DataFrame({"modality": ["a", "b"] * 3, "available": True, "budget": [3.0, 1.0] * 3})
+    ax = BudgetDisplay(table).plot().ax_
+    assert [bar.get_height() for bar in ax.containers[0]] == [3.0, 1.0]
+    assert [text.get_text() for text in ax.texts] == ["3.0", "1.0"]
+
+
+def test_attention_between_modalities_has_the_whole_scale_and_a_line_where_it_is_even(panel):
+    display = AttentionMapDisplay.from_estimator(Explains(), panel)
+    assert display.image_.get_clim() == (0.0, 1.0)
+    (line,) = display.image_.colorbar.ax.lines[-1:]
+    assert line.get_ydata()[0] == pytest.approx(1 / 3)
 
 
 def test_attention_is_the_mean_over_samples_with_the_modality(panel):
