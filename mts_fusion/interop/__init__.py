@@ -1,3 +1,8 @@
-"""Adapters to other libraries, a package each; each imports its library, and nothing else does."""
+"""Fitted models in the formats of other software, and a package of adapters for each other library.
 
-__all__: list[str] = []
+A package imports its library, and nothing else does.
+"""
+
+from ._export import export_onnx, export_program
+
+__all__ = ["export_onnx", "export_program"]

@@ -16,7 +16,7 @@ from ._moments import channel_moments, no_spread, sample_chunks
 __all__ = ["PanelScaler"]
 
 # Scaled values are at most so large: the squares and fourth powers of features stay finite.
-_MAX_SCALED = 1e6
+MAX_SCALED = 1e6
 
 # Larger training values than this are no measurements: netCDF fills with 9.97e36.
 _MAX_MEASURED = 1e30
@@ -177,7 +177,7 @@ class PanelScaler(PanelTransformer):
             given = panel.values[name]
             values[name], extreme = self._scaled(name, given)
             bound = (
-                f"more than {_MAX_SCALED:g} scales from the center in fit, and set to that bound"
+                f"more than {MAX_SCALED:g} scales from the center in fit, and set to that bound"
             )
             extreme &= panel.observed[name]
             _warn_of_extremes(panel.schema[name], given, extreme, bound)
@@ -193,8 +193,8 @@ class PanelScaler(PanelTransformer):
             if self.clip_quantiles is not None:
                 part = np.clip(part, low, high)
             part = (part - center) / scale
-            extreme[rows] = np.abs(part) > _MAX_SCALED
-            scaled[rows] = np.clip(part, -_MAX_SCALED, _MAX_SCALED)
+            extreme[rows] = np.abs(part) > MAX_SCALED
+            scaled[rows] = np.clip(part, -MAX_SCALED, MAX_SCALED)
         return scaled, extreme
 
     def inverse_transform(self, X: Any) -> Panel:

@@ -176,7 +176,7 @@ FAULTS = [
     Fault(
         "scaled values have no bound",
         "transforms/_scaler.py",
-        "np.clip(scaled, -_MAX_SCALED, _MAX_SCALED)",
+        "np.clip(scaled, -MAX_SCALED, MAX_SCALED)",
         "scaled",
         "estimators/test_reliability.py",
     ),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import mean_weights
+from mts_fusion.nn.layers import mean_weights, sorted_index
 
 __all__ = [
     "BudgetedAttention",
@@ -85,7 +85,7 @@ def sample_keys(
     nth = ((slot + within) * (n_observed / n_keys)).floor().minimum(n_observed - 1)
     # The position of the nth observed token is where the running count reaches nth + 1.
     running = observed.cumsum(1).to(nth.dtype)
-    position = torch.searchsorted(running, nth + 1).clamp(max=n_tokens - 1)
+    position = sorted_index(running, nth + 1).clamp(max=n_tokens - 1)
     drawn = slot < n_keys
     return torch.where(drawn, position, position[:, :1]), drawn / n_keys
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mts_fusion.nn.embedding import MTANDTimeEmbedding, MultiTimeAttention
-from mts_fusion.nn.layers import check_heads, nearest_observed
+from mts_fusion.nn.layers import check_heads, nearest_observed, running_max, sorted_index
 from mts_fusion.panel._schema import Modality
 
 from ._base import Encoder, EncoderOutput
@@ -110,13 +110,13 @@ def _fraction(there: Tensor, times: Tensor | None) -> Tensor:
     first, last = first.masked_fill(empty, 0.0), last.masked_fill(empty, 1.0)
     fraction = (t - first) / (last - first).masked_fill(last <= first, 1.0)
     # What was not observed has the time before it, so that neither gaps nor padding are read.
-    return fraction.masked_fill(~there, 0.0).cummax(1).values
+    return running_max(fraction.masked_fill(~there, 0.0), 1)
 
 
 def _carried(values: Tensor, observed: Tensor, fraction: Tensor, grid: Tensor) -> Tensor:
     """Value of each channel at the reference times, carried on; 0 where there is none."""
     wanted = grid.expand(len(values), -1).contiguous()
-    at = torch.searchsorted(fraction, wanted, right=True).sub(1).clamp(min=0)  # (B, Q)
+    at = sorted_index(fraction, wanted, right=True).sub(1).clamp(min=0)  # (B, Q)
     at = at.unsqueeze(-1).expand(-1, -1, values.shape[2])
     before, after = (index.gather(1, at) for index in nearest_observed(observed))
     index = torch.where(before >= 0, before, after)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import sorted_index
+
 __all__ = ["Experts"]
 
 
@@ -80,7 +82,7 @@ class Experts(nn.Module):
         source = torch.zeros(n_blocks, block, dtype=torch.int64, device=tokens.device)
         source = source.index_put((slot // block, slot % block), order // k)
         number = torch.arange(n_blocks, device=tokens.device)
-        owner = torch.searchsorted(last_block, number, right=True).clamp(max=n_experts - 1)
+        owner = sorted_index(last_block, number, right=True).clamp(max=n_experts - 1)
         y = self._run(F.embedding(source, tokens), owner).flatten(0, 1)
         where = torch.zeros_like(order).scatter(0, order, slot).view(-1, k)  # (N, k)
         if k == 1:

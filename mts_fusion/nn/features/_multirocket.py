@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.layers import as_bytes, is_exporting
 from mts_fusion.panel._schema import Modality
 
 from ._convolution import RandomConvolutions, Response
@@ -172,8 +174,9 @@ class MultiRocketFeatures(RandomConvolutions):
         """Proportion of positive values, and the run length of the others."""
         values, valid, n_valid = response
         n = n_valid.clamp(min=1).unsqueeze(1)
-        valid = valid.unsqueeze(1).to(torch.uint8)
-        positive = values.gt(bias[:, :, None, None]).view(torch.uint8) & valid
+        above = as_bytes(values.gt(bias[:, :, None, None]))
+        valid = valid.unsqueeze(1).to(above.dtype)
+        positive = above & valid
         ppv = _sum(positive, 1) / n
         # NOTE[DIFF]: MultiRocket has the longest run, which needs a scan over time and took most of
         # the time, and two statistics of the size of responses, which did worse on unseen people.
@@ -206,7 +209,10 @@ def _log_run_length(below: Tensor) -> Tensor:
     while 2 * length <= n_timepoints:
         below = below[:, :, :-length] & below[:, :, length:]
         length *= 2
-        n_runs[:, :, : below.shape[2]] += below
+        if is_exporting():
+            n_runs = n_runs + F.pad(below, (0, 0, 0, n_timepoints - below.shape[2]))
+        else:
+            n_runs[:, :, : below.shape[2]] += below
     counts = _sum(n_runs, max(1, n_timepoints.bit_length() - 1))
     return counts.view(shape[0], shape[1], 1) if shape[3] == 1 else counts
 
@@ -217,7 +223,7 @@ def _sum(x: Tensor, largest: int) -> Tensor:
     Halves are added up as bytes while they fit into one, which is faster than a wider sum; not so
     for one sample, where L lies innermost.
     """
-    if x.shape[3] == 1:
+    if x.shape[3] == 1 or is_exporting():
         return x.sum(2, dtype=torch.int32)
     while 2 * largest <= torch.iinfo(torch.uint8).max and x.shape[2] > 1:
         n_timepoints = x.shape[2]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.layers import is_exporting, sorted_index
 from mts_fusion.panel._schema import Modality
 
 from ._base import FeatureBlock
@@ -317,7 +318,7 @@ def _knots(raw: Tensor) -> Tensor:
 def _normal_scores(raw: Tensor, knots: Tensor, scores: Tensor) -> Tensor:
     """Scores of numbers ``(B, F)``, linear between knots ``(F, Q)``, constant beyond them."""
     column = raw.nan_to_num(0.0).T.contiguous()  # (F, B)
-    high = torch.searchsorted(knots, column).clamp(1, knots.shape[1] - 1)
+    high = sorted_index(knots, column).clamp(1, knots.shape[1] - 1)
     left, right = knots.gather(1, high - 1), knots.gather(1, high)
     fraction = ((column - left) / (right - left).clamp(min=1e-12)).clamp(0, 1)
     return torch.lerp(scores.gather(1, high - 1), scores.gather(1, high), fraction).T
@@ -340,9 +341,20 @@ def _n_fft(bands: Tensor) -> int:
 
 def _power(c: Tensor, n_fft: int) -> Tensor:
     """Power at the frequencies of an ``n_fft``-point transform, however long the input is."""
+    if is_exporting():
+        return _power_by_products(c, n_fft)
     factor = -(-c.shape[-1] // n_fft)
     spectrum = torch.fft.rfft(c, n=factor * n_fft)[..., ::factor]  # longer, then every nth: same
     return spectrum.real.square() + spectrum.imag.square()
+
+
+def _power_by_products(c: Tensor, n_fft: int) -> Tensor:
+    """As `_power`, without complex numbers; in float64, since the sums have another order."""
+    index = torch.arange(c.shape[-1], device=c.device).unsqueeze(1)
+    turns = index * torch.arange(n_fft // 2 + 1, device=c.device) % n_fft
+    angle = turns.double() * (2 * math.pi / n_fft)
+    power = (c.double() @ angle.cos()).square() + (c.double() @ angle.sin()).square()
+    return power.to(c.dtype)
 
 
 def _band_weights(n_timepoints: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mts_fusion.nn.layers import running_max
 from mts_fusion.panel._schema import Modality
 
 from ._base import FeatureBlock
@@ -120,7 +121,7 @@ class TimingFeatures(RankedFeatures):
         end = torch.where(any_channel, times, -torch.inf).amax(1)
 
         # The last observation before each timepoint: none has a gap to it at the start.
-        so_far = torch.where(observed, clock, -torch.inf).cummax(1).values
+        so_far = running_max(torch.where(observed, clock, -torch.inf), 1)
         before = F.pad(so_far[:, :-1], (0, 0, 1, 0), value=-torch.inf)
         gap = torch.where(observed & before.isfinite(), clock - before, 0.0).amax(1)
         # By index, not by time: a channel may have several values of one time.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._portable import running_max
+
 __all__ = ["masked_mean", "mean_weights", "nearest_observed"]
 
 
@@ -81,6 +83,6 @@ def nearest_observed(observed: Tensor) -> tuple[Tensor, Tensor]:
     """
     n_timepoints = observed.shape[1]
     index = torch.arange(n_timepoints, device=observed.device).view(1, -1, 1).expand_as(observed)
-    before = torch.where(observed, index, -1).cummax(1).values
-    after = torch.where(observed, index, n_timepoints).flip(1).cummin(1).values.flip(1)
+    before = running_max(torch.where(observed, index, -1), 1)
+    after = -running_max(torch.where(observed, -index, -n_timepoints).flip(1), 1).flip(1)
     return before, after

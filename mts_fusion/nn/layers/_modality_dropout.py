@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._portable import as_bytes
+
 __all__ = ["ModalityDropout", "available_modalities", "curriculum_rate"]
 
 
@@ -33,7 +35,7 @@ def available_modalities(observed: Sequence[Tensor]) -> Tensor:
     tensor([[ True, False]])
     """
     # As bytes: a sixth of the time of any().
-    return torch.stack([o.flatten(1).view(torch.uint8).amax(1) > 0 for o in observed], dim=1)
+    return torch.stack([as_bytes(o.flatten(1)).amax(1) > 0 for o in observed], dim=1)
 
 
 def curriculum_rate(
