@@ -285,6 +285,7 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         ("pandas", ["panel/_frames.py"]),
         ("matplotlib", ["inspection/_display*.py", "benchmarks/*.py"]),
         ("pooch", ["datasets/_cache.py"]),
+        ("onnxscript", ["interop/_export.py"]),
         ("safetensors", ["persistence/_file.py"]),
         ("skops", ["persistence/_file.py"]),
         ("urllib", ["datasets/_cache.py"]),

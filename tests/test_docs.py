@@ -18,6 +18,7 @@ PACKAGES = (
     "transforms",
     "estimators",
     "inspection",
+    "interop",
     "interop.sktime",
     "metrics",
     "nn",

@@ -197,6 +197,8 @@ def _example(schema: Schema) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
 class _Softmax(nn.Module):
     """Mean probability of the networks, at a temperature that depends on what is missing."""
 
+    log_temperature: Tensor
+
     def __init__(self, task: Any) -> None:
         super().__init__()
         temperature = torch.as_tensor(getattr(task, "temperature", [1.0, 1.0]))
@@ -221,6 +223,9 @@ class _Sigmoid(nn.Module):
 
 class _Rescale(nn.Module):
     """Mean number, in the unit of y."""
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, task: Any) -> None:
         super().__init__()

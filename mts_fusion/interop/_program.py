@@ -25,6 +25,10 @@ Link = Callable[[Tensor, Tensor], Tensor]
 class _Scaler(nn.Module):
     """``(x - center) / scale`` of a modality, 0 where nothing was observed, ``(B, L, C)``."""
 
+    center: Tensor
+    scale: Tensor
+    bounds: Tensor
+
     def __init__(self, scaler: PanelScaler, name: str) -> None:
         super().__init__()
         for key in ("center", "scale", "bounds"):
@@ -168,6 +172,9 @@ class PatternProgram(Program):
         Turns scores ``(1, B, K)``, float64, and the fraction of missing modalities into the output.
     """
 
+    members: Tensor
+    constant: Tensor
+
     def __init__(
         self,
         schema: Schema,
@@ -187,7 +194,7 @@ class PatternProgram(Program):
         constants = [prior[None] if one is None else one.constant.cpu() for one in fitted]
         self.register_buffer("members", members)  # (P + 1, M), the last without any
         self.register_buffer("constant", torch.cat([*constants, prior[None]]))  # (P + 1, K)
-        self.maps = nn.ModuleList()
+        self.maps: Any = nn.ModuleList()
         self.slices: list[tuple[int, Any]] = []
         self.n_outputs = len(prior)
         for k, head in enumerate(models.heads):
@@ -207,8 +214,9 @@ class PatternProgram(Program):
         times: list[Tensor | None],
         features: list[Tensor] | None,
     ) -> Tensor:
+        assert features is not None
         available = available_modalities(observed)
-        chosen = (available.unsqueeze(1) == self.members).all(2)  # (B, P + 1)
+        chosen = torch.eq(available.unsqueeze(1), self.members).all(2)  # (B, P + 1)
         scores = self.constant.unsqueeze(0)
         for i, (kernel, (m, columns)) in enumerate(zip(self.maps, self.slices, strict=True)):
             base = kernel.base(features[m][:, columns])
