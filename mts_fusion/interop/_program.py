@@ -199,10 +199,12 @@ class PatternProgram(Program):
         self.n_outputs = len(prior)
         for k, head in enumerate(models.heads):
             for m, kernel in head.maps.items():
+                coef = [None if one is None else one.base_coef[k].get(m) for one in fitted]
+                given = next((one for one in coef if one is not None), None)
+                if given is None:  # no set has this modality
+                    continue
                 self.maps.append(kernel)
                 self.slices.append((m, head.slices[m]))
-                coef = [None if one is None else one.base_coef[k].get(m) for one in fitted]
-                given = next(one for one in coef if one is not None)
                 filled = [torch.zeros_like(given) if one is None else one for one in coef]
                 stacked = torch.stack([*filled, torch.zeros_like(given)], 1).cpu()
                 self.register_buffer(f"coef{len(self.slices) - 1}", stacked.flatten(1))
