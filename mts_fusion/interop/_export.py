@@ -16,13 +16,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from mts_fusion.estimators._base import PanelEstimator
-from mts_fusion.estimators._pattern_ridge_base import PatternRidge
-from mts_fusion.panel import Schema
-from mts_fusion.training import Multiclass, Multilabel, Regression
-from mts_fusion.training._links import IdentityLink, SigmoidLink, SoftmaxLink
-from mts_fusion.transforms import PanelScaler
-
+from ..estimators._base import PanelEstimator
+from ..estimators._pattern_ridge_base import PatternRidge
+from ..panel import Schema
+from ..training import Multiclass, Multilabel, Regression
+from ..training._links import IdentityLink, SigmoidLink, SoftmaxLink
+from ..transforms import PanelScaler
 from ._program import Link, NetworkProgram, PatternProgram, Program
 
 __all__ = ["export_onnx", "export_program"]
@@ -119,7 +118,9 @@ def export_onnx(
     schema = model.schema_
     names = [f"{kind}.{m.name}" for kind in ("values", "observed") for m in schema]
     names += [f"times.{m.name}" for m in schema if m.irregular]
-    file = torch.onnx.export(exported, dynamo=True, input_names=names, output_names=["output"])
+    file = torch.onnx.export(
+        exported, dynamo=True, verbose=False, input_names=names, output_names=["output"]
+    )
     assert file is not None
     notes = {"schema": asdict(schema)}
     if hasattr(model, "classes_"):

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import available_modalities
-from mts_fusion.panel import Schema
-from mts_fusion.training import FixedFeatures, PanelNet, PatternModels
-from mts_fusion.transforms import PanelScaler
-from mts_fusion.transforms._scaler import MAX_SCALED
+from ..nn.layers import available_modalities
+from ..panel import Schema
+from ..training import FixedFeatures, PanelNet, PatternModels
+from ..transforms import PanelScaler
+from ..transforms._scaler import MAX_SCALED
 
 __all__ = ["NetworkProgram", "PatternProgram", "Program"]
 

@@ -1,6 +1,5 @@
 """Exported models answer as the models do, with gaps and missing sensors, in any batch."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,18 +8,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
     FusionClassifier,
+    FusionRegressor,
     GaussianProcessImputer,
     MaestroClassifier,
     PatternRidgeClassifier,
+    PatternRidgeRegressor,
 )
 from mts_fusion.interop import export_onnx, export_program
 from mts_fusion.interop._export import _program
 from mts_fusion.nn import layers
+from mts_fusion.transforms import SAXTokenizer
 
 TINY = {"d_model": 8, "n_heads": 2, "max_epochs": 1, "n_estimators": 2, "random_state": 0}
 MODELS = {
@@ -50,7 +53,8 @@ def data():
 
 
 def _tensors(X):
-    return [[torch.tensor(x) for x in part.values()] for part in (X.values, X.observed)] + [[]]
+    tensors = [[torch.tensor(x) for x in part.values()] for part in (X.values, X.observed)]
+    return [*tensors, [torch.tensor(X.times[m.name]) for m in X.schema if m.irregular]]
 
 
 def _patterns(model):
@@ -67,6 +71,62 @@ def test_the_module_answers_as_the_model(model, data):
         answers = program(*_tensors(spoiled)).numpy()
 
     assert_allclose(answers, model.predict_proba(spoiled), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model", [MODELS["ridge"], MODELS["maestro"], FusionClassifier(**TINY, encoder="utde")]
+)
+def test_the_module_reads_times_of_their_own(model):
+    X, y = make_panel_classification(
+        n_samples=30,
+        modalities={"a": (2, 8.0), "b": (1, 4.0), "c": (1, 8.0)},
+        missing_fraction=0.2,
+        missing_modality_fraction=0.2,
+        irregular=("a", "b"),
+        random_state=0,
+    )
+    model = clone(model).fit(X, y)
+    with torch.no_grad():
+        answers = _program(model, "all").eval()(*_tensors(X)).numpy()
+
+    assert_allclose(answers, model.predict_proba(X), atol=1e-5)
+
+
+def test_the_module_gives_numbers_in_the_unit_of_y(data):
+    X, y, spoiled = data
+    targets = np.stack([40.0 + 3 * y, -y], 1)
+    ridge = PatternRidgeRegressor(kinds=("statistics",), random_state=0).fit(X, targets)
+    fusion = FusionRegressor(**TINY, n_groups=2, device="cpu").fit(X, targets[:, 0])
+
+    for model in (ridge, fusion):
+        with torch.no_grad():
+            answers = _program(model, "all").eval()(*_tensors(spoiled)).numpy()
+        expected = model.predict(spoiled).reshape(len(answers), -1)
+        assert_allclose(answers, expected, rtol=1e-5)
+
+
+def test_the_module_gives_the_probability_of_each_label(data):
+    X, y, spoiled = data
+    model = PatternRidgeClassifier(kinds=("statistics",), random_state=0)
+    model.fit(X, np.stack([y == 0, y > 0, y == 2], 1).astype(int))
+
+    with torch.no_grad():
+        answers = _program(model, "all").eval()(*_tensors(spoiled)).numpy()
+
+    assert_allclose(answers, model.predict_proba(spoiled), atol=1e-5)
+
+
+def test_the_module_reads_symbols(data):
+    X, y, _ = data
+    tokens = SAXTokenizer(segment_length=1).fit_transform(X)
+    model = MaestroClassifier(**TINY, device="cpu").fit(tokens, y)
+
+    values, observed, times = _tensors(tokens)
+    with torch.no_grad():
+        program = _program(model, "all").eval()
+        answers = program([part.long() for part in values], observed, times).numpy()
+
+    assert_allclose(answers, model.predict_proba(tokens), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -88,6 +148,32 @@ def test_the_program_and_onnxruntime_answer_as_the_model(model, data, tmp_path):
         assert_allclose(session.run(None, feed)[0], expected, atol=1e-5)
 
 
+def _run_without(libraries, code):
+    """Words of each line that a new process prints, in which the libraries cannot be imported."""
+    forbid = f"import sys\nfor name in {libraries}: sys.modules[name] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", forbid + code], check=True, capture_output=True, text=True
+    )
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_a_saved_program_answers_without_this_library(data, tmp_path):
+    X, y, _ = data
+    model = MODELS["ridge"].fit(X, y)
+    torch.export.save(export_program(model), tmp_path / "model.pt2")
+    torch.save(_tensors(X), tmp_path / "samples.pt")
+
+    printed = _run_without(
+        ("mts_fusion", "sklearn"),
+        f"import torch; inputs = torch.load({str(tmp_path / 'samples.pt')!r})\n"
+        f"program = torch.export.load({str(tmp_path / 'model.pt2')!r})\n"
+        "for row in program.module()(*inputs).tolist(): print(*row)",
+    )
+
+    assert_allclose(np.array(printed, float), model.predict_proba(X), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_the_example_answers_without_this_library(data, tmp_path):
     X, y, spoiled = data
@@ -95,18 +181,14 @@ def test_the_example_answers_without_this_library(data, tmp_path):
     export_onnx(model, tmp_path / "model.onnx", patterns="all")
     np.savez(tmp_path / "samples.npz", **spoiled.values)
     example = Path(__file__).parents[2] / "examples" / "serve_onnx.py"
-    code = (
-        "import sys, runpy\n"
-        "for name in ('mts_fusion', 'torch', 'sklearn'): sys.modules[name] = None\n"
-        f"sys.argv[1:] = [{str(tmp_path / 'model.onnx')!r}, {str(tmp_path / 'samples.npz')!r}]\n"
-        f"runpy.run_path({str(example)!r}, run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=os.environ
+    files = [str(tmp_path / "model.onnx"), str(tmp_path / "samples.npz")]
+    printed = _run_without(
+        ("mts_fusion", "torch", "sklearn"),
+        f"import runpy; sys.argv[1:] = {files}\n"
+        f"runpy.run_path({str(example)!r}, run_name='__main__')",
     )
 
     probabilities = model.predict_proba(spoiled)
-    printed = [line.split() for line in done.stdout.splitlines()]
     assert [int(label) for label, _ in printed] == model.predict(spoiled).tolist()
     assert_allclose([float(p) for _, p in printed], probabilities.max(1), atol=2e-6)
 
@@ -135,21 +217,22 @@ def test_what_cannot_be_exported_is_refused(data):
 
 def test_operations_for_export_give_the_numbers_of_torch(monkeypatch):
     x = torch.randn(3, 7, 2, generator=torch.Generator().manual_seed(0))
-    ordered, values = x.transpose(1, 2).sort(-1).values, x.transpose(1, 2).contiguous()
-    expected = [
-        layers.running_max(x, 1),
-        layers.sorted_index(ordered, values),
-        layers.sorted_index(ordered, values, right=True),
-        layers.as_bytes(x > 0),
-    ]
+    values = x.transpose(1, 2).contiguous()
+    ordered = values.sort(-1).values
+    choice = torch.tensor([2, 0, 1, 0, 2, 0, 1])
+
+    def results():
+        return [
+            layers.running_max(x, 1),
+            layers.sorted_index(ordered, values),
+            layers.sorted_index(ordered, values, right=True),
+            layers.as_bytes(x > 0),
+            layers.stable_argsort(choice, 0),
+            layers.stable_argsort((x > 0).to(torch.int8), 1),
+        ]
+
+    expected = results()
     monkeypatch.setattr("mts_fusion.nn.layers._portable.is_exporting", lambda: True)
 
-    results = [
-        layers.running_max(x, 1),
-        layers.sorted_index(ordered, values),
-        layers.sorted_index(ordered, values, right=True),
-        layers.as_bytes(x > 0),
-    ]
-
-    for result, wanted in zip(results, expected, strict=True):
+    for result, wanted in zip(results(), expected, strict=True):
         assert torch.equal(result.to(wanted.dtype), wanted)

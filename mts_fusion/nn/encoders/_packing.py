@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mts_fusion.nn.layers import stable_argsort
 from mts_fusion.panel._schema import Modality
 
 __all__ = ["PackedEmbedding", "TimepointEmbedding", "observed_first", "pool_to_tokens"]
@@ -43,7 +44,7 @@ def observed_first(observed: Tensor) -> tuple[Tensor, Tensor]:
     >>> order.tolist(), n_observed.tolist()
     ([[1, 3, 0, 2]], [2])
     """
-    return (~observed).to(torch.int8).argsort(dim=1, stable=True), observed.sum(1)
+    return stable_argsort((~observed).to(torch.int8), 1), observed.sum(1)
 
 
 class TimepointEmbedding(nn.Module):

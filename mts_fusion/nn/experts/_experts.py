@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mts_fusion.nn.layers import sorted_index
+from mts_fusion.nn.layers import sorted_index, stable_argsort
 
 __all__ = ["Experts"]
 
@@ -74,7 +74,7 @@ class Experts(nn.Module):
         counts = F.one_hot(choice, n_experts).sum(0)
         last_block = ((counts + block - 1) // block).cumsum(0)
         first_slot = F.pad(last_block[:-1], (1, 0)) * block
-        order = choice.argsort(stable=True)
+        order = stable_argsort(choice, 0)
         in_order = choice[order]
         nth = torch.arange(n_choices, device=tokens.device) - (counts.cumsum(0) - counts)[in_order]
         slot = nth + first_slot[in_order]  # slots of the tokens, in sorted order

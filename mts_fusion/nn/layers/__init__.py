@@ -5,7 +5,7 @@ from ._dropout import Dropout, set_generator
 from ._linear import AlignedLinear, ModalityLinear, normalise
 from ._masked import masked_mean, mean_weights, nearest_observed
 from ._modality_dropout import ModalityDropout, available_modalities, curriculum_rate
-from ._portable import as_bytes, is_exporting, running_max, sorted_index
+from ._portable import as_bytes, is_exporting, running_max, sorted_index, stable_argsort
 from ._recompute import MANY_MODALITIES, recompute
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "running_max",
     "set_generator",
     "sorted_index",
+    "stable_argsort",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["as_bytes", "is_exporting", "running_max", "sorted_index"]
+__all__ = ["as_bytes", "is_exporting", "running_max", "sorted_index", "stable_argsort"]
 
 
 def is_exporting() -> bool:
@@ -105,3 +105,30 @@ def sorted_index(ordered: Tensor, values: Tensor, *, right: bool = False) -> Ten
         return torch.searchsorted(ordered, values, right=right)
     entries, wanted = ordered.unsqueeze(-2), values.unsqueeze(-1)
     return (entries <= wanted if right else entries < wanted).sum(-1)
+
+
+def stable_argsort(x: Tensor, dim: int) -> Tensor:
+    """Order in which whole numbers rise; equal ones stay in the order in which they are.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers, at most 2**63 divided by the size of ``dim``.
+    dim : int
+        Dimension that is ordered.
+
+    Returns
+    -------
+    Tensor of the shape of x
+        int64, as ``x.argsort(dim, stable=True)``.
+
+    Examples
+    --------
+    >>> stable_argsort(torch.tensor([1, 0, 1, 0]), 0)
+    tensor([1, 3, 0, 2])
+    """
+    if not is_exporting():
+        return x.argsort(dim=dim, stable=True)
+    n = x.shape[dim]
+    index = torch.arange(n, device=x.device).view([n if d == dim else 1 for d in range(x.ndim)])
+    return (x.to(torch.int64) * n + index).argsort(dim=dim)  # no two are equal
