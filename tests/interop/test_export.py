@@ -23,6 +23,8 @@ from mts_fusion.estimators import (
 from mts_fusion.interop import export_onnx, export_program
 from mts_fusion.interop._export import _program
 from mts_fusion.nn import layers
+from mts_fusion.nn.encoders import ENCODERS
+from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.transforms import SAXTokenizer
 
 TINY = {"d_model": 8, "n_heads": 2, "max_epochs": 1, "n_estimators": 2, "random_state": 0}
@@ -31,6 +33,11 @@ MODELS = {
     "ridge-convolutions": PatternRidgeClassifier(n_groups=2, n_threads=1, random_state=0),
     "fusion": FusionClassifier(**TINY, n_groups=2, device="cpu"),
     "maestro": MaestroClassifier(**TINY, device="cpu"),
+}
+# Every encoder and every strategy once; the default ones are above.
+FUSIONS = {
+    **{name: {"encoder": name} for name in ENCODERS if name != "multirocket"},
+    **{name: {"encoder": "cnn", "strategy": name} for name in STRATEGIES if name != "early"},
 }
 
 
@@ -129,23 +136,47 @@ def test_the_module_reads_symbols(data):
     assert_allclose(answers, model.predict_proba(tokens), atol=1e-5)
 
 
+def _check_onnx(model, path, *samples):
+    """onnxruntime gives the probabilities of the model."""
+    import onnxruntime
+
+    export_onnx(model, path, **_patterns(model))
+    session = onnxruntime.InferenceSession(path)
+    for rows in samples:
+        feed = {f"values.{name}": part for name, part in rows.values.items()}
+        feed |= {f"observed.{name}": part for name, part in rows.observed.items()}
+        feed |= {f"times.{m.name}": rows.times[m.name] for m in rows.schema if m.irregular}
+        assert_allclose(session.run(None, feed)[0], model.predict_proba(rows), atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_program_and_onnxruntime_answer_as_the_model(model, data, tmp_path):
-    import onnxruntime
-
     X, y, spoiled = data
     model.fit(X, y)
-    program = export_program(model, **_patterns(model))
-    export_onnx(model, tmp_path / "model.onnx", **_patterns(model))
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    program = export_program(model, **_patterns(model)).module()
 
+    _check_onnx(model, tmp_path / "model.onnx", spoiled, spoiled[3:4])
     for rows in (spoiled, spoiled[3:4]):
-        expected = model.predict_proba(rows)
-        feed = {f"values.{name}": part for name, part in rows.values.items()}
-        feed |= {f"observed.{name}": part for name, part in rows.observed.items()}
-        assert_allclose(program.module()(*_tensors(rows)).detach().numpy(), expected, atol=1e-5)
-        assert_allclose(session.run(None, feed)[0], expected, atol=1e-5)
+        answers = program(*_tensors(rows)).detach().numpy()
+        assert_allclose(answers, model.predict_proba(rows), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", FUSIONS.values(), ids=FUSIONS)
+def test_onnxruntime_answers_as_every_encoder_and_strategy(settings, tmp_path):
+    X, y = make_panel_classification(
+        n_samples=30,
+        modalities={"a": (2, 8.0), "b": (1, 8.0)},
+        duration_seconds=1.0,
+        missing_fraction=0.2,
+        missing_modality_fraction=0.3,
+        irregular=("a",),
+        random_state=0,
+    )
+    tiny = {**TINY, "n_estimators": 1, "n_groups": 2}
+
+    _check_onnx(FusionClassifier(**tiny, **settings).fit(X, y), tmp_path / "model.onnx", X, X[3:4])
 
 
 def _run_without(libraries, code):

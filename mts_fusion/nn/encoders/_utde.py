@@ -88,7 +88,8 @@ class UTDEEncoder(Encoder):
             observed = observed.repeat_interleave(_D_SYMBOL, 2)
         values = torch.where(observed, values, 0.0)
         fraction = _fraction(observed.any(2), times)
-        grid = torch.linspace(0, 1, _N_REFERENCE, device=values.device)
+        # Not linspace: 3/15 has to be the 1/5 at which a timepoint is, to the last bit.
+        grid = torch.arange(_N_REFERENCE, device=values.device) / (_N_REFERENCE - 1)
         attended, _ = self.attention(
             self.time(grid), self.time(fraction), values, observed, observed
         )
@@ -115,7 +116,7 @@ def _fraction(there: Tensor, times: Tensor | None) -> Tensor:
 
 def _carried(values: Tensor, observed: Tensor, fraction: Tensor, grid: Tensor) -> Tensor:
     """Value of each channel at the reference times, carried on; 0 where there is none."""
-    wanted = grid.expand(len(values), -1).contiguous()
+    wanted = grid.expand(values.shape[0], -1).contiguous()
     at = sorted_index(fraction, wanted, right=True).sub(1).clamp(min=0)  # (B, Q)
     at = at.unsqueeze(-1).expand(-1, -1, values.shape[2])
     before, after = (index.gather(1, at) for index in nearest_observed(observed))

@@ -186,10 +186,13 @@ class _Layer(nn.Module):
         # are over what came in. The scale of a norm is part of the linear map that follows.
         q = self._heads(self.query(normalise(x), pairs))
         k, v = (self._heads(part) for part in self.key_value(normalise(source), pairs).chunk(2, -1))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=available[:, :, None, None])
-        x = x + self.dropout(self.out(attended.transpose(-2, -3).flatten(-2), pairs))
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=available.flatten(0, 1)[:, None, None]
+        )
+        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(x.shape), pairs))
         hidden = self.dropout(self.hidden(normalise(x), pairs).relu())
         return x + self.dropout(self.back(hidden, pairs))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)  # (.., T, D) -> (.., H, T, d)
+        # (N, B, T, D) -> (N B, H, T, d): ONNX has no attention of five dimensions
+        return x.flatten(0, 1).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
