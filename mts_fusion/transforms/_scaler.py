@@ -176,9 +176,7 @@ class PanelScaler(PanelTransformer):
         for name in self.center_:
             given = panel.values[name]
             values[name], extreme = self._scaled(name, given)
-            bound = (
-                f"more than {MAX_SCALED:g} scales from the center in fit, and set to that bound"
-            )
+            bound = f"more than {MAX_SCALED:g} scales from the center in fit, and set to that bound"
             extreme &= panel.observed[name]
             _warn_of_extremes(panel.schema[name], given, extreme, bound)
         return panel.replace(values=values, observed=filled_masks(panel))

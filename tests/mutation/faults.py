@@ -176,8 +176,8 @@ FAULTS = [
     Fault(
         "scaled values have no bound",
         "transforms/_scaler.py",
-        "np.clip(scaled, -MAX_SCALED, MAX_SCALED)",
-        "scaled",
+        "np.clip(part, -MAX_SCALED, MAX_SCALED)",
+        "part",
         "estimators/test_reliability.py",
     ),
     Fault(
