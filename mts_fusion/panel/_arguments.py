@@ -155,6 +155,7 @@ def _hints(function: Any) -> dict[str, Any]:
 
 def _is_plain(hint: Any) -> bool:
     """Whether it is neither an array nor anything at all."""
+    hint = getattr(hint, "__value__", hint)  # numpy's ArrayLike is an alias from Python 3.12 on
     origin = typing.get_origin(hint) or hint
     if origin in (typing.Union, types.UnionType):
         return all(_is_plain(option) for option in typing.get_args(hint))

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
+from typing_extensions import TypeAliasType
 
 from mts_fusion.panel._arguments import check_types
 
@@ -50,3 +52,15 @@ def test_what_fits_passes(given):
 def test_what_does_not_is_named(given, error, message):
     with pytest.raises(error, match=message):
         check_types(take, given)
+
+
+@pytest.mark.parametrize("array", [ArrayLike, TypeAliasType("Alias", ArrayLike)])
+def test_what_may_be_an_array_is_not_looked_at(array):
+    def mean(x, n=1):
+        pass
+
+    mean.__annotations__ = {"x": array, "n": int}
+
+    check_types(mean, {"x": [object()], "n": 2})
+    with pytest.raises(TypeError, match="n is a whole number"):
+        check_types(mean, {"x": [object()], "n": 2.5})
