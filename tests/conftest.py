@@ -22,7 +22,7 @@ def with_longer():
     return _with_longer
 
 
-def _check_predictions(model, X):
+def _check_predictions(model, X, rough=None):
     """Assert that probabilities are finite, sum to 1, and depend on observed values alone.
 
     Parameters
@@ -31,13 +31,17 @@ def _check_predictions(model, X):
         Of one class a sample.
     X : Panel
         At least two samples of its schema.
+    rough : bool array of shape (n,), default=None
+        Samples whose values are so large that their sums in float32 depend on the order: they may
+        differ by 0.01.
     """
     p = model.predict_proba(X)
     assert np.isfinite(p).all()
     assert_allclose(p.sum(1), 1.0, atol=1e-6)
     for name, (other, rows) in _variants(X).items():
-        difference = np.abs(model.predict_proba(other)[: len(rows)] - p[rows]).max()
-        assert difference < TOLERANCE, f"{name}: {difference:.2g}"
+        difference = np.abs(model.predict_proba(other)[: len(rows)] - p[rows]).max(1)
+        tolerance = TOLERANCE if rough is None else np.where(rough[rows], 0.01, TOLERANCE)
+        assert (difference < tolerance).all(), f"{name}: {difference.max():.2g}"
 
 
 def _variants(X):

