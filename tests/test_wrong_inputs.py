@@ -152,6 +152,10 @@ ACCEPTED = {
     "*(pattern)": "name",  # of the display, a label; of the curve, looked up when it is computed
     "*(cmap)": "name",  # looked up by matplotlib
     "ImputationDisplay*(truth)": "none",
+    "RecordingDisplay(classes)": "array list",
+    "RecordingDisplay*(y)": "none",
+    "RecordingDisplay*(y_true)": "none",
+    "RecordingDisplay*(seconds)": "none",
     "attention_maps(modality)": "name none",  # read at level="token" only
     "AttentionMapDisplay.from_estimator(modality)": "name none",
 }
@@ -412,13 +416,18 @@ def _inspection():
         "y_true": Y,
         "y_proba": np.array([[0.8, 0.2]] * 20),
         "predictions": {0.0: [Y]},
+        "history": maestro.history_,
+        "available": X.available,
+        "classes": [0, 1],
+        "modalities": X.schema.names,
     }
     records = ("attention", "expert", "Attention", "Budget", "Expert", "model_costs")
     for name in inspection.__all__:
         part = getattr(inspection, name)
         if inspect.isclass(part) and issubclass(part, tuple):
             continue
-        own = {**given, "estimator": maestro} if name.startswith(records) else given
+        records_it = name.startswith((*records, "Training"))
+        own = {**given, "estimator": maestro} if records_it else given
         own = {**own, "X": hidden} if "mputation" in name else own
         functions = {name: part}
         if inspect.isclass(part):

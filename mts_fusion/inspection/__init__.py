@@ -5,7 +5,10 @@ from mts_fusion.inspection._display_degradation import DegradationDisplay
 from mts_fusion.inspection._display_imputation import ImputationDisplay
 from mts_fusion.inspection._display_maps import AttentionMapDisplay, ExpertRoutingDisplay
 from mts_fusion.inspection._display_modalities import BudgetDisplay, ModalityImportanceDisplay
+from mts_fusion.inspection._display_panel import PanelDisplay
+from mts_fusion.inspection._display_recording import RecordingDisplay
 from mts_fusion.inspection._display_reliability import ReliabilityDisplay
+from mts_fusion.inspection._display_training import TrainingCurveDisplay
 from mts_fusion.inspection._importance import modality_importance
 from mts_fusion.inspection._imputation import imputation_scores
 from mts_fusion.inspection._noise import noise_robustness
@@ -25,7 +28,10 @@ __all__ = [
     "ExpertRoutingDisplay",
     "ImputationDisplay",
     "ModalityImportanceDisplay",
+    "PanelDisplay",
+    "RecordingDisplay",
     "ReliabilityDisplay",
+    "TrainingCurveDisplay",
     "attention_budgets",
     "attention_maps",
     "expert_routing",

@@ -75,6 +75,8 @@ def draw_rows(groups: Any, n: int, n_resamples: int, seed: int) -> list[NDArray[
         If there is not one label a sample, there are fewer than two groups, or ``n_resamples`` is
         below 2.
     """
+    if n_resamples < 2:
+        raise ValueError(f"n_resamples is at least 2, got {n_resamples!r}.")
     if groups is None:
         return []
     labels = np.asarray(groups)
@@ -86,8 +88,6 @@ def draw_rows(groups: Any, n: int, n_resamples: int, seed: int) -> list[NDArray[
     members = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
     if len(members) < 2:
         raise ValueError("groups has a single group; an interval needs at least two.")
-    if n_resamples < 2:
-        raise ValueError(f"n_resamples is at least 2, got {n_resamples!r}.")
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(members), size=(n_resamples, len(members)))
     return [np.concatenate([members[g] for g in some]) for some in drawn]

@@ -19,7 +19,10 @@ from mts_fusion.inspection import (  # noqa: E402
     DegradationDisplay,
     ExpertRoutingDisplay,
     ModalityImportanceDisplay,
+    PanelDisplay,
+    RecordingDisplay,
     ReliabilityDisplay,
+    TrainingCurveDisplay,
     missingness_curve,
     modality_importance,
     modality_subsets,
@@ -206,6 +209,69 @@ def test_attention_between_modalities_has_the_whole_scale_and_a_line_where_it_is
     assert display.image_.get_clim() == (0.0, 1.0)
     (line,) = display.image_.colorbar.ax.lines[-1:]
     assert line.get_ydata()[0] == pytest.approx(1 / 3)
+
+
+def test_a_panel_has_a_row_for_each_channel_and_its_gaps(panel):
+    display = PanelDisplay(panel, sample=2).plot()
+    assert {name: len(lines) for name, lines in display.lines_.items()} == dict.fromkeys(
+        panel.schema.names, 2
+    )
+    assert len(display.gaps_) == 2  # the two channels of the silent heart rate
+    silent = display.lines_["heart_rate"][0].get_ydata()
+    assert np.isnan(silent).all()
+    assert not PanelDisplay(panel, sample=0).plot().gaps_
+
+
+def test_a_gap_of_a_stream_is_where_the_value_is_missing():
+    values = np.arange(6.0)
+    values[2:4] = np.nan
+    display = PanelDisplay(Panel({"a": values[None, None]}, rates={"a": 2.0})).plot()
+    (gap,) = display.gaps_
+    x = gap.get_paths()[0].vertices[:, 0]
+    assert (x.min(), x.max()) == (0.75, 1.75)  # 1 s and 1.5 s, and half a step at both sides
+    assert display.ax_.get_xlabel() == "Time (s)"
+
+
+def test_irregular_times_are_points_at_their_times():
+    clock = np.array([[0.5, 3.0, np.nan]])
+    irregular = Panel({"lab": np.array([[[7.3, 7.4, np.nan]]])}, times={"lab": clock})
+    (line,) = PanelDisplay(irregular).plot().lines_["lab"]
+    assert line.get_xdata().tolist() == [0.5, 3.0]
+    assert line.get_linestyle() == "None"
+
+
+def test_a_training_curve_has_the_losses_of_each_network():
+    history = [
+        [{"train_loss": 2.0, "valid_loss": 2.5}, {"train_loss": 1.0, "valid_loss": 1.5}],
+        [{"train_loss": 3.0}],
+    ]
+    display = TrainingCurveDisplay(history).plot()
+    drawn = [line.get_ydata().tolist() for line in display.lines_]
+    assert drawn == [[2.0, 1.0], [2.5, 1.5], [3.0]]
+    assert texts_of_legend(display.ax_) == [
+        "network 1, training",
+        "network 1, held out",
+        "network 2, training",
+    ]
+    with pytest.raises(TypeError, match="estimator is fitted and has networks"):
+        TrainingCurveDisplay.from_estimator(object())
+
+
+def test_a_recording_shows_probabilities_and_the_sensors_that_work(classifier, data):
+    X, y = data
+    dead = X[:10].replace(values={"m0": np.full_like(X.values["m0"][:10], np.nan)})
+    windows = X[:10].concat(dead)
+    display = RecordingDisplay.from_estimator(classifier, windows, y=y[[*range(10)] * 2])
+    assert len(display.areas_) == len(classifier.classes_)
+    np.testing.assert_allclose(display.y_proba, classifier.predict_proba(windows))
+    works = display.image_.get_array()
+    assert works[0].tolist() == [1.0] * 10 + [0.0] * 10
+    assert works[1:].min() == 1.0
+    below = display.image_.axes
+    extent = below.xaxis.label.get_window_extent()
+    assert extent.y0 >= 0  # inside the figure
+    with pytest.raises(ValueError, match=re.escape("seconds has shape (3,)")):
+        RecordingDisplay.from_estimator(classifier, windows, seconds=[1, 2, 3])
 
 
 def test_attention_is_the_mean_over_samples_with_the_modality(panel):
