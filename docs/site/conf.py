@@ -91,7 +91,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/",
-    "ignore_pattern": "/serve_",  # reads a file that another script has written
+    "ignore_pattern": "serve_",  # reads a file that another script has written
     "image_scrapers": ("gallery.scrape",),
     "within_subsection_order": "gallery.QuickstartFirst",
     "download_all_examples": False,
