@@ -65,7 +65,7 @@ def test_the_page_of_saving_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["routing.md", "search.md", "deployment.md", "tools.md"])
+@pytest.mark.parametrize("page", ["routing.md", "tuning.md", "deployment.md", "tools.md"])
 def test_a_chapter_runs_from_top_to_bottom(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

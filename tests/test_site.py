@@ -53,3 +53,9 @@ def test_what_is_wrong_with_a_site_is_named(check: ModuleType, tmp_path: Path) -
         "sub/b.html: ../c.html does not exist",
         "sub/b.html: loads https://example.org/d.png",
     ]
+
+
+def test_no_page_has_the_name_of_one_that_sphinx_writes_itself() -> None:
+    assert {path.stem for path in DOCS.glob("*.md")}.isdisjoint(
+        {"search", "genindex", "py-modindex"}
+    )
