@@ -59,3 +59,10 @@ def test_no_page_has_the_name_of_one_that_sphinx_writes_itself() -> None:
     assert {path.stem for path in DOCS.glob("*.md")}.isdisjoint(
         {"search", "genindex", "py-modindex"}
     )
+
+
+def test_each_page_is_in_the_navigation_of_the_site() -> None:
+    lists = ("guide.md", "landing.md", "development.md")
+    text = "\n".join((DOCS / "site" / name).read_text() for name in lists)
+    listed = set(re.findall(r"^(?:\w+ <)?(?:\.\./)?(\w+)>?$", text, re.M))
+    assert {path.stem for path in DOCS.glob("*.md")} - listed == {"index"}
