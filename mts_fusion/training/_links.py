@@ -96,11 +96,11 @@ class SoftmaxLink:
         self, scores: Sequence[np.ndarray], targets: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
         """Factors of the lowest log loss."""
-        truth = targets > 0
+        truth = _smoothed(targets > 0, weight)
 
         def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             log_p = log_softmax(scaled, axis=1)
-            return -log_p[truth], np.exp(log_p) - truth
+            return -(truth * log_p).sum(1), np.exp(log_p) - truth
 
         return _minimise(loss, scores, weight)
 
@@ -152,10 +152,11 @@ class SigmoidLink:
     ) -> np.ndarray:
         """Factors of the lowest cross-entropy, averaged over the labels."""
 
+        share = _smoothed(np.stack([targets < 0, targets > 0], axis=-1), weight)[..., 1]
+
         def loss(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            n_labels = targets.shape[1]
-            each = -log_expit(targets * scaled).mean(1)
-            return each, -targets * expit(-targets * scaled) / n_labels
+            each = -share * log_expit(scaled) - (1 - share) * log_expit(-scaled)
+            return each.mean(1), (expit(scaled) - share) / targets.shape[1]
 
         return _minimise(loss, scores, weight)
 
@@ -233,6 +234,17 @@ class IdentityLink:
         return scores * self.scale + self.mean
 
 
+def _smoothed(truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Shares of the classes, along the last axis, as if one more sample had a class at random.
+
+    With n samples each truth is ``1 - 1 / (n + 1)`` sure. Otherwise the best factor is infinite
+    where all held-out samples are right. After Platt, "Probabilistic outputs for support vector
+    machines", 1999, section 2.2.
+    """
+    doubt = 1 / (weight.sum() + 1)
+    return (1 - doubt) * truth + doubt / truth.shape[-1]
+
+
 def _squared_error(scores: np.ndarray, targets: np.ndarray, weight: np.ndarray) -> float:
     return float(np.average(((scores - targets) ** 2).mean(1), weights=weight))
 
@@ -279,7 +291,7 @@ def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray
     Solved in the coordinates in which a bound of the curvature, ``S^T W S / 2 + p I`` (Boehning,
     "Multinomial logistic regression algorithm", 1992), is the identity: few steps are needed.
     """
-    n_classes = scores.shape[1]
+    n_classes, smoothed = scores.shape[1], _smoothed(truth, weight)
     fraction, penalty = weight / weight.sum(), _COUPLING_COST / weight.sum()
     inputs = np.column_stack([scores, np.full(len(scores), _CONSTANT)])
     bound = (inputs * fraction[:, None]).T @ inputs / 2 + penalty * np.eye(n_classes + 1)
@@ -294,9 +306,9 @@ def _minimise_coupling(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray
         shifted -= shifted.max(1, keepdims=True)
         slope = np.exp(shifted)
         total = slope.sum(1)
-        loss = fraction @ (np.log(total) - shifted[truth])
+        loss = fraction @ (np.log(total) - (smoothed * shifted).sum(1))
         slope *= (fraction / total)[:, None]
-        slope[truth] -= fraction
+        slope -= smoothed * fraction[:, None]
         shrunk = shrink @ matrix
         return loss + (matrix * shrunk).sum() / 2, (design.T @ slope + shrunk).ravel()
 
