@@ -235,13 +235,13 @@ class IdentityLink:
 
 
 def _smoothed(truth: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Shares of the classes, along the last axis, as if one more sample had a class at random.
+    """Shares of the classes, along the last axis, as if half a sample more had a class at random.
 
-    With n samples each truth is ``1 - 1 / (n + 1)`` sure. Otherwise the best factor is infinite
+    With n samples each truth is ``1 - 1 / (2 n + 1)`` sure. Otherwise the best factor is infinite
     where all held-out samples are right. After Platt, "Probabilistic outputs for support vector
     machines", 1999, section 2.2.
     """
-    doubt = 1 / (weight.sum() + 1)
+    doubt = 1 / (2 * weight.sum() + 1)
     return (1 - doubt) * truth + doubt / truth.shape[-1]
 
 

@@ -21,8 +21,36 @@ def objective(coupling, offset, scores, y, weight):
     """The penalised log loss, written out sample by sample."""
     extra = np.vstack([coupling - np.eye(len(coupling)), offset / _CONSTANT])
     moved = scores @ coupling + offset
-    losses = [-log_softmax(score)[k] for score, k in zip(moved, y, strict=True)]
+    doubt = 1 / (2 * weight.sum() + 1)
+    losses = []
+    for score, k in zip(moved, y, strict=True):
+        log_p = log_softmax(score)
+        losses.append(-(1 - doubt) * log_p[k] - doubt * log_p.mean())
     return weight @ losses + _COUPLING_COST / 2 * (extra**2).sum()
+
+
+def logistic(scores, y, n_classes):
+    """scikit-learn's regression on each sample once as each class, the truth with most weight."""
+    n, classes = len(y), np.arange(n_classes)
+    doubt = 1 / (2 * n + 1)
+    weight = (1 - doubt) * (y[:, None] == classes) + doubt / n_classes
+    return LogisticRegression(C=1e6, tol=1e-10).fit(
+        np.repeat(scores, n_classes, axis=0), np.tile(classes, n), sample_weight=weight.ravel()
+    )
+
+
+@pytest.mark.parametrize("n", [10, 1000])
+def test_probabilities_are_no_surer_than_the_number_of_held_out_samples(n):
+    """Where all are right the best factor would be infinite."""
+    y = np.arange(n) % 2
+    for link, targets in (
+        (SoftmaxLink(2), SoftmaxLink(2).targets(y)),
+        (SigmoidLink(), SigmoidLink().targets(y[:, None])),
+    ):
+        factor = link.weights([targets], targets, np.ones(n))[0]
+        p = link.predictions(factor * targets)[range(n), y if targets.shape[1] == 2 else 0]
+        p = np.where((targets.shape[1] == 2) | (y == 1), p, 1 - p)
+        np.testing.assert_allclose(p, 1 - 0.5 / (2 * n + 1), rtol=1e-4)
 
 
 def test_coupling_predicts_a_class_from_the_score_of_another():
@@ -56,7 +84,7 @@ def test_coupling_without_a_prior_is_multinomial_regression(monkeypatch):
     monkeypatch.setattr("mts_fusion.training._links._COUPLING_COST", 1e-6)
     link = SoftmaxLink(3)
     coupling, offset = link.coupling(scores, link.targets(y), np.ones(len(y)))
-    theirs = LogisticRegression(C=1e6, tol=1e-10).fit(scores, y)
+    theirs = logistic(scores, y, 3)
     np.testing.assert_allclose(
         softmax(scores @ coupling + offset, axis=1), theirs.predict_proba(scores), atol=1e-3
     )
@@ -70,7 +98,7 @@ def test_coupling_of_labels_without_a_prior_is_a_logistic_regression_each(monkey
     link = SigmoidLink()
     coupling, offset = link.coupling(scores, link.targets(labels), np.ones(500))
     for k in range(2):
-        theirs = LogisticRegression(C=1e6, tol=1e-10).fit(scores[:, [k]], labels[:, k])
+        theirs = logistic(scores[:, [k]], labels[:, k], 2)
         np.testing.assert_allclose(coupling[k, k], theirs.coef_[0, 0], rtol=1e-3)
         np.testing.assert_allclose(offset[k], theirs.intercept_[0], rtol=1e-3)
     assert coupling[0, 1] == coupling[1, 0] == 0

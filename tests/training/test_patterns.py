@@ -49,7 +49,9 @@ def test_one_factor_is_the_temperature_of_the_least_log_loss() -> None:
     link = SoftmaxLink(3)
 
     def loss(log: float) -> float:
-        each = -log_softmax(np.exp(log) * scores, axis=1)[np.arange(200), y]
+        log_p = log_softmax(np.exp(log) * scores, axis=1)
+        doubt = 1 / (2 * weight.sum() + 1)
+        each = -(1 - doubt) * log_p[np.arange(200), y] - doubt * log_p.mean(1)
         return float(np.average(each, weights=weight))
 
     factor = link.weights([scores], link.targets(y), weight)[0]
