@@ -393,8 +393,8 @@ FAULTS = [
     Fault(
         "the standard error has no degree of freedom less",
         "inspection/_importance.py",
-        "importance.std(axis=0, ddof=1)",
-        "importance.std(axis=0)",
+        "importance[..., 0].std(axis=0, ddof=1)",
+        "importance[..., 0].std(axis=0)",
         "inspection/test_importance.py",
     ),
     Fault(
