@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -179,12 +180,25 @@ def open_panel(folder: str | PathLike[str]) -> StoredPanel:
     check_types(open_panel, locals())
     folder = Path(folder)
     header = _read_header(folder)
-    schema, n = Schema(tuple(map(_modality, header["modalities"]))), header["n_samples"]
+    try:
+        schema = Schema(tuple(map(_modality, header["modalities"])))
+        arrays, n = [dict(had) for had in header["arrays"]], range(header["n_samples"])
+        ids = check_ids(header["sample_ids"], len(n))
+        pairs = list(zip(schema, arrays, strict=True))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder / HEADER, error) from None
     files = {
-        m.name: {what: _stored(folder, i, m, what, n, had) for what in DTYPES}
-        for i, (m, had) in enumerate(zip(schema, header["arrays"], strict=True))
+        m.name: {what: _stored(folder, i, m, what, len(n), had) for what in DTYPES}
+        for i, (m, had) in enumerate(pairs)
     }
-    return StoredPanel(folder, schema, files, range(n), check_ids(header["sample_ids"], n))
+    for m in schema:
+        if files[m.name]["values"] is None:
+            raise _damaged(folder / HEADER, f"modality {m.name!r} has no values")
+    return StoredPanel(folder, schema, files, n, ids)
+
+
+def _damaged(path: Path, why: object) -> ValueError:
+    return ValueError(f"{path} is damaged: {why}. Copy the folder, or save the panel, again.")
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -198,7 +212,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         newer = header["format"] > FORMAT
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Save the panel again.") from None
+        raise _damaged(path, error) from None
     if newer:
         raise ValueError(
             f"{path} has format {header['format']}; this version of mts_fusion reads up to "
@@ -227,7 +241,9 @@ def _stored(
     if dtype not in DTYPES[what]:
         raise ValueError(f"{path} has type {dtype!r}; {what} are one of {DTYPES[what]}.")
     shape = (n, m.n_timepoints) if what == "times" else (n, m.n_channels, m.n_timepoints)
-    wanted, size = int(np.prod(shape)) * np.dtype(dtype).itemsize, path.stat().st_size
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} of modality {m.name!r} is gone. Copy the folder again.")
+    wanted, size = math.prod(shape) * np.dtype(dtype).itemsize, path.stat().st_size
     if size != wanted:
         raise ValueError(
             f"{path} has {size:,} bytes, {wanted:,} are wanted: it was cut or changed. Copy the "

@@ -184,5 +184,33 @@ def test_damaged_folders_are_refused(stored, tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="cut or changed"):
         Panel.open(folder)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="of modality 'acc' is gone"):
+        Panel.open(folder)
     with pytest.raises(FileNotFoundError, match="not a saved panel"):
         Panel.open(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modalities": None},
+        {"modalities": [{"name": "acc"}] * 3},
+        {"modalities": []},
+        {"n_samples": "many"},
+        {"n_samples": -1},
+        {"arrays": []},
+        {"arrays": [{}] * 3},
+        {"arrays": [1, 2, 3]},
+        {"sample_ids": ["a"]},
+        {"sample_ids": 3},
+    ],
+    ids=str,
+)
+def test_a_damaged_header_is_named(stored, tmp_path, change):
+    path = tmp_path / "X" / "panel.json"
+    header = json.loads(path.read_text())
+    for wrong in ({**header, **change}, {k: v for k, v in header.items() if k not in change}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=r"panel\.json is damaged"):
+            Panel.open(path.parent)
