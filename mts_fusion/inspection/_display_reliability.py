@@ -226,7 +226,7 @@ class ReliabilityDisplay:
         if len(self.figure_.axes) == 1:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
         else:  # other axes are beside these
-            ax.legend(loc="upper left", fontsize="x-small", framealpha=0.8)
+            ax.legend(loc="lower right", fontsize="x-small", framealpha=0.8)
         return self
 
 
