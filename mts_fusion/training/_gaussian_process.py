@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mts_fusion.nn.diffusion import content_keys, keyed_normal
+from mts_fusion.nn.diffusion import content_keys, keyed_normal, late_entries
 from mts_fusion.nn.gaussian_process import (
     CoregionalKernel,
     Entries,
@@ -44,6 +44,11 @@ _N_START = 512
 _N_RESIDUALS, _MAX_NEAR = 50_000, 1000
 # Cells of the covariance matrices that are held at a time.
 _CELLS = 2**24
+
+
+class _Noise(NamedTuple):
+    normal: Tensor  # (B, S, Q), independent
+    late: Tensor  # (B, Q): drawn after all others, so that no other draw depends on them
 
 
 class GaussianProcessModel(PackedState):
@@ -306,7 +311,12 @@ class GaussianProcessModel(PackedState):
                 keyed_normal(keys, x.shape[1:], draws=numbers, modality=m).flatten(2)
                 for m, x in enumerate(values)
             ]
-            drawn = self._each(entries, gap, torch.cat(normal, dim=2).double())
+            late = [
+                late_entries(o, None if m.irregular else m.n_timepoints)
+                for o, m in zip(observed, self.schema, strict=True)
+            ]
+            noise = _Noise(torch.cat(normal, dim=2).double(), torch.cat(late, dim=1))
+            drawn = self._each(entries, gap, noise)
             yield np.concatenate([self._each(entries, gap, None), drawn])
 
     def _chunks(
@@ -320,7 +330,7 @@ class GaussianProcessModel(PackedState):
             rows = np.arange(start, min(start + size, len(panel)))
             yield observed.take(rows), table.take(rows).exists, rows
 
-    def _each(self, entries: Entries, gap: Tensor, normal: Tensor | None) -> np.ndarray:
+    def _each(self, entries: Entries, gap: Tensor, noise: _Noise | None) -> np.ndarray:
         """Predictions of a few samples: of all at once, but one by one of those too long for it."""
         long = (entries.exists | gap).sum(1) > self.max_entries
         parts = [torch.nonzero(~long)[:, 0], *torch.nonzero(long)]
@@ -329,7 +339,7 @@ class GaussianProcessModel(PackedState):
                 self._predict(
                     Entries(*(x[rows] for x in entries)),
                     gap[rows],
-                    None if normal is None else normal[rows],
+                    None if noise is None else _Noise(*(x[rows] for x in noise)),
                 )
                 for rows in parts
                 if len(rows)
@@ -337,26 +347,26 @@ class GaussianProcessModel(PackedState):
         order = torch.cat(parts).argsort()
         return as_array(torch.cat(done, dim=1)[:, order])
 
-    def _predict(self, entries: Entries, gap: Tensor, normal: Tensor | None) -> Tensor:
-        """Mean and standard deviation ``(2, B, Q)``; with ``normal (B, S, Q)`` draws."""
-        n_draws = 1 if normal is None else normal.shape[1]
+    def _predict(self, entries: Entries, gap: Tensor, noise: _Noise | None) -> Tensor:
+        """Mean and standard deviation ``(2, B, Q)``; with noise of S draws, these."""
+        n_draws = 1 if noise is None else noise.normal.shape[1]
         value = entries.value.expand(-1, n_draws, -1).clone()  # (B, S, Q)
         known, spread = entries.exists, torch.zeros_like(entries.time)
         for block in self._blocks(entries, gap):
-            index, exists = pack_entries(block)
+            index, exists = pack_entries(block, None if noise is None else noise.late)
             wanted = entries.take(index, exists)
             near = self._nearest(entries, known, wanted)
             given = Entries(*entries[:3], value).take(*pack_entries(near))
-            result = conditional(self.kernel, given, wanted, joint=normal is not None)
-            if normal is None:
+            result = conditional(self.kernel, given, wanted, joint=noise is not None)
+            if noise is None:
                 new = result.mean
                 spread = _write(spread[:, None], index, exists, result.variance[:, None])[:, 0]
             else:
                 along = index[:, None].expand(-1, n_draws, -1)
-                new = result.draw(normal.gather(2, along))
+                new = result.draw(noise.normal.gather(2, along))
                 known = known | block
             value = _write(value, index, exists, new)
-        if normal is None:
+        if noise is None:
             return torch.stack([value[:, 0], spread.sqrt()])
         return value.transpose(0, 1)
 

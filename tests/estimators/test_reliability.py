@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
+    ConditionalDiffusionImputer,
     FusionClassifier,
     GaussianProcessImputer,
     MaestroClassifier,
@@ -83,6 +84,32 @@ def _ragged(X):
 @EACH
 def test_predictions_depend_on_observed_values_alone(data, fitted, name, check_predictions):
     check_predictions(fitted(name), data[0])
+
+
+DIFFUSION = {"d_model": 8, "n_heads": 2, "n_samples": 4, "max_epochs": 1, "random_state": 0}
+IMPUTERS = {
+    "own": "diffusion",
+    "patches": ConditionalDiffusionImputer(patch_length=5, denoiser="state_space", **DIFFUSION),
+    "gaussian process": GaussianProcessImputer(random_state=0),
+    "transport": ConditionalDiffusionImputer(prior="gaussian_process", **DIFFUSION),
+}
+
+
+@pytest.mark.parametrize(
+    ("imputer", "n_imputations"),
+    [
+        ("own", 1),
+        ("patches", 2),
+        ("gaussian process", 2),
+        pytest.param("transport", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_those_of_trace_with_an_imputer_too(data, check_predictions, imputer, n_imputations):
+    X, y = data
+    model = TraceClassifier(
+        imputer=IMPUTERS[imputer], n_imputations=n_imputations, **TRACE, **TRAINING
+    )
+    check_predictions(model.fit(X, y), X)
 
 
 @pytest.mark.parametrize("name", ["trace", "trace, nearest", "maestro"])

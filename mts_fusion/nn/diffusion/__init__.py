@@ -4,6 +4,7 @@ from ._condition import Condition, ConditionEncoder
 from ._content_noise import content_keys, keyed_normal
 from ._context import CrossModalContext
 from ._denoiser import Denoiser, ResidualDenoiserLayer
+from ._ends import late_entries
 from ._gated_context import GatedContext
 from ._grid import AxisTransformerLayer, Grid, GridAttention, GridEncoderLayer
 from ._interpolation import fill_between
@@ -35,5 +36,6 @@ __all__ = [
     "fill_between",
     "join_tokens",
     "keyed_normal",
+    "late_entries",
     "sinusoids",
 ]

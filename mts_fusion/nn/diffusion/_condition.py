@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mts_fusion.panel._schema import Schema
 
 from ._context import CrossModalContext
+from ._ends import after_end, sample_end
 from ._gated_context import GatedContext
 from ._grid import Grid, GridEncoderLayer
 from ._interpolation import fill_between
@@ -42,8 +43,8 @@ class Condition(NamedTuple):
         Indices of the modalities with gaps; all that follows is of these alone, but for the gate.
     shapes : list of tuple of (int, int)
         Timepoints L and channels C of each.
-    grids : list of tuple of (int, int)
-        Patches P and groups of channels G of each.
+    grids : list of Grid
+        Tokens of each.
     observed : Tensor of shape (B, N, D)
         Projection of the observed entries.
     side : Tensor of shape (B, N, d_side)
@@ -54,6 +55,9 @@ class Condition(NamedTuple):
         Expected deviation from it; 1 with the standard prior.
     gate : Tensor of shape (B, M, M)
         Weight of each auxiliary modality (last axis) for each target.
+    beyond : bool Tensor of shape (B, Q), or None
+        Entries after the end of a sample that share a patch with entries before it; None where no
+        sample can have any.
     """
 
     modalities: list[int]
@@ -64,6 +68,7 @@ class Condition(NamedTuple):
     location: Tensor
     scale: Tensor
     gate: Tensor
+    beyond: Tensor | None
 
 
 class _Tokens(NamedTuple):
@@ -147,6 +152,7 @@ class ConditionEncoder(nn.Module):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}.")
         self.rates = [m.rate for m in schema]
+        self.least = [None if m.irregular else m.n_timepoints for m in schema]
         rates = [rate for rate in self.rates if rate is not None]
         self.time_unit = time_unit or (1 / max(rates) if rates else 1.0)
         self.conditioning = conditioning
@@ -195,22 +201,33 @@ class ConditionEncoder(nn.Module):
         if self.conditioning == "none":
             observed = [torch.zeros_like(o) for o in observed]
         values = [torch.where(o, x, 0.0) for x, o in zip(values, observed, strict=True)]
+        shapes = [(values[m].shape[1], values[m].shape[2]) for m in modalities]
         clocks = self._clocks(times, values)
-        tokens = self._tokenize(values, observed, clocks)
-        side, gate = self._side(tokens, values, observed, clocks)
+        ends = [
+            sample_end(o, None if times is None else times[m], least)
+            for m, (o, least) in enumerate(zip(observed, self.least, strict=True))
+        ]
+        after = [
+            after_end(end, x, p.length)
+            for end, x, p in zip(ends, values, self.patches, strict=True)
+        ]
+        tokens = self._tokenize(values, observed, clocks, ends, after)
+        side, gate = self._side(tokens, values, observed, clocks, ends, after)
         inputs, lines = tokens.pairs, values
         if moments is not None:
             lines = [torch.zeros_like(x) for x in values]
-            means, widths = (self._cut([x[:, i] for x in moments]) for i in (0, 1))
-            parts = zip(tokens.pairs, means, widths, strict=True)
+            means, widths = ([x[:, i] for x in moments] for i in (0, 1))
+            parts = zip(
+                tokens.pairs, self._cut(means, after), self._cut(widths, after), strict=True
+            )
             inputs = [torch.cat(part, dim=2) for part in parts]
         elif self.prior_out is not None:
             filled = [
-                fill_between(x, o, t) for x, o, t in zip(values, observed, clocks, strict=True)
+                fill_between(*part) for part in zip(values, observed, clocks, ends, strict=True)
             ]
             lines = [line for line, _ in filled]
-            distances = self._cut([torch.log1p(distance) for _, distance in filled])
-            parts = zip(tokens.pairs, self._cut(lines), distances, strict=True)
+            distances = self._cut([torch.log1p(distance) for _, distance in filled], after)
+            parts = zip(tokens.pairs, self._cut(lines, after), distances, strict=True)
             inputs = [torch.cat(part, dim=2) for part in parts]
         projected = torch.cat(
             [layer(x) for layer, x in zip(self.observed_in, inputs, strict=True)], dim=1
@@ -222,17 +239,28 @@ class ConditionEncoder(nn.Module):
                 hidden = layer(hidden, tokens.grids)
             side = torch.cat([side, hidden], dim=2)
         if len(modalities) < len(values):
-            sizes = [p * g for p, g in tokens.grids]
+            sizes = [grid.n_tokens for grid in tokens.grids]
             projected, side, hidden = (
                 torch.cat([x.split(sizes, dim=1)[m] for m in modalities], dim=1)
                 for x in (projected, side, hidden)
             )
         grids = [tokens.grids[m] for m in modalities]
-        shapes = [(values[m].shape[1], values[m].shape[2]) for m in modalities]
-        location, scale = self._prior(hidden, [lines[m] for m in modalities], modalities, grids)
-        return Condition(modalities, shapes, grids, projected, side, location, scale, gate)
+        given = [lines[m] for m in modalities]
+        location, scale = self._prior(hidden, given, modalities, grids)
+        beyond = None
+        if any(ends[m] is not None for m in modalities):
+            late = [after[m][..., None].expand(*values[m].shape).flatten(1) for m in modalities]
+            beyond = torch.cat(late, dim=1)
+        return Condition(modalities, shapes, grids, projected, side, location, scale, gate, beyond)
 
-    def _cut(self, entries: Sequence[Tensor]) -> list[Tensor]:
+    def _cut(
+        self, entries: Sequence[Tensor], after: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Entries as tokens, 0 after the end of a sample."""
+        if after is not None:
+            entries = [
+                x.masked_fill(late[..., None], 0.0) for x, late in zip(entries, after, strict=True)
+            ]
         return [p.cut(x) for p, x in zip(self.patches, entries, strict=True)]
 
     def _clocks(
@@ -251,15 +279,25 @@ class ConditionEncoder(nn.Module):
         return clocks
 
     def _tokenize(
-        self, values: Sequence[Tensor], observed: Sequence[Tensor], clocks: Sequence[Tensor]
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        clocks: Sequence[Tensor],
+        ends: Sequence[Tensor | None],
+        after: Sequence[Tensor],
     ) -> _Tokens:
         """Entries and their times as tokens."""
         masks = self._cut([o.to(x.dtype) for x, o in zip(values, observed, strict=True)])
         pairs = [torch.cat(pair, dim=2) for pair in zip(self._cut(values), masks, strict=True)]
-        by_modality = list(zip(self.patches, clocks, strict=True))
-        time = [p.mean_time(sinusoids(t, _D_TIME)) for p, t in by_modality]
-        centres = [p.centre(t) for p, t in by_modality]
-        grids = [p.grid(t.shape[1]) for p, t in by_modality]
+        time, centres, grids = [], [], []
+        for p, t, end, late in zip(self.patches, clocks, ends, after, strict=True):
+            time.append(p.mean(sinusoids(t, _D_TIME), late))
+            centres.append(p.mean(t[..., None], late)[..., 0])
+            grid = p.grid(t.shape[1])
+            if end is not None:
+                starts = p.length * torch.arange(grid.n_patches, device=t.device)
+                grid = grid._replace(own=starts < end[:, None])
+            grids.append(grid)
         return _Tokens(pairs, masks, time, centres, grids)
 
     def _side(
@@ -268,31 +306,34 @@ class ConditionEncoder(nn.Module):
         values: Sequence[Tensor],
         observed: Sequence[Tensor],
         clocks: Sequence[Tensor],
+        ends: Sequence[Tensor | None],
+        after: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Time, channels and context of each token ``(B, N, .)``, and the gate ``(B, M, M)``."""
         n_samples = tokens.pairs[0].shape[0]
         queries = []  # (B, P G, d_time + d_feature)
-        for t, feature, (p, g) in zip(tokens.time, self.feature, tokens.grids, strict=True):
+        for t, feature, (p, g, _) in zip(tokens.time, self.feature, tokens.grids, strict=True):
             time = t[:, :, None].expand(-1, -1, g, -1)
             query = torch.cat([time, feature.expand(n_samples, p, -1, -1)], dim=3)
             queries.append(query.flatten(1, 2))
         side = torch.cat(queries, dim=1)
         if self.gated is not None:
-            contexts, gate = self.gated(values, observed, clocks)
+            contexts, gate = self.gated(values, observed, clocks, ends)
             parts = [
-                p.mean_time(x).repeat_interleave(p.n_groups, dim=1)
-                for p, x in zip(self.patches, contexts, strict=True)
+                p.mean(x, late).repeat_interleave(p.n_groups, dim=1)
+                for p, x, late in zip(self.patches, contexts, after, strict=True)
             ]
             return torch.cat([side, torch.cat(parts, dim=1)], dim=2), gate
         if self.context is None:
             return side, side.new_zeros(n_samples, len(queries), len(queries))
-        n_patches = [p for p, _ in tokens.grids]
+        rows_of = [grid._replace(n_groups=1) for grid in tokens.grids]
+        n_patches = [grid.n_patches for grid in tokens.grids]
         rows = [x.view(n_samples, p, -1) for x, p in zip(tokens.pairs, n_patches, strict=True)]
         encoded = [
             layer(x) + self.auxiliary_time(t)
             for layer, x, t in zip(self.auxiliary_in, rows, tokens.time, strict=True)
         ]
-        mixed = self.auxiliary(torch.cat(encoded, dim=1), [(p, 1) for p in n_patches])
+        mixed = self.auxiliary(torch.cat(encoded, dim=1), rows_of)
         available = [
             x.view(n_samples, p, -1).amax(2) > 0
             for x, p in zip(tokens.observed, n_patches, strict=True)
@@ -313,7 +354,7 @@ class ConditionEncoder(nn.Module):
         line = torch.cat([x.flatten(1) for x in lines], dim=1)
         if self.prior_out is None:
             return torch.zeros_like(line), torch.ones_like(line)
-        sizes = [p * g for p, g in grids]
+        sizes = [grid.n_tokens for grid in grids]
         outs = [
             self.prior_out[m](x).chunk(3, dim=2)
             for m, x in zip(modalities, hidden.split(sizes, dim=1), strict=True)

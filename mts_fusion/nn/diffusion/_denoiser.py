@@ -62,9 +62,10 @@ class ResidualDenoiserLayer(nn.Module):
 
     Examples
     --------
+    >>> from mts_fusion.nn.diffusion import Grid
     >>> layer = ResidualDenoiserLayer(8, 2, d_side=6, d_step=4, mixing="attention")
     >>> side = layer.prepare(torch.zeros(3, 10, 6))
-    >>> x, skip = layer(torch.zeros(3, 1, 10, 8), torch.zeros(3, 4), side, [(5, 2)])
+    >>> x, skip = layer(torch.zeros(3, 1, 10, 8), torch.zeros(3, 4), side, [Grid(5, 2)])
     >>> x.shape, skip.shape
     (torch.Size([3, 1, 10, 8]), torch.Size([3, 1, 10, 8]))
     """
@@ -180,7 +181,8 @@ class Denoiser(nn.Module):
         """Predict."""
         modalities, shapes, grids = condition.modalities, condition.shapes, condition.grids
         patches = [self.patches[m] for m in modalities]
-        parts = z.flatten(0, 1).split([length * width for length, width in shapes], dim=1)
+        shown = z if condition.beyond is None else z.masked_fill(condition.beyond[:, None], 0.0)
+        parts = shown.flatten(0, 1).split([length * width for length, width in shapes], dim=1)
         x = torch.cat(
             [
                 self.latent_in[m](p.cut(part.unflatten(1, shape)))
@@ -195,6 +197,6 @@ class Denoiser(nn.Module):
             x, skip = layer(x, embedded, side, grids)
             total = total + skip
         x = F.relu(self.skip(total / math.sqrt(len(self.layers)))).flatten(0, 1)
-        tokens = x.split([p * g for p, g in grids], dim=1)
+        tokens = x.split([grid.n_tokens for grid in grids], dim=1)
         outs = [self.out[m](part) for m, part in zip(modalities, tokens, strict=True)]
         return join_tokens(patches, outs, shapes).view_as(z)

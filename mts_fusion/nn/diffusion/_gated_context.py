@@ -36,7 +36,8 @@ class GatedContext(nn.Module):
     Notes
     -----
     Input, one list each: ``values (B, L, C)``, 0 where not observed; ``observed`` of that shape;
-    ``clocks (B, L)``, the times, which do not fall. Output: a list of contexts ``(B, L, D)``, zero
+    ``clocks (B, L)``, the times, which do not fall; and ``ends (B,)``, the number of timepoints of
+    each sample, None where it is L. Output: a list of contexts ``(B, L, D)``, zero
     where a sample has no auxiliary, and the gate ``(B, M, M)``: target, auxiliary.
 
     References
@@ -49,7 +50,8 @@ class GatedContext(nn.Module):
     >>> context = GatedContext([3, 1], 8, n_experts=1)
     >>> values = [torch.randn(2, 5, 3), torch.randn(2, 1, 1)]
     >>> observed = [torch.ones_like(x, dtype=torch.bool) for x in values]
-    >>> x, gate = context(values, observed, [torch.arange(5.0).expand(2, 5), torch.zeros(2, 1)])
+    >>> clocks = [torch.arange(5.0).expand(2, 5), torch.zeros(2, 1)]
+    >>> x, gate = context(values, observed, clocks, [None, None])
     >>> [tuple(part.shape) for part in x], gate[0].tolist()
     ([(2, 5, 8), (2, 1, 8)], [[0.0, 1.0], [1.0, 0.0]])
     """
@@ -71,7 +73,11 @@ class GatedContext(nn.Module):
         )
 
     def forward(
-        self, values: Sequence[Tensor], observed: Sequence[Tensor], clocks: Sequence[Tensor]
+        self,
+        values: Sequence[Tensor],
+        observed: Sequence[Tensor],
+        clocks: Sequence[Tensor],
+        ends: Sequence[Tensor | None],
     ) -> tuple[list[Tensor], Tensor]:
         """Read the auxiliaries at the times of each modality."""
         has_any = [o.any(2, keepdim=True) for o in observed]  # (B, L, 1)
@@ -94,16 +100,18 @@ class GatedContext(nn.Module):
             for a, x in enumerate(mapped):
                 if a != m:
                     mixed = torch.einsum("be,bled->bld", weight[:, m, a], x)
-                    total = total + _at_nearest_time(mixed, clocks[a], clock)
+                    total = total + _at_nearest_time(mixed, clocks[a], clock, ends[a])
             contexts.append(total)
         return contexts, weight.sum(3)
 
 
-def _at_nearest_time(x: Tensor, clock: Tensor, wanted: Tensor) -> Tensor:
+def _at_nearest_time(x: Tensor, clock: Tensor, wanted: Tensor, end: Tensor | None) -> Tensor:
     """Rows of ``x (B, L', D)`` at the times nearest to ``wanted (B, L)``, the earlier of two."""
     clock, wanted = clock.contiguous(), wanted.contiguous()
     middle = (clock[:, 1:] + clock[:, :-1]) / 2
     index = torch.searchsorted(middle, wanted)  # (B, L)
     # Padding repeats the last time; what was observed at a time is in the first row that has it.
     index = torch.searchsorted(clock, clock.gather(1, index))
+    if end is not None:
+        index = index.minimum(end[:, None] - 1)
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))

@@ -9,6 +9,7 @@ by token run once, and only attention splits them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,17 +19,40 @@ from mts_fusion.nn.layers import Dropout, check_heads
 
 __all__ = ["AxisTransformerLayer", "Grid", "GridAttention", "GridEncoderLayer", "grid_attend"]
 
-Grid = tuple[int, int]
-"""Patches P and groups of channels G of a modality."""
+
+class Grid(NamedTuple):
+    """Tokens of a modality.
+
+    Parameters
+    ----------
+    n_patches : int
+        Patches P along time.
+    n_groups : int
+        Groups of channels G.
+    own : bool Tensor of shape (B, P), default=None
+        Patches up to the end of each sample. Later ones are there since another sample is longer:
+        they see all patches, and no patch of the sample sees them. None: all are its own.
+    """
+
+    n_patches: int
+    n_groups: int
+    own: Tensor | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens P * G."""
+        return self.n_patches * self.n_groups
 
 
 def grid_attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention of ``q, k, v (..., H, N, d)``; in float32 on a processor, whatever the precision.
 
-    There, the backward pass of torch 2.13 in bf16 is 17 times slower than in float32.
+    There, the backward pass of torch 2.13 in bf16 is 17 times slower than in float32. A mask of
+    bools says who is seen, one of numbers is added.
     """
     if q.device.type != "cpu":
-        mask = None if mask is None else mask.to(q.dtype)
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
@@ -53,12 +77,14 @@ class GridAttention(nn.Module):
 
     Notes
     -----
-    Input ``x (R, N, D)`` and the grids of the modalities; output like ``x``. Where the axis has
-    one token, that token attends to itself.
+    Input ``x (R, N, D)``, R a multiple of the samples B and the rows of a sample side by side,
+    and the grids of the modalities; output like ``x``. Where the axis has one token, that token
+    attends to itself.
 
     Examples
     --------
-    >>> GridAttention(8, 2, "time")(torch.zeros(3, 5 * 2 + 1, 8), [(5, 2), (1, 1)]).shape
+    >>> grids = [Grid(5, 2), Grid(1, 1)]
+    >>> GridAttention(8, 2, "time")(torch.zeros(3, 5 * 2 + 1, 8), grids).shape
     torch.Size([3, 11, 8])
     """
 
@@ -74,18 +100,21 @@ class GridAttention(nn.Module):
         """Attend within each modality."""
         rows, width = x.shape[0], x.shape[2]
         mixed = []
-        for part, (p, g) in zip(
-            self.qkv(x).split([p * g for p, g in grids], 1), grids, strict=True
-        ):
+        parts = self.qkv(x).split([grid.n_tokens for grid in grids], 1)
+        for part, (p, g, own) in zip(parts, grids, strict=True):
             if (p if self.axis == "time" else g) == 1:
                 mixed.append(part[..., 2 * width :])
                 continue
             # (R, P G, 3 D) -> 3 x (R, P, G, H, d), then the axis before the width
             heads = part.reshape(rows, p, g, 3, self.n_heads, width // self.n_heads)
             if self.axis == "time":
-                heads = heads.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (3, R G, H, P, d)
-                y = grid_attend(heads[0], heads[1], heads[2])
-                y = y.view(rows, g, self.n_heads, p, -1).permute(0, 3, 1, 2, 4)
+                heads = heads.permute(3, 0, 2, 4, 1, 5)  # (3, R, G, H, P, d)
+                samples, mask = rows * g, None
+                if own is not None:
+                    samples, mask = len(own), (own[:, None] | ~own[:, :, None])[:, None]
+                heads = heads.reshape(3, samples, -1, *heads.shape[4:])  # (3, B, R G H / B, P, d)
+                y = grid_attend(heads[0], heads[1], heads[2], mask)
+                y = y.reshape(rows, g, self.n_heads, p, -1).permute(0, 3, 1, 2, 4)
             else:
                 heads = heads.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)  # (3, R P, H, G, d)
                 y = grid_attend(heads[0], heads[1], heads[2])
@@ -112,7 +141,7 @@ class GridEncoderLayer(nn.Module):
 
     Examples
     --------
-    >>> GridEncoderLayer(8, 2, 16)(torch.zeros(3, 10, 8), [(5, 2)]).shape
+    >>> GridEncoderLayer(8, 2, 16)(torch.zeros(3, 10, 8), [Grid(5, 2)]).shape
     torch.Size([3, 10, 8])
     """
 
@@ -168,7 +197,7 @@ class AxisTransformerLayer(nn.Module):
     Examples
     --------
     >>> layer = AxisTransformerLayer(8, 2, "time", 16, dropout=0.1)
-    >>> layer(torch.zeros(3, 10, 8), [(5, 2)]).shape
+    >>> layer(torch.zeros(3, 10, 8), [Grid(5, 2)]).shape
     torch.Size([3, 10, 8])
     """
 

@@ -13,7 +13,9 @@ from mts_fusion.nn.layers import nearest_observed
 __all__ = ["fill_between"]
 
 
-def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+def fill_between(
+    values: Tensor, observed: Tensor, times: Tensor, end: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Linear interpolation of each channel, and the distance to its nearest observation.
 
     Parameters
@@ -24,6 +26,8 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
         What was observed.
     times : Tensor of shape (B, L)
         Not falling.
+    end : int64 Tensor of shape (B,), or None
+        Timepoints of each sample; None where it is L.
 
     Returns
     -------
@@ -32,13 +36,13 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
         channel without any.
     distance : Tensor of shape (B, L, C)
         In the unit of ``times``; 0 where observed, and in a channel without observations the
-        span of the times plus 1.
+        span of the times of the sample plus 1.
 
     Examples
     --------
     >>> x = torch.tensor([1.0, 0.0, 0.0, 7.0]).view(1, 4, 1)
     >>> observed = torch.tensor([True, False, False, True]).view(1, 4, 1)
-    >>> filled, distance = fill_between(x, observed, torch.arange(4.0)[None])
+    >>> filled, distance = fill_between(x, observed, torch.arange(4.0)[None], None)
     >>> filled.flatten().tolist(), distance.flatten().tolist()
     ([1.0, 3.0, 5.0, 7.0], [0.0, 1.0, 1.0, 0.0])
     """
@@ -55,7 +59,8 @@ def fill_between(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tenso
     share = torch.where(has_before, torch.where(has_after, share, 0.0), 1.0)
     none = ~(has_before | has_after)
     filled = torch.where(none, 0.0, low + share * (high - low))
-    far = clock[:, -1:] - clock[:, :1] + 1
+    latest = times[:, -1:] if end is None else times.gather(1, end[:, None] - 1)
+    far = latest[:, :, None].to(values.dtype) - clock[:, :1] + 1
     since = torch.where(has_before, since, far)
     until = torch.where(has_after, until, far)
     return torch.where(observed, values, filled), torch.minimum(since, until)

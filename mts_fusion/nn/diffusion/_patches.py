@@ -76,10 +76,10 @@ class Patches:
 
         Returns
         -------
-        tuple of (int, int)
+        Grid
             P and G.
         """
-        return -(-n_timepoints // self.length), self.n_groups
+        return Grid(-(-n_timepoints // self.length), self.n_groups)
 
     def cut(self, x: Tensor) -> Tensor:
         """Entries to tokens; the last patch and the last group are filled up with zeros.
@@ -94,7 +94,7 @@ class Patches:
         Tensor of shape (B, P * G, size)
             Time before channels.
         """
-        n_patches, n_groups = self.grid(x.shape[1])
+        n_patches, n_groups, _ = self.grid(x.shape[1])
         gap = (0, n_groups * self.group - x.shape[2], 0, n_patches * self.length - x.shape[1])
         x = F.pad(x, gap) if any(gap) else x
         x = x.view(x.shape[0], n_patches, self.length, n_groups, self.group)
@@ -115,48 +115,32 @@ class Patches:
         Tensor of shape (B, L, C)
             What was filled up is cut off.
         """
-        n_patches, n_groups = self.grid(n_timepoints)
+        n_patches, n_groups, _ = self.grid(n_timepoints)
         x = x.view(x.shape[0], n_patches, n_groups, self.length, self.group).transpose(2, 3)
         x = x.reshape(x.shape[0], n_patches * self.length, n_groups * self.group)
         return x[:, :n_timepoints, : self.n_channels]
 
-    def mean_time(self, embedded: Tensor) -> Tensor:
-        """Mean of the embedded times of each patch.
+    def mean(self, x: Tensor, after: Tensor) -> Tensor:
+        """Mean over the timepoints of each patch.
 
         Parameters
         ----------
-        embedded : Tensor of shape (B, L, D)
-            An embedding of the time of each timepoint.
+        x : Tensor of shape (B, L, D)
+            Numbers of each timepoint.
+        after : bool Tensor of shape (B, L) or (1, L)
+            Timepoints that do not count, not all of a patch.
 
         Returns
         -------
         Tensor of shape (B, P, D)
-            Over the timepoints that the series has.
+            The means.
         """
-        gap = self.grid(embedded.shape[1])[0] * self.length - embedded.shape[1]
-        counted = torch.ones_like(embedded[:1, :, :1])
-        if gap:
-            embedded, counted = (F.pad(x, (0, 0, 0, gap)) for x in (embedded, counted))
-        total = embedded.unflatten(1, (-1, self.length)).sum(2)
-        return total / counted.unflatten(1, (-1, self.length)).sum(2)
-
-    def centre(self, times: Tensor) -> Tensor:
-        """Time of each patch.
-
-        Parameters
-        ----------
-        times : Tensor of shape (B, L)
-            Time of each timepoint.
-
-        Returns
-        -------
-        Tensor of shape (B, P)
-            Mean over the patch, in which the last time is repeated where the series has ended.
-        """
-        gap = self.grid(times.shape[1])[0] * self.length - times.shape[1]
-        if gap:
-            times = torch.cat([times, times[:, -1:].expand(-1, gap)], dim=1)
-        return times.unflatten(1, (-1, self.length)).mean(2)
+        counted = (~after).to(x.dtype).unsqueeze(2)
+        total, count = (
+            F.pad(part, (0, 0, 0, -x.shape[1] % self.length)).unflatten(1, (-1, self.length)).sum(2)
+            for part in (x * counted, counted)
+        )
+        return total / count
 
 
 def join_tokens(

@@ -50,7 +50,8 @@ class GridStateSpace(nn.Module):
 
     Examples
     --------
-    >>> GridStateSpace(8)(torch.zeros(3, 10, 8), [(5, 2)]).shape
+    >>> from mts_fusion.nn.diffusion import Grid
+    >>> GridStateSpace(8)(torch.zeros(3, 10, 8), [Grid(5, 2)]).shape
     torch.Size([3, 10, 8])
     """
 
@@ -92,10 +93,13 @@ class GridStateSpace(nn.Module):
         """Convolve along time, and mix the features."""
         u = self.norm(x)
         parts = []
-        for part, (p, g) in zip(u.split([p * g for p, g in grids], 1), grids, strict=True):
+        for part, (p, g, own) in zip(u.split([x.n_tokens for x in grids], 1), grids, strict=True):
             series = part.unflatten(1, (p, g)).permute(0, 2, 3, 1)  # (R, G, D, P)
-            y = self._convolve(series).permute(0, 3, 1, 2)
-            parts.append(y.reshape(part.shape).to(x.dtype))
+            y = self._convolve(series)
+            if own is not None:
+                inside = own.repeat_interleave(len(series) // len(own), dim=0)[:, None, None]
+                y = torch.where(inside, self._convolve(series * inside), y)
+            parts.append(y.permute(0, 3, 1, 2).reshape(part.shape).to(x.dtype))
         y = F.gelu(torch.cat(parts, dim=1))
         return x + F.glu(self.out(y), dim=-1)
 

@@ -58,18 +58,20 @@ class Entries(NamedTuple):
         return Entries(self.channel.gather(1, index), self.time.gather(1, index), exists, value)
 
 
-def pack_entries(mask: Tensor) -> tuple[Tensor, Tensor]:
+def pack_entries(mask: Tensor, last: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Indices of the marked entries of each sample, as short as the longest list allows.
 
     Parameters
     ----------
     mask : bool Tensor of shape (B, Q)
         Which entries.
+    last : bool Tensor of shape (B, Q), default=None
+        Entries that come after the others.
 
     Returns
     -------
     index : int64 Tensor of shape (B, N)
-        In increasing order, then those that are padding.
+        In increasing order, those of ``last`` after the others, then those that are padding.
     exists : bool Tensor of shape (B, N)
         False for padding.
 
@@ -81,5 +83,8 @@ def pack_entries(mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     counts = mask.sum(1)
     n = max(int(counts.max()), 1)
-    index = torch.argsort(~mask, dim=1, stable=True)[:, :n]
+    order = ~mask * 2
+    if last is not None:
+        order = order + last
+    index = torch.argsort(order, dim=1, stable=True)[:, :n]
     return index, torch.arange(n, device=mask.device) < counts[:, None]

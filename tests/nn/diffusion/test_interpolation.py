@@ -12,7 +12,7 @@ def test_it_is_the_interpolation_of_numpy_on_irregular_times():
     observed = rng.random(values.shape) > 0.6
     observed[:, 0] |= ~observed.any(1)
     times = np.cumsum(rng.random((5, 12)), axis=1).astype(np.float32)
-    filled, distance = fill_between(*map(torch.from_numpy, (values, observed, times)))
+    filled, distance = fill_between(*map(torch.from_numpy, (values, observed, times)), None)
     for b in range(5):
         for c in range(3):
             o = observed[b, :, c]
@@ -24,12 +24,14 @@ def test_it_is_the_interpolation_of_numpy_on_irregular_times():
 
 def test_a_silent_channel_is_zero_and_far():
     observed = torch.zeros(1, 4, 1, dtype=torch.bool)
-    filled, distance = fill_between(torch.full((1, 4, 1), 9.0), observed, torch.arange(4.0)[None])
+    filled, distance = fill_between(
+        torch.full((1, 4, 1), 9.0), observed, torch.arange(4.0)[None], None
+    )
     assert not filled.any()
     assert (distance == 4).all()
 
 
 def test_equal_times_are_finite():
     observed = torch.tensor([True, False, True])[None, :, None]
-    filled, _ = fill_between(torch.ones(1, 3, 1), observed, torch.zeros(1, 3))
+    filled, _ = fill_between(torch.ones(1, 3, 1), observed, torch.zeros(1, 3), None)
     assert torch.isfinite(filled).all()

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from mts_fusion.nn.diffusion import GridStateSpace
+from mts_fusion.nn.diffusion import Grid, GridStateSpace
 from mts_fusion.nn.networks import ConditionalDiffusion
 from mts_fusion.panel._schema import Modality, Schema
 
@@ -32,7 +32,7 @@ def test_it_is_the_recurrence_of_its_states_in_both_directions():
 
 
 def test_modalities_and_groups_of_channels_do_not_mix():
-    layer, grids = _layer(), [(4, 2), (3, 1)]
+    layer, grids = _layer(), [Grid(4, 2), Grid(3, 1)]
     x = torch.randn(2, 11, 3)
     other = x.clone()
     other[:, 1] = torch.randn(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mts_fusion.nn.layers import set_generator
 from mts_fusion.nn.networks._diffusion import ConditionalDiffusion
@@ -200,6 +201,7 @@ def test_other_lengths_and_given_times_pass():
     net = make_net()
     values = [torch.zeros(2, 13, 3), torch.zeros(2, 2, 1), torch.zeros(2, 1, 70)]
     observed = [torch.rand_like(x) > 0.5 for x in values]
+    observed[0][:, -1] = True  # a sample without times ends where the last was observed
     times = [torch.arange(13).expand(2, -1) / 4.0, None, None]
     implicit = net.sample(values, observed, None, n_samples=2)
     explicit = net.sample(values, observed, times, n_samples=2)
@@ -272,3 +274,51 @@ def test_tokens_are_refused():
     schema = Schema((Modality("words", 1, 5, vocabulary=Vocabulary(4)),))
     with pytest.raises(ValueError, match="'words' has tokens, but a diffusion fills numbers"):
         make_net(schema)
+
+
+RAGGED = Schema((Modality("acc", 3, 10, rate=4.0), Modality("hr", 2, 6, irregular=True)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"patch_length": 4, "channels_per_token": 2},
+        {"patch_length": 4, "gating": "inner_product"},
+        {"patch_length": 4, "denoiser": "state_space"},
+        {"denoiser": "state_space", "n_encoder_layers": 0, "prior": "standard"},
+        CSDI,
+    ],
+)
+def test_a_longer_sample_changes_no_draw_of_the_others(options):
+    net = make_net(RAGGED, **options)
+    values, observed = make_batch(schema=RAGGED)
+    observed[0][:, -1] = False  # a gap at the end, in a sample as long as those of training
+    observed[0][0], observed[1][1] = False, False  # silent sensors
+    times = [None, 1.5 * torch.arange(6.0).expand(4, -1)]
+    alone = net.sample(values, observed, times, n_samples=2)
+
+    longer = [F.pad(x, (0, 0, 0, 7, 0, 1)) for x in values]
+    known = [F.pad(o, (0, 0, 0, 7, 0, 1)) for o in observed]
+    for o in known:
+        o[-1] = True
+    clock = F.pad(times[1], (0, 7, 0, 1))  # zeros after the last time
+    clock[-1] = torch.arange(13.0)
+    beside = net.sample(longer, known, [None, clock], n_samples=2)
+    for a, b, x in zip(alone, beside, values, strict=True):
+        torch.testing.assert_close(b[:4, :, : x.shape[1]], a, rtol=1e-6, atol=2e-6)
+
+
+def test_a_sample_that_is_longer_itself_is_filled_alike_beside_a_still_longer_one():
+    net = make_net(RAGGED, patch_length=4)
+    values = [torch.randn(2, 14, 3), torch.randn(2, 6, 2)]
+    observed = [torch.rand_like(x) > 0.4 for x in values]
+    observed[0][:, -1] = True
+    times = [None, torch.arange(6.0).expand(2, -1)]
+    alone = net.sample([x[:1] for x in values], [o[:1] for o in observed], [None, times[1][:1]])
+    more = [F.pad(values[0], (0, 0, 0, 5)), values[1]]
+    known = [F.pad(observed[0], (0, 0, 0, 5)), observed[1]]
+    known[0][1] = True
+    beside = net.sample(more, known, times)
+    torch.testing.assert_close(beside[0][:1, :, :14], alone[0], rtol=0, atol=2e-6)
+    torch.testing.assert_close(beside[1][:1], alone[1], rtol=0, atol=2e-6)
