@@ -100,7 +100,6 @@ def main():
             scoring="f1_macro",
             groups=people,
             random_state=0,
-            verbose=0,
         )
         DegradationDisplay(curve, name=name).plot(ax=left, color=color)
         mean = curve.groupby("fraction")["score"].mean()
@@ -116,7 +115,6 @@ def main():
         scoring="f1_macro",
         groups=people,
         random_state=0,
-        verbose=0,
     )
     print("\nvalue of each sensor for PatternRidge")
     print(importance[["modality", "importance", "low", "high"]].round(3).to_string(index=False))

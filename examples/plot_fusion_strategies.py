@@ -79,7 +79,6 @@ def main():
             scoring="f1_macro",
             n_repeats=2,
             random_state=0,
-            verbose=0,
         )
         mean = curves[strategy] = curve.groupby("fraction")["score"].mean()
         scores = without_one(classifier, X_test, y_test)

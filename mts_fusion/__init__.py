@@ -7,6 +7,7 @@ when it is first asked for (PEP 562).
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # type checkers read this; the tables below are for those who run it
@@ -71,6 +72,8 @@ if TYPE_CHECKING:  # type checkers read this; the tables below are for those who
     )
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _PACKAGES = (
     "datasets",

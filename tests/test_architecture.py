@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mts_fusion"
 LAYERS = {
     "persistence": 0,
+    "runs": 0,
     "panel": 1,
     "nn": 2,
     "datasets": 2,

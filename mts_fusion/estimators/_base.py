@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema
 from mts_fusion.persistence import Saveable
+from mts_fusion.runs import phase, predicting
 from mts_fusion.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -245,7 +246,9 @@ class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
             validation = dataset.take(context.validation, context.silenced)
         trained: list[PanelNet] = []
         for net in nets:
-            net.train(training, validation)
+            label = f"network {len(trained) + 1} of {len(nets)}"
+            with phase("network", context.max_epochs, "epoch", label):
+                net.train(training, validation)
             if context.task is not None:
                 self._check_finite(net, training)
             trained.append(net)
@@ -330,10 +333,7 @@ class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
             callbacks.insert(0, CosineSchedule(n_steps))
         if self._keeps_best_epoch(context):
             callbacks.append(BestWeights(self.patience))
-        callbacks.append(WeightAverage())
-        if self.verbose:
-            callbacks.append(EpochProgress(max_epochs))
-        return callbacks
+        return [*callbacks, WeightAverage(), EpochProgress()]
 
     # Prediction
 
@@ -373,7 +373,8 @@ class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
             If X has another schema than in ``fit``.
         """
         panel = self._panels(X)[0]
-        return self.nets_[0].predict_record(self._datasets(panel))
+        with predicting(self, panel), phase("prediction", len(panel)):
+            return self.nets_[0].predict_record(self._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from mts_fusion.nn.diffusion import HideObserved
 from mts_fusion.panel import Panel
+from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianExamples
 from mts_fusion.transforms import PanelScaler
 
@@ -240,21 +241,23 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         panel = check_X(self, X, reset=not continues)
         check_can_be_imputed(panel)
         groups = check_groups(groups, panel)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        seeds = self._draw_seeds()
-        panel = self._preprocess(panel, None, groups, seeds[-1], continues)
-        strata = np.zeros(len(panel), dtype=int)
-        context = self._make_context(panel, strata, groups, seeds)
-        nets, _ = self._fit_networks(context, continues)
-        self.time_unit_ = shortest_interval(panel)
-        if not continues:
-            self.seed_ = seed
-        return self._end_fit(context, nets)
+        with fitting(self, panel):
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            seeds = self._draw_seeds()
+            panel = self._preprocess(panel, None, groups, seeds[-1], continues)
+            strata = np.zeros(len(panel), dtype=int)
+            context = self._make_context(panel, strata, groups, seeds)
+            nets, _ = self._fit_networks(context, continues)
+            self.time_unit_ = shortest_interval(panel)
+            if not continues:
+                self.seed_ = seed
+            return self._end_fit(context, nets)
 
     def _fit_preprocessor(self, panel: Panel, y: Any, groups: Any, seed: int) -> Any:
         if self.prior != "gaussian_process":
             return super()._fit_preprocessor(panel, y, groups, seed)
-        self.base_ = fit_base(self.base, panel, seed)
+        with phase("process"):
+            self.base_ = fit_base(self.base, panel, seed)
         return self.base_.margins_
 
     def _make_features(self, context: FitContext) -> Any:
@@ -290,7 +293,11 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
             return [panel] * len(reduce(np.zeros((n_samples, 1))))
         scaled = self.preprocessor_.transform(panel[rows])
         solver: dict[str, Any] = {"n_steps": self.n_steps, "sampler": self.sampler}
-        if self.prior == "gaussian_process":
+        with predicting(self, panel), phase("gaps", len(rows), label="draws"):
+            if self.prior != "gaussian_process":
+                draws = draw_entries(self.nets_, scaled, n_samples, seed=self.seed_, **solver)
+                back = unscale(self.preprocessor_)
+                return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=back)
             base = self.base_
             every = find_gaps(scaled, fill_absent=True)
             draws = draw_from_base(base, self.nets_, scaled, every, n_samples, **solver)
@@ -299,5 +306,3 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
                 return reduce(base._from_errors(name, channel, drawn[0], drawn[1], drawn[2:]))
 
             return fill_gaps(panel, rows, draws, lambda z: z, gaps=gaps, restore=restore)
-        draws = draw_entries(self.nets_, scaled, n_samples, seed=self.seed_, **solver)
-        return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=unscale(self.preprocessor_))

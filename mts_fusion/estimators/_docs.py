@@ -66,7 +66,8 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
     random_state : int, RandomState or None, default=None
         Seed of all random numbers. The same int gives the same bits, in threads and processes too.
     verbose : int, default=0
-        Whether to show a progress bar over the epochs."""
+        Whether to show progress bars: features, imputer, epochs of each network; predictions that
+        take seconds."""
 
 REGRESSOR_ATTRIBUTES = """schema_ : Schema
         The modalities seen in ``fit``.

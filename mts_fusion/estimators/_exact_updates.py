@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from mts_fusion.runs import fitting
 from mts_fusion.training import GroupFolds, PatternModels
 
 from ._checks import check_weight, check_X, check_y, group_labels
@@ -99,8 +100,9 @@ class ExactUpdatesMixin:
                 f"{n_rows} samples are too many for the dual form, which the first call of "
                 f"{type(self).__name__} has chosen. Begin with form='primal'."
             )
-        rows, index = self._training_rows(panel, y, weight, labels)
-        self._add_rows(self.models_, panel, rows, index)
+        with fitting(self, panel, "partial_fit"):
+            rows, index = self._training_rows(panel, y, weight, labels)
+            self._add_rows(self.models_, panel, rows, index)
         return self
 
     def forget(self, X: Any = None, *, groups: Any = None) -> Self:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mts_fusion.nn import DiffusionSampler
 from mts_fusion.panel import Panel
+from mts_fusion.runs import advance
 from mts_fusion.training import PanelDataset, PanelNet
 from mts_fusion.transforms import PanelScaler
 
@@ -284,6 +285,7 @@ def fill_gaps(
     start = 0
     for part in draws:
         index, first = rows[start : start + part.shape[1]], 0
+        advance("gaps", len(index))
         start += part.shape[1]
         for modality in panel.schema:
             name, shape = modality.name, (modality.n_timepoints, modality.n_channels)

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.panel import Panel
 from mts_fusion.persistence import Saveable
+from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianProcessModel
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
@@ -85,6 +86,8 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         before too. It bounds the memory, which grows with its square: about 300 MB at 2,000.
     random_state : int, RandomState or None, default=None
         Seed of the batches and of the draws. The same int gives the same bits.
+    verbose : int, default=0
+        Whether to show progress bars: steps; gaps, where filling them takes seconds.
 
     Attributes
     ----------
@@ -149,6 +152,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         "max_train_entries": [Interval(Integral, 1, None, closed="left")],
         "max_entries": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     model_: GaussianProcessModel
@@ -168,6 +172,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         max_train_entries: int = 200,
         max_entries: int = 2000,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.n_samples = n_samples
         self.statistic = statistic
@@ -181,6 +186,7 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         self.max_train_entries = max_train_entries
         self.max_entries = max_entries
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the distribution of each channel, and their covariance.
@@ -211,20 +217,21 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
         model_seed, seed = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=2
         )
-        margins = NormalScores() if self.margins == "rank" else PanelScaler()
-        model = GaussianProcessModel(
-            n_scales=self.n_scales,
-            rank=self.rank,
-            interval=shortest_interval(panel),
-            max_iter=self.max_iter,
-            batch_size=self.batch_size,
-            max_train_entries=self.max_train_entries,
-            max_entries=self.max_entries,
-            seed=int(model_seed),
-        ).fit(margins.fit_transform(panel))
-        self.scaler_ = PanelScaler().fit(panel)
-        self.margins_, self.model_, self.seed_ = margins, model, int(seed)
-        self.losses_, self.n_iter_ = model.losses, len(model.losses)
+        with fitting(self, panel):
+            margins = NormalScores() if self.margins == "rank" else PanelScaler()
+            model = GaussianProcessModel(
+                n_scales=self.n_scales,
+                rank=self.rank,
+                interval=shortest_interval(panel),
+                max_iter=self.max_iter,
+                batch_size=self.batch_size,
+                max_train_entries=self.max_train_entries,
+                max_entries=self.max_entries,
+                seed=int(model_seed),
+            ).fit(margins.fit_transform(panel))
+            self.scaler_ = PanelScaler().fit(panel)
+            self.margins_, self.model_, self.seed_ = margins, model, int(seed)
+            self.losses_, self.n_iter_ = model.losses, len(model.losses)
         return self
 
     # Imputation
@@ -272,7 +279,8 @@ class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
             return [panel] * n
         scores = self.margins_.transform(panel[rows])
         predicted = predict(scores, {name: gap[rows] for name, gap in gaps.items()})
-        return fill_gaps(panel, rows, predicted, lambda z: z, gaps=gaps, restore=restore)
+        with predicting(self, panel), phase("gaps", len(rows)):
+            return fill_gaps(panel, rows, predicted, lambda z: z, gaps=gaps, restore=restore)
 
     def _from_errors(
         self,

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import has_fit_parameter
 
 from mts_fusion.panel import Panel, as_panel
+from mts_fusion.runs import phase
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._timing import own_lengths
 
@@ -57,7 +58,8 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         if self.imputer is not None and self.imputed_:
             given = {"groups": groups} if has_fit_parameter(self.imputer, "groups") else {}
             imputer = _seeded(clone(self.imputer), self.random_state)
-            self.imputer_ = imputer.fit(X.select(self.imputed_), y, **given)
+            with phase("imputer"):
+                self.imputer_ = imputer.fit(X.select(self.imputed_), y, **given)
         self.scaler_ = PanelScaler().fit(X.select(numbers)) if numbers else None
         return self
 
@@ -69,7 +71,9 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
             return self._scale(X)
         X = self._as_long_as_in_fit(X)
         part = X.select(self.imputed_)
-        return self._scale(self._checked(self.imputer_.transform(part), part, X))
+        with phase("imputation"):
+            imputed = self.imputer_.transform(part)
+        return self._scale(self._checked(imputed, part, X))
 
     def draws(self, X: Panel, n: int) -> list[Panel]:
         """``n`` imputations, scaled."""
@@ -77,7 +81,8 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
             return [self._scale(X)] * n
         X = self._as_long_as_in_fit(X)
         part = X.select(self.imputed_)
-        drawn = self.imputer_.sample(part, n)
+        with phase("imputation"):
+            drawn = self.imputer_.sample(part, n)
         return [self._scale(self._checked(one, part, X)) for one in drawn]
 
     def _as_long_as_in_fit(self, X: Panel) -> Panel:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
 from mts_fusion.persistence import Saveable
+from mts_fusion.runs import phase, predicting, run
 from mts_fusion.training import FixedFeatures, Regression
 from mts_fusion.transforms._base import check_parameters
 
@@ -53,6 +54,8 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         are kept.
     random_state : int, RandomState or None, default=None
         Seed of all random numbers.
+    verbose : int, default=0
+        Whether to show a progress bar over the epochs.
 
     Attributes
     ----------
@@ -93,6 +96,7 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -104,6 +108,7 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         max_epochs: int | str = "auto",
         validation_fraction: float | str = "auto",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.modality_rate = modality_rate
@@ -111,6 +116,7 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         self.max_epochs = max_epochs
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Train the network.
@@ -149,7 +155,9 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         )
         learner.modality_rate = self.modality_rate
         learner.hidden_fraction = self.hidden_fraction
-        learner.fit(check_X(self, X, reset=True), groups=groups)
+        panel, verbose = check_X(self, X, reset=True), self.verbose or template.verbose
+        with run(f"{type(self).__name__}.fit", panel, verbose=verbose):
+            learner.fit(panel, groups=groups)
         net = learner.nets_[0]
         learnt = net.module_.network.named_parameters()
         self.network_ = PretrainedNetwork(
@@ -189,7 +197,8 @@ class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Savea
         """
         check_is_fitted(self)
         panel = self._learner._panels(check_X(self, X, reset=False))[0]
-        return self._learner.nets_[0].predict_raw(self._learner._datasets(panel))
+        with predicting(self, panel), phase("prediction", len(panel)):
+            return self._learner.nets_[0].predict_raw(self._learner._datasets(panel))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Schema
 from mts_fusion.panel._frames import as_frame
+from mts_fusion.runs import advance, phase, predicting
 from mts_fusion.training import PatternModels
 
 __all__ = ["PatternExplanationsMixin"]
@@ -31,7 +32,7 @@ class PatternExplanationsMixin:
     models_: PatternModels
     _link: Any
     _check_fitted_X: Any
-    _feature_chunks: Any
+    _of_chunks: Any
     _prior_scores: Any
 
     def explain(self, X: Any) -> dict[str, np.ndarray]:
@@ -59,7 +60,7 @@ class PatternExplanationsMixin:
             If X has another schema than in ``fit``.
         """
         panel = self._check_fitted_X(X)
-        chunks = [self._explain_chunk(f, a) for f, a in self._feature_chunks(panel)]
+        chunks = self._of_chunks(self._explain_chunk, panel)
         return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
     def _explain_chunk(
@@ -123,15 +124,14 @@ class PatternExplanationsMixin:
         def value(members: tuple[int, ...]) -> float:
             if members not in values:
                 model = self.models_.model(members)
+                advance("models")
                 loss = np.nan if model is None else model.loss
                 values[members] = loss_without_sensors - loss if np.isfinite(loss) else 0.0
             return values[members]
 
-        if n <= _MOST_EXACT:
-            shapley_values = _exact_shapley(n, value)
-            errors = np.zeros(n)
-        else:
-            shapley_values, errors = _sampled_shapley(n, value)
+        is_exact = n <= _MOST_EXACT
+        with predicting(self, None), phase("models", 2**n - 1 if is_exact else None, "model"):
+            shapley_values, errors = (_exact_shapley if is_exact else _sampled_shapley)(n, value)
         sets = sorted(values, key=lambda members: (len(members), members))
         subsets: dict[str, list[Any]] = {
             "modalities": [", ".join(names[m] for m in members) for members in sets],
@@ -153,8 +153,8 @@ class PatternExplanationsMixin:
         return self._link.loss(prior, kept.targets, kept.weight)
 
 
-def _exact_shapley(n: int, value: _Value) -> np.ndarray:
-    """Mean gain of each player over all orders, from the values of all sets."""
+def _exact_shapley(n: int, value: _Value) -> tuple[np.ndarray, np.ndarray]:
+    """Mean gain of each player over all orders, from the values of all sets; errors of 0."""
     masks = np.arange(2**n)
     members = masks[:, None] >> np.arange(n) & 1
     values = np.array([value(tuple(np.flatnonzero(row).tolist())) for row in members])
@@ -164,7 +164,7 @@ def _exact_shapley(n: int, value: _Value) -> np.ndarray:
         without = np.flatnonzero(members[:, m] == 0)
         weight = np.array([1 / (n * comb(n - 1, int(k))) for k in size[without]])
         result[m] = weight @ (values[without | 1 << m] - values[without])
-    return result
+    return result, np.zeros(n)
 
 
 def _sampled_shapley(n: int, value: _Value) -> tuple[np.ndarray, np.ndarray]:

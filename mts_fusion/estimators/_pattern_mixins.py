@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -259,8 +260,8 @@ class PatternClassifierMixin(ClassifierMixin):
         self._check_coverage(coverage)
         if self._is_multilabel():
             raise ValueError("predict_set is for one class a sample, but y held labels.")
-        chunks = self._feature_chunks(self._check_fitted_X(X))
-        return np.concatenate([conformal_sets(self.models_, f, a, coverage) for f, a in chunks])
+        sets = partial(conformal_sets, self.models_, coverage=coverage)
+        return np.concatenate(self._of_chunks(sets, self._check_fitted_X(X)))
 
 
 class PatternRegressorMixin(RegressorMixin):
@@ -382,8 +383,6 @@ class PatternRegressorMixin(RegressorMixin):
            Annals of Statistics 49, 2021. https://arxiv.org/abs/1905.02928
         """
         self._check_coverage(coverage)
-        chunks = self._feature_chunks(self._check_fitted_X(X))
-        ends = np.concatenate(
-            [conformal_intervals(self.models_, f, a, coverage) for f, a in chunks]
-        )
+        intervals = partial(conformal_intervals, self.models_, coverage=coverage)
+        ends = np.concatenate(self._of_chunks(intervals, self._check_fitted_X(X)))
         return ends[:, 0] if self._is_flat else ends

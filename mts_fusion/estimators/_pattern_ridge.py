@@ -45,7 +45,9 @@ _PARAMETERS = """kinds : sequence of str, default=("multirocket", "statistics", 
 _DEVICE_AND_SEED = """device : str, default="cpu"
         Device of torch for features and algebra; ``"auto"`` is the GPU if torch finds one.
     random_state : int, RandomState or None, default=None
-        Seed of the random convolutions. The same int gives the same model."""
+        Seed of the random convolutions. The same int gives the same model.
+    verbose : int, default=0
+        Whether to show progress bars: features, kernels, trees; predictions that take seconds."""
 
 _ATTRIBUTES = """schema_ : Schema
         The modalities seen in ``fit``.
@@ -144,6 +146,7 @@ class PatternRidgeClassifier(PatternClassifierMixin, PatternRidge):
         decision: str = "probability",
         device: str = "cpu",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.kinds = kinds
         self.n_groups = n_groups
@@ -156,6 +159,7 @@ class PatternRidgeClassifier(PatternClassifierMixin, PatternRidge):
         self.decision = decision
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose
 
 
 class PatternRidgeRegressor(PatternRegressorMixin, PatternRidge):
@@ -199,6 +203,7 @@ class PatternRidgeRegressor(PatternRegressorMixin, PatternRidge):
         n_threads: int | None = None,
         device: str = "cpu",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.kinds = kinds
         self.n_groups = n_groups
@@ -209,3 +214,4 @@ class PatternRidgeRegressor(PatternRegressorMixin, PatternRidge):
         self.n_threads = n_threads
         self.device = device
         self.random_state = random_state
+        self.verbose = verbose

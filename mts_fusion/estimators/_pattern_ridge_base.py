@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -17,6 +17,7 @@ from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
 from mts_fusion.panel import Panel
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.persistence import Saveable
+from mts_fusion.runs import advance, fitting, phase, predicting
 from mts_fusion.training import (
     FixedFeatures,
     GroupFolds,
@@ -35,6 +36,8 @@ from ._exact_updates import ExactUpdatesMixin
 from ._pattern_explanations import PatternExplanationsMixin
 
 __all__ = ["PatternRidge"]
+
+_Answer = TypeVar("_Answer")
 
 # Bandwidths of the Gaussian kernel on normal scores, of which the best is used.
 _BANDWIDTHS = (0.3, 1.0)
@@ -71,6 +74,7 @@ class PatternRidge(
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     _link: Any
@@ -134,12 +138,13 @@ class PatternRidge(
         labels = self._check_groups(groups, panel)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._folds = self._make_folds(labels, weight, panel)
-        rows, index = self._training_rows(panel, y, weight, labels)
-        first = self._first_rows(rows)
-        features = self._fit_features(panel[index[:_FIRST_ROWS]], seed)
-        n_folds = int(rows.fold.max()) + 1 if self._folds is None else self._folds.n_folds
-        models = self._make_models(seed).fit(first._replace(features=features), n_folds)
-        self._add_rows(models, panel, rows, index, start=_FIRST_ROWS)
+        with fitting(self, panel):
+            rows, index = self._training_rows(panel, y, weight, labels)
+            first = self._first_rows(rows)
+            features = self._fit_features(panel[index[:_FIRST_ROWS]], seed)
+            n_folds = int(rows.fold.max()) + 1 if self._folds is None else self._folds.n_folds
+            models = self._make_models(seed).fit(first._replace(features=features), n_folds)
+            self._add_rows(models, panel, rows, index, start=_FIRST_ROWS)
         self.models_ = models
         return self
 
@@ -260,10 +265,14 @@ class PatternRidge(
     ) -> None:
         """Add the rows from ``start`` on to the models, a chunk at a time."""
         step = _rows_at_once(panel, _ROWS_AT_ONCE)
-        for i in range(start, len(index), step):
-            chunk = np.arange(i, min(i + step, len(index)))
-            features = self._featurize(panel[index[chunk]])
-            models.add(rows.take(chunk)._replace(features=features))
+        if start >= len(index):
+            return
+        with phase("more samples", len(index) - start):
+            for i in range(start, len(index), step):
+                chunk = np.arange(i, min(i + step, len(index)))
+                features = self._featurize(panel[index[chunk]])
+                models.add(rows.take(chunk)._replace(features=features))
+                advance("more samples", len(chunk))
 
     def _featurize(self, panel: Panel) -> list[np.ndarray]:
         return self.features_.transform(self.scaler_.transform(panel))
@@ -277,17 +286,21 @@ class PatternRidge(
         check_is_fitted(self)
         return check_X(self, X, reset=False)
 
-    def _feature_chunks(self, panel: Panel) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-        """Features and available modalities, a chunk of samples at a time."""
-        step = _rows_at_once(panel, _PREDICTED_AT_ONCE)
-        for start in range(0, max(len(panel), 1), step):
-            chunk = panel[start : start + step]
-            yield self._featurize(chunk), chunk.available
+    def _of_chunks(
+        self, answer: Callable[[list[np.ndarray], np.ndarray], _Answer], panel: Panel
+    ) -> list[_Answer]:
+        """Answers to features and available modalities of a chunk of samples at a time."""
+        step, answers = _rows_at_once(panel, _PREDICTED_AT_ONCE), []
+        with predicting(self, panel), phase("prediction", len(panel)):
+            for start in range(0, max(len(panel), 1), step):
+                chunk = panel[start : start + step]
+                answers.append(answer(self._featurize(chunk), chunk.available))
+                advance("prediction", len(chunk))
+        return answers
 
     def _scores(self, panel: Panel) -> np.ndarray:
         """Scores before the link, ``(n, C)``; those of the prior where there is no model."""
-        chunks = [self.models_.scores(f, a) for f, a in self._feature_chunks(panel)]
-        scores = np.concatenate(chunks)
+        scores = np.concatenate(self._of_chunks(self.models_.scores, panel))
         return np.where(np.isnan(scores), self._prior_scores(), scores)
 
     def _predict_outputs(self, X: Any) -> np.ndarray:
@@ -297,8 +310,7 @@ class PatternRidge(
 
     def _fold_outputs(self, panel: Panel) -> np.ndarray:
         """The same from the models without each fold, ``(B, n, C)``."""
-        chunks = [self.models_.fold_scores(f, a) for f, a in self._feature_chunks(panel)]
-        scores = np.concatenate(chunks, axis=1)
+        scores = np.concatenate(self._of_chunks(self.models_.fold_scores, panel), axis=1)
         scores = np.where(np.isnan(scores), self._prior_scores(), scores)
         flat = self._link.predictions(scores.reshape(-1, scores.shape[2]))
         return flat.reshape(scores.shape)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.panel import Panel
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._stored import loaded_parts
+from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import PanelDataset, PanelNet, Task
 
 from ._base import PanelEstimator
@@ -105,28 +106,29 @@ class PanelPredictor(PanelEstimator):
             used = weight > 0
             panel, y, weight = panel[used], y[used], weight[used]
             groups = None if groups is None else groups[used]
-        seeds = self._draw_seeds()
-        if continues:
-            self._task.check_targets(y)
-        else:
-            self._task = self._make_task(y, weight)
-        panel = self._preprocess(panel, y, groups, seeds[-1], continues)
-        context = self._make_context(
-            panel,
-            self._task.strata(y),
-            groups,
-            seeds,
-            task=self._task,
-            target=self._task.encode(y),
-            weight=weight,
-            needed=self._task.needed(y),
-            sensor_loss_rate=self._highest_modality_dropout(),
-            needs_validation=self.calibration == "temperature",
-        )
-        self._check_calibration(context)
-        nets, validation = self._fit_networks(context, continues)
-        self._calibrate(context, nets, validation)
-        return self._end_fit(context, nets)
+        with fitting(self, panel):
+            seeds = self._draw_seeds()
+            if continues:
+                self._task.check_targets(y)
+            else:
+                self._task = self._make_task(y, weight)
+            panel = self._preprocess(panel, y, groups, seeds[-1], continues)
+            context = self._make_context(
+                panel,
+                self._task.strata(y),
+                groups,
+                seeds,
+                task=self._task,
+                target=self._task.encode(y),
+                weight=weight,
+                needed=self._task.needed(y),
+                sensor_loss_rate=self._highest_modality_dropout(),
+                needs_validation=self.calibration == "temperature",
+            )
+            self._check_calibration(context)
+            nets, validation = self._fit_networks(context, continues)
+            self._calibrate(context, nets, validation)
+            return self._end_fit(context, nets)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
         """Weights ``(n,)`` of samples and classes; None for equal weights.
@@ -158,11 +160,13 @@ class PanelPredictor(PanelEstimator):
         And the fraction ``(n,)`` of the modalities that are missing.
         """
         panels, net = self._panels(X), self.nets_[0]
-        raw = [
-            one
-            for panel in panels
-            for one in net.predict_ensemble(self.nets_, self._datasets(panel))
-        ]
+        n_passes = len(panels) * len(panels[0])
+        with predicting(self, panels[0]), phase("prediction", n_passes):
+            raw = [
+                one
+                for panel in panels
+                for one in net.predict_ensemble(self.nets_, self._datasets(panel))
+            ]
         return raw, _missing(panels[0])
 
     def _predict_outputs(self, X: Any) -> np.ndarray:
@@ -190,10 +194,12 @@ class PanelPredictor(PanelEstimator):
         if n_samples < 2:
             raise ValueError(f"n_samples={n_samples}; at least 2 are needed for a spread.")
         n_draws = n_samples if method == "dropout" or n_nets == 1 else None
-        parts = [
-            np.stack([self._outputs_apart(panel, n_draws) for panel in self._panels(part)])
-            for part in loaded_parts(X)
-        ]
+        parts = []
+        for part in loaded_parts(X):
+            panels = self._panels(part)
+            n_passes = len(panels) * len(panels[0]) * (n_draws or 1)
+            with predicting(self, panels[0]), phase("prediction", n_passes):
+                parts.append(np.stack([self._outputs_apart(one, n_draws) for one in panels]))
         return np.concatenate(parts, axis=2)
 
     def _outputs_apart(self, panel: Panel, n_draws: int | None) -> np.ndarray:

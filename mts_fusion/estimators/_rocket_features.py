@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel
+from mts_fusion.runs import fitting, predicting
 from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import PanelTransformer
@@ -43,6 +44,8 @@ default=("multirocket", "statistics")
         Whether to scale the channels with a :class:`PanelScaler` first.
     random_state : int, RandomState instance or None, default=None
         Seed of the convolutions. The same seed and samples give the same features.
+    verbose : int, default=0
+        Whether to show a progress bar over the samples; in ``transform`` if it takes seconds.
 
     Attributes
     ----------
@@ -97,6 +100,7 @@ default=("multirocket", "statistics")
         "n_groups": [Integral],
         "scale": ["boolean"],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -106,11 +110,13 @@ default=("multirocket", "statistics")
         n_groups: int = 32,
         scale: bool = True,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.kinds = kinds
         self.n_groups = n_groups
         self.scale = scale
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn scales, biases and the distribution of each feature.
@@ -176,7 +182,8 @@ default=("multirocket", "statistics")
                 f"regular clock and several timepoints, but X has {list(panel.schema.names)}, a "
                 f"sample of {n_values} feature(s). Add 'statistics'."
             )
-        return self.features_.fit_transform(self._scaled(panel))
+        with fitting(self, panel):
+            return self.features_.fit_transform(self._scaled(panel))
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the features of each sample.
@@ -200,7 +207,8 @@ default=("multirocket", "statistics")
         """
         panel = self._check_transform(X)
         warn_of_lengths(self, panel)
-        return np.concatenate(self.features_.transform(self._scaled(panel)), axis=1)
+        with predicting(self, panel):
+            return np.concatenate(self.features_.transform(self._scaled(panel)), axis=1)
 
     def _scaled(self, panel: Panel) -> Panel:
         return panel if self.scaler_ is None else self.scaler_.transform(panel)

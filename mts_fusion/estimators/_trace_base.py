@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
 from mts_fusion.panel import Panel
+from mts_fusion.runs import predicting
 from mts_fusion.training import FixedFeatures, PanelDataset, choose_schedule
 from mts_fusion.transforms import PanelImputer
 
@@ -246,10 +247,12 @@ class TraceEstimator(PanelPredictor):
         return self.preprocessor_.imputer_
 
     def _panels(self, X: Any) -> list[Panel]:
-        if self.n_imputations == 1:
-            return super()._panels(X)
         check_is_fitted(self)
-        return self.preprocessor_.draws(check_X(self, X, reset=False), self.n_imputations)
+        panel = check_X(self, X, reset=False)
+        with predicting(self, panel):
+            if self.n_imputations == 1:
+                return [self.preprocessor_.transform(panel)]
+            return self.preprocessor_.draws(panel, self.n_imputations)
 
     def predict_draws(self, X: Any) -> np.ndarray:
         """Predictions for each imputation of X, before they are averaged.

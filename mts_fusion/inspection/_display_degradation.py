@@ -104,7 +104,7 @@ class DegradationDisplay:
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
-        verbose: bool | int = 1,
+        verbose: bool | int = 0,
         name: str | None = None,
         ax: Any = None,
         **line_kwargs: Any,

@@ -96,7 +96,7 @@ class ModalityImportanceDisplay:
         scoring: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
-        verbose: bool | int = 1,
+        verbose: bool | int = 0,
         ax: Any = None,
         **bar_kwargs: Any,
     ) -> ModalityImportanceDisplay:

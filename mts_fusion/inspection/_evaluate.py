@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_consistent_length
-from tqdm.auto import tqdm
 
 from mts_fusion.inspection._resampling import score_rows
 from mts_fusion.panel import Panel, as_panel
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
+from mts_fusion.runs import advance, phase, run
 
 __all__ = [
     "check_panel_and_scorer",
@@ -27,8 +27,6 @@ __all__ = [
     "read_panel",
     "tidy",
 ]
-
-BAR_DELAY_SECONDS = 2  # shorter computations show no bar
 
 Scorer = Callable[[Any, Panel, ArrayLike], dict[str, float]]
 Scores = dict[str, NDArray[np.float64]]  # metric -> score of all samples, then of each resample
@@ -117,14 +115,12 @@ def evaluate(
         joblib.delayed(_score)(estimator, panel, y, scorer, change, arguments, list(rows))
         for change, arguments in tasks
     )
-    bar = tqdm(
-        scores,
-        total=len(tasks),
-        desc=description,
-        disable=not verbose,
-        delay=BAR_DELAY_SECONDS,
-    )
-    return list(bar)
+    done = []
+    with run(description, panel, verbose=verbose), phase("predictions", len(tasks), "prediction"):
+        for score in scores:
+            done.append(score)
+            advance("predictions")
+    return done
 
 
 def _score(

@@ -42,7 +42,7 @@ def modality_importance(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: bool | int = 1,
+    verbose: bool | int = 0,
 ) -> Any:
     """How much of the score of a fitted estimator is due to each modality.
 
@@ -74,8 +74,8 @@ def modality_importance(
         Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffles or orders.
-    verbose : int, default=1
-        0 shows no progress bar.
+    verbose : int, default=0
+        Whether to show a progress bar over the predictions.
 
     Returns
     -------

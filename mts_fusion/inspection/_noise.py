@@ -35,7 +35,7 @@ def noise_robustness(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: bool | int = 1,
+    verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator on input that is noisy or cut short, without refitting.
 
@@ -70,8 +70,8 @@ def noise_robustness(
         Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the noise.
-    verbose : int, default=1
-        0 shows no progress bar.
+    verbose : int, default=0
+        Whether to show a progress bar over the predictions.
 
     Returns
     -------

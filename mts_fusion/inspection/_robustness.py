@@ -41,7 +41,7 @@ def missingness_curve(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: bool | int = 1,
+    verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator by the fraction of its input that is hidden.
 
@@ -70,8 +70,8 @@ def missingness_curve(
         Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of what is hidden.
-    verbose : int, default=1
-        0 shows no progress bar.
+    verbose : int, default=0
+        Whether to show a progress bar over the predictions.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def modality_subsets(
     scoring: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: bool | int = 1,
+    verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator for all subsets of its modalities.
 
@@ -171,8 +171,8 @@ def modality_subsets(
         Processes of joblib. None is 1 unless in a ``joblib.parallel_config``; -1 is all processors.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampled subsets.
-    verbose : int, default=1
-        0 shows no progress bar.
+    verbose : int, default=0
+        Whether to show a progress bar over the predictions.
 
     Returns
     -------

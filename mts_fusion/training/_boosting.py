@@ -12,6 +12,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from mts_fusion.runs import advance, phase
+
 __all__ = ["BoostedTrees"]
 
 # Probability with which a modality is hidden in the second copy of a training row.
@@ -96,7 +98,7 @@ class BoostedTrees:
         both = np.concatenate([self.table, self._masked(self.table, ~hidden)])
         y = targets if self.is_regression else targets.argmax(1)
         twice = np.concatenate([np.arange(len(fold))] * 2)
-        with self._threads():
+        with phase("trees", n_folds + 1, "model"), self._threads():
             self.fold_models = [
                 self._train(both, y, weight, twice, fold[twice] != b) if (fold == b).any() else None
                 for b in range(n_folds)
@@ -112,6 +114,7 @@ class BoostedTrees:
         self, table: np.ndarray, y: np.ndarray, weight: np.ndarray, row: np.ndarray, use: np.ndarray
     ) -> list[Any]:
         """One classifier, or one regressor for each target."""
+        advance("trees")
         row, table = row[use], self._since_last(table[use])
         # The binning of scikit-learn 1.9 fails on a column that is NaN in all training rows.
         has_numbers = ~np.isnan(table).all(0)

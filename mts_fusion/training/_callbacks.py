@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import Callback
 
 from mts_fusion.nn.layers import ModalityDropout, curriculum_rate
+from mts_fusion.runs import advance
 
 __all__ = [
     "BestWeights",
@@ -141,34 +142,12 @@ class BestWeights(Callback):
 
 
 class EpochProgress(Callback):
-    """Show a progress bar over the epochs, with the losses.
-
-    Parameters
-    ----------
-    max_epochs : int
-        Number of epochs of the training.
-    """
-
-    def __init__(self, max_epochs: int) -> None:
-        self.max_epochs = max_epochs
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Create the bar."""
-        from tqdm.auto import tqdm
-
-        self.bar_ = tqdm(total=self.max_epochs, unit="epoch")
+    """Move the bar of the phase ``"network"`` by an epoch, and show the losses behind it."""
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Advance the bar."""
         row = net.history[-1]
-        losses = {key: row[key] for key in ("train_loss", "valid_loss") if key in row}
-        self.bar_.set_postfix(losses)
-        self.bar_.update()
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the bar."""
-        self.bar_.close()
-        del self.bar_
+        advance("network", **{k: row[k] for k in ("train_loss", "valid_loss") if k in row})
 
 
 class StopOnNaN(Callback):

@@ -13,6 +13,7 @@ from torch import Tensor
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel import Panel, Schema
 from mts_fusion.persistence import PackedState
+from mts_fusion.runs import advance, phase
 
 from ._batch import FEATURE_ROWS, PanelDataset, padded_rows
 from ._runtime import isolated
@@ -247,14 +248,16 @@ default=("multirocket", "statistics")
         """Features of all samples, on the CPU, a few rows at a time."""
         features = [torch.empty(len(dataset), width) for width in self.n_features]
         start = 0
-        for rows, n in self._batches(dataset):
-            inputs = dataset.__getitems__(rows)[0].to(self.device)
-            parts = self.module.compute(**cast(Any, inputs.arguments))
-            if standardize:
-                parts = self.module.standardize(parts)
-            for target, part in zip(features, parts, strict=True):
-                target[start : start + n] = part[:n]
-            start += n
+        with phase("features", len(dataset)):
+            for rows, n in self._batches(dataset):
+                inputs = dataset.__getitems__(rows)[0].to(self.device)
+                parts = self.module.compute(**cast(Any, inputs.arguments))
+                if standardize:
+                    parts = self.module.standardize(parts)
+                for target, part in zip(features, parts, strict=True):
+                    target[start : start + n] = part[:n]
+                start += n
+                advance("features", n)
         return features
 
     def _batches(self, dataset: PanelDataset) -> Iterable[tuple[np.ndarray, int]]:

@@ -27,6 +27,7 @@ from mts_fusion.nn.gaussian_process import (
 )
 from mts_fusion.panel import Panel
 from mts_fusion.persistence import PackedState
+from mts_fusion.runs import advance, phase
 
 from ._batch import PanelDataset
 from ._entry_table import EntryTable
@@ -137,16 +138,18 @@ class GaussianProcessModel(PackedState):
             )
             optimizer = torch.optim.Adam(kernel.parameters(), lr=_LR, betas=(0.9, 0.99))
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-            for chosen in self._batches(len(available), generator):
-                entries = rows.take(available[chosen])
-                loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                self.losses.append(float(loss.detach()))
+            with phase("steps", self.max_iter, "step"):
+                for chosen in self._batches(len(available), generator):
+                    entries = rows.take(available[chosen])
+                    loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
+                    optimizer.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    schedule.step()
+                    self.losses.append(float(loss.detach()))
+                    advance("steps", loss=self.losses[-1])
         self.kernel = kernel.requires_grad_(False)
-        with isolated(1):
+        with phase("errors"), isolated(1):
             residuals = self._residuals(rows, available, generator)
         self.shapes = ResidualShapes(residuals, rows.n_channels)
         return self

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 from skorch.history import History
 from torch import Tensor, nn
@@ -18,10 +17,12 @@ from torch.utils.data import DataLoader
 from mts_fusion.nn.layers import Dropout, set_generator
 from mts_fusion.nn.networks import ModuleOutput
 from mts_fusion.persistence import PackedState
+from mts_fusion.runs import advance
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
 from ._runtime import available_device, isolated
 from ._task import Task
+from ._user_settings import is_early_stopping
 
 __all__ = ["OPTIMIZERS", "PRECISIONS", "PanelNet"]
 
@@ -184,7 +185,7 @@ class PanelNet(PackedState, NeuralNet):
         except _Stopped:
             pass
         except KeyboardInterrupt as error:
-            self.interrupted = not _is_early_stopping(error)
+            self.interrupted = not is_early_stopping(error)
         self.notify("on_train_end", X=training, y=None)
 
     def initialize(self) -> PanelNet:
@@ -287,6 +288,7 @@ class PanelNet(PackedState, NeuralNet):
                 with isolated(self.n_threads):
                     inputs = dataset.__getitems__(rows)[0]
                 yield inputs, n
+                advance("prediction", n)
 
     def predict_raw(self, datasets: Iterable[PanelDataset]) -> np.ndarray:
         """Raw predictions of the network: logits, or standardised numbers.
@@ -385,14 +387,6 @@ class PanelNet(PackedState, NeuralNet):
             with isolated(self.n_threads), self._autocast():
                 outputs = [module(**arguments) for module in modules]
             yield outputs, n
-
-
-def _is_early_stopping(error: KeyboardInterrupt) -> bool:
-    """Whether ``skorch.callbacks.EarlyStopping`` has raised this."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    return where is not None and isinstance(where.tb_frame.f_locals.get("self"), EarlyStopping)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mts_fusion.nn.ridge import KernelMap, RidgeSolution, RidgeSystem
+from mts_fusion.runs import advance
 
 from ._pattern_rows import TrainingRows, as_array, as_tensor
 from ._runtime import isolated
@@ -124,6 +125,7 @@ class RidgeHead(ABC):
         self.maps = {m: self._make_map(rows, m) for m in self.slices}
         self._make_system(rows)
         self.error = float(np.mean([self._search(members) for members in self._probes()]))
+        advance("kernels")
         return self
 
     def _probes(self) -> list[list[int]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mts_fusion.nn.features import LAST_TIMES
 from mts_fusion.persistence import PackedState
+from mts_fusion.runs import advance, phase
 
 from ._boosting import BoostedTrees
 from ._links import ScoreLink
@@ -126,12 +127,10 @@ class PatternModels(PackedState):
         self.fingerprint = zlib.crc32(b"".join(part.tobytes() for part in parts))
         self.kept = rows._replace(features=[])
         self.n_rows, self.total = len(rows.keys), rows.sums()
-        with isolated(self.n_threads, device=self.device):
-            self.heads = [
-                self._fit_head(head, rows)
-                for head in self.settings
-                if any(self._columns_of(head.kinds))
-            ]
+        settings = [head for head in self.settings if any(self._columns_of(head.kinds))]
+        n_kernels = sum(len(head.bandwidths) for head in settings)
+        with phase("kernels", n_kernels, "kernel"), isolated(self.n_threads, device=self.device):
+            self.heads = [self._fit_head(head, rows) for head in settings]
         self._fit_trees(rows)
         self._rows_changed()
         return self
@@ -186,6 +185,7 @@ class PatternModels(PackedState):
         with isolated(self.n_threads, device=self.device):
             model = make_model(members, self.heads, self.trees, self.link, self.kept)
         self.models[members] = model
+        advance("prediction", 0, models=len(self.models))
         if len(self.models) > self.max_patterns:
             self.models.popitem(last=False)
         return model

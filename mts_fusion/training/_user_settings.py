@@ -15,7 +15,13 @@ from skorch.callbacks import (
     LRScheduler,
 )
 
-__all__ = ["check_callbacks", "check_monitors", "check_net_params", "has_lr_scheduler"]
+__all__ = [
+    "check_callbacks",
+    "check_monitors",
+    "check_net_params",
+    "has_lr_scheduler",
+    "is_early_stopping",
+]
 
 # Parameters of skorch.NeuralNet that a PanelNet reads and its estimator does not set.
 _NET_PARAMS = ("compile", "gradient_clip", "n_threads", "torch_load_kwargs", "verbose")
@@ -94,6 +100,25 @@ def has_lr_scheduler(callbacks: Sequence[Any] | None) -> bool:
         True if one is an ``LRScheduler``.
     """
     return any(isinstance(one, LRScheduler) for one in _instances(callbacks))
+
+
+def is_early_stopping(error: KeyboardInterrupt) -> bool:
+    """Whether ``skorch.callbacks.EarlyStopping`` has raised this.
+
+    Parameters
+    ----------
+    error : KeyboardInterrupt
+        What ended a training.
+
+    Returns
+    -------
+    bool
+        False for Ctrl-C.
+    """
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    return where is not None and isinstance(where.tb_frame.f_locals.get("self"), EarlyStopping)
 
 
 def check_net_params(net_params: Mapping[str, Any] | None, optimizer: Any, own: str) -> None:

@@ -5,6 +5,8 @@ import inspect
 import pickle
 import re
 import textwrap
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -135,13 +137,21 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def fitted(data):
+def printed():
+    """By class, what the fit in `fitted` has printed."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def fitted(data, printed):
     """Each estimator fitted once, for tests that only ask it."""
     models = {}
 
     def get(estimator):
         if type(estimator) not in models:
-            models[type(estimator)] = clone(estimator).fit(*_takes(estimator, data))
+            with redirect_stdout(StringIO()) as out, redirect_stderr(out):
+                models[type(estimator)] = clone(estimator).fit(*_takes(estimator, data))
+            printed[type(estimator)] = out.getvalue()
         return models[type(estimator)]
 
     return get
@@ -178,6 +188,21 @@ def test_every_public_class_is_in_the_list():
     }
 
     assert public == set(ALL)
+
+
+@EACH
+def test_fit_and_predict_print_nothing_unless_asked(estimator, data, fitted, printed, capsys):
+    _predict(fitted(estimator), _takes(estimator, data)[0])
+
+    assert printed[type(estimator)] == ""
+    assert capsys.readouterr() == ("", "")
+
+
+@EACH
+def test_who_can_show_progress_is_quiet_by_default(estimator):
+    takes_time = type(estimator) in {getattr(estimators, name) for name in estimators.__all__}
+
+    assert getattr(estimator, "verbose", None) == (0 if takes_time else None)
 
 
 @EACH

@@ -183,8 +183,7 @@ def test_an_imputed_modality_falls_silent_too():
     assert table["score"].tolist() == [1, 1, 2]
 
 
-def test_a_progress_bar_is_shown_only_when_asked(classifier, data, capsys, monkeypatch):
-    monkeypatch.setattr("mts_fusion.inspection._evaluate.BAR_DELAY_SECONDS", 0)
+def test_a_progress_bar_is_shown_only_when_asked(classifier, data, capsys):
     missingness_curve(classifier, *data, fractions=[0], verbose=0)
     assert capsys.readouterr().err == ""
     missingness_curve(classifier, *data, fractions=[0], verbose=1)
