@@ -129,7 +129,7 @@ class GaussianProcessModel(PackedState):
         available = np.flatnonzero(panel.available.any(1))
         generator = torch.Generator().manual_seed(self.seed)
         self.losses: list[float] = []
-        with isolated(1, grad=True):
+        with isolated(1, grad=True), phase("steps", self.max_iter, "step"):
             kernel = CoregionalKernel(
                 self._covariance(rows, available, generator),
                 np.geomspace(1.0, max(rows.duration, 2.0), self.n_scales).tolist(),
@@ -138,16 +138,15 @@ class GaussianProcessModel(PackedState):
             )
             optimizer = torch.optim.Adam(kernel.parameters(), lr=_LR, betas=(0.9, 0.99))
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-            with phase("steps", self.max_iter, "step"):
-                for chosen in self._batches(len(available), generator):
-                    entries = rows.take(available[chosen])
-                    loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
-                    optimizer.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    schedule.step()
-                    self.losses.append(float(loss.detach()))
-                    advance("steps", loss=self.losses[-1])
+            for chosen in self._batches(len(available), generator):
+                entries = rows.take(available[chosen])
+                loss = negative_log_likelihood(kernel, self._subsample(entries, generator))
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                self.losses.append(float(loss.detach()))
+                advance("steps", loss=self.losses[-1])
         self.kernel = kernel.requires_grad_(False)
         with phase("errors"), isolated(1):
             residuals = self._residuals(rows, available, generator)
@@ -164,8 +163,7 @@ class GaussianProcessModel(PackedState):
         for start in range(0, len(order), self.batch_size):
             entries = rows.take(available[order[start : start + self.batch_size]])
             pairs = near_products(self._subsample(entries, generator), rows.n_channels)
-            products += pairs[0]
-            weights += pairs[1]
+            products, weights = products + pairs[0], weights + pairs[1]
         return shrunk_covariance(products, weights)
 
     def _rate(self, step: int) -> float:
