@@ -8,7 +8,8 @@ with numpy and onnxruntime alone::
     python examples/serve_onnx.py model.onnx samples.npz
 
 ``samples.npz`` has an array ``(n, channels, timepoints)`` for each sensor, NaN where nothing was
-measured; sensors that it lacks are missing. Prints the class and its probability for each sample.
+measured; sensors that it lacks are missing. Prints the class of each sample, and the probability of
+each class.
 """
 
 import json
@@ -37,7 +38,7 @@ def main(model: str, data: str) -> None:
     notes = {key: json.loads(x) for key, x in session.get_modelmeta().custom_metadata_map.items()}
     (probabilities,) = session.run(None, inputs_of(dict(np.load(data)), notes["schema"]))
     for row in probabilities:
-        print(notes["classes"][row.argmax()], f"{row.max():.6f}")
+        print(notes["classes"][row.argmax()], *(f"{p:.7f}" for p in row))
 
 
 if __name__ == "__main__":

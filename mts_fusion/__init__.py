@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # type checkers read this; the tables below are for those who
         transforms as transforms,
     )
     from .datasets import (
+        LiveSegmenter as LiveSegmenter,
         fetch_cmapss as fetch_cmapss,
         fetch_dsads as fetch_dsads,
         fetch_hydraulic as fetch_hydraulic,
@@ -91,6 +92,7 @@ _FIRST_NAMES = {
     "panel": ("Modality", "Panel", "Schema", "Vocabulary", "as_panel", "save_panels"),
     "persistence": ("load", "save"),
     "datasets": (
+        "LiveSegmenter",
         "fetch_cmapss",
         "fetch_dsads",
         "fetch_hydraulic",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
+JOURNEYS = {"plot_wearable", "plot_ward"}  # in test_journeys.py
 
 
 def test_examples_say_what_they_show() -> None:
@@ -36,7 +37,9 @@ def test_the_live_example_prints_a_line_a_window() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.stem not in JOURNEYS], ids=lambda path: path.stem
+)
 def test_example_runs_and_saves_its_figure(path: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = tmp_path / "figure.png"

@@ -140,7 +140,9 @@ def segment(
     streams = [read_recording(r, rates, of_r) for r, of_r in zip(raw, labels, strict=True)]
     for r, recording in enumerate(streams):
         check_gaps(recording, "" if single else f" of recording {r if names is None else names[r]}")
-    clocks = window_clocks(streams, rates, dict(channels or {}), window_seconds)
+    silent = {name for r in raw for name in r}.difference(*streams)  # None in every recording
+    of_rates, of_channels = _without(silent, rates), _without(silent, channels or {})
+    clocks = window_clocks(streams, of_rates, of_channels, window_seconds)
     starts = [window_starts(r, clocks, window_seconds, step_seconds) for r in streams]
     y = None
     if label is not None:
@@ -214,6 +216,10 @@ def _label(
         n_empty += empty
     warn_of_labels(n_empty, sum(len(s) for s in starts), holds)
     return collect(parts), left
+
+
+def _without(names: set[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in given.items() if name not in names}
 
 
 def _rates(given: Any, recordings: list[Mapping[str, Any]]) -> dict[str, float | None]:

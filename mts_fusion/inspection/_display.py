@@ -14,6 +14,7 @@ __all__ = [
     "check_table",
     "draw_heatmap",
     "estimator_name",
+    "label_time",
     "metric_label",
     "name_ticks",
     "new_axes",
@@ -52,6 +53,37 @@ def new_axes(caller: str, ax: Any, figsize: tuple[float, float]) -> tuple[Any, A
     if not hasattr(ax, "figure"):
         raise TypeError(f"ax is an Axes of matplotlib or None, got {ax!r}.")
     return ax.figure, ax
+
+
+# Seconds of a unit, and how far apart its ticks may be; a unit is taken from two of it on.
+_UNITS = {
+    "d": (86_400, (1, 2, 7, 14, 30, 90, 365)),
+    "h": (3600, (0.5, 1, 2, 3, 6, 12)),
+    "min": (60, (0.5, 1, 2, 5, 10, 20)),
+}
+
+
+def label_time(ax: Any, label: str) -> None:
+    """Label the horizontal axis, which is in seconds, in a unit that suits its span.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Whose data are drawn, and whose limits are final.
+    label : str
+        Its ``(s)`` becomes the unit; without it the axis stays as it is.
+    """
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    low, high = ax.get_xlim()
+    for unit, (seconds, steps) in _UNITS.items():
+        if "(s)" in label and high - low >= 2 * seconds:
+            fits = [step for step in steps if (high - low) / (step * seconds) <= 9]
+            ax.xaxis.set_major_locator(MultipleLocator(seconds * (fits or steps[-1:])[0]))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _, of=seconds: f"{x / of:g}"))
+            label = label.replace("(s)", f"({unit})")
+            break
+    ax.set_xlabel(label)
 
 
 def check_table(name: str, table: Any, columns: Sequence[str]) -> None:

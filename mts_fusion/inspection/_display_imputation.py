@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mts_fusion.inspection._display import COLORS, new_axes
+from mts_fusion.inspection._display import COLORS, label_time, new_axes
 from mts_fusion.panel import as_panel
 from mts_fusion.panel._arguments import check_at_least, check_types
 
@@ -32,7 +32,7 @@ class ImputationDisplay:
     label : str, default="value"
         Of the vertical axis.
     time_label : str, default="time (s)"
-        Of the horizontal axis.
+        Of the horizontal axis. Of a long span ``(s)`` becomes minutes, hours or days.
 
     Attributes
     ----------
@@ -215,7 +215,8 @@ class ImputationDisplay:
                 t, self.truth[exists], color=COLORS[5], ls="--", lw=1.2, label="truth"
             )
         ax.plot(t, self.observed[exists], "o", color="black", ms=3, label="observed")
-        ax.set(xlabel=self.time_label, ylabel=self.label)
+        ax.set_ylabel(self.label)
+        label_time(ax, self.time_label)
         if len(self.figure_.axes) == 1:
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
         else:  # other axes are beside these

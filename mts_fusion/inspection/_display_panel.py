@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mts_fusion.inspection._display import COLORS, new_axes
+from mts_fusion.inspection._display import COLORS, label_time, new_axes
 from mts_fusion.panel import Modality, Panel, as_panel
 from mts_fusion.panel._arguments import check_types
 
@@ -96,7 +96,7 @@ class PanelDisplay:
         ax.set_yticks(ticks, labels=list(schema.names))
         ax.set_ylim(row - 0.5, -0.5)  # the first modality at the top
         clocks = [m.rate is None and self.panel.times[m.name] is None for m in schema]
-        ax.set_xlabel("Timepoint" if all(clocks) else "Time (s)")
+        label_time(ax, "Timepoint" if all(clocks) else "Time (s)")
         if self.gaps_:
             self.gaps_[0].set_label("missing")
             ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")

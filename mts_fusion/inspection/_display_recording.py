@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mts_fusion.inspection._display import COLORS, name_ticks, new_axes
+from mts_fusion.inspection._display import COLORS, label_time, name_ticks, new_axes
 from mts_fusion.inspection._evaluate import read_panel
 from mts_fusion.panel._arguments import as_floats, check_types
 
@@ -179,7 +179,7 @@ class RecordingDisplay:
         below.invert_yaxis()
         name_ticks(below.yaxis, self.modalities)
         below.tick_params(axis="y", labelsize="small")
-        below.set_xlabel("Time (s); grey: the sensor works, white: it is missing")
+        label_time(below, "Time (s); grey: the sensor works, white: it is missing")
         ax.tick_params(labelbottom=False)
         if is_new:  # the layout sees the axes below from its second pass on
             self.figure_.draw_without_rendering()

@@ -6,7 +6,10 @@ Sizes: B samples, C channels, L timepoints, K outputs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -118,15 +121,30 @@ def export_onnx(
     schema = model.schema_
     names = [f"{kind}.{m.name}" for kind in ("values", "observed") for m in schema]
     names += [f"times.{m.name}" for m in schema if m.irregular]
-    file = torch.onnx.export(
-        exported, dynamo=True, verbose=False, input_names=names, output_names=["output"]
-    )
+    with _quiet():
+        file = torch.onnx.export(
+            exported, dynamo=True, verbose=False, input_names=names, output_names=["output"]
+        )
     assert file is not None
     notes = {"schema": asdict(schema)}
     if hasattr(model, "classes_"):
         notes["classes"] = model.classes_.tolist()
     file.model.metadata_props.update({key: json.dumps(note) for key, note in notes.items()})
     file.save(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter of torch says about torchvision and about its own code."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _program(model: Any, patterns: str | Sequence[Sequence[str]]) -> Program:

@@ -203,7 +203,12 @@ _REFUSED = {
     "M": ("dates", "Set them as the index, or leave the columns out."),
     "m": ("durations", "Give them as numbers, for instance with .dt.total_seconds()."),
     "c": ("categories", "Encode text or categories as numbers first."),
-    "O": ("text", "Encode text or categories as numbers first."),
+    "O": (
+        "text",
+        "Encode text or categories as numbers first. If the frame has a row for each value, make "
+        "it one with a column for each quantity: frame.pivot_table(index=[id, time], "
+        "columns=quantity, values=value).sort_index().",
+    ),
     "X": ("complex numbers", "Give real and imaginary parts as channels."),
 }
 

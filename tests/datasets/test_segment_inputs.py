@@ -177,6 +177,17 @@ def test_a_stream_may_be_empty_or_none(nothing):
     assert len(groups) == 4
 
 
+def test_a_rate_may_be_that_of_a_stream_that_is_none():
+    given = {"rates": {"a": 4.0, "b": 25.0}, "channels": {"a": ["x"], "b": ["y"]}}
+
+    panel, _, _ = _segment({"a": STREAM, "b": None}, **given)
+
+    assert panel.schema.names == ("a",)
+    assert (panel.schema["a"].rate, panel.schema["a"].channels) == (4.0, ("x",))
+    with pytest.raises(ValueError, match=r"rates names \['b'\], but the modalities are \['a'\]"):
+        _segment({"a": STREAM}, **given)
+
+
 def test_whole_numbers_in_milliseconds_are_no_seconds():
     stamps = np.arange(0, 10_000, 20)
     with pytest.raises(

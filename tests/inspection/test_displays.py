@@ -232,6 +232,25 @@ def test_a_gap_of_a_stream_is_where_the_value_is_missing():
     assert display.ax_.get_xlabel() == "Time (s)"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "unit", "ticks"),
+    [
+        (100, "s", None),
+        (600, "min", [0, 2, 4, 6, 8, 10]),
+        (86_400, "h", [0, 3, 6, 9, 12, 15, 18, 21, 24]),
+        (7 * 86_400, "d", [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_long_axis_of_time_is_in_the_unit_of_its_span(seconds, unit, ticks):
+    clock = np.array([[0.0, seconds]])
+    display = PanelDisplay(Panel({"lab": np.ones((1, 1, 2))}, times={"lab": clock})).plot()
+    display.figure_.draw_without_rendering()
+    assert display.ax_.get_xlabel() == f"Time ({unit})"
+    if ticks is not None:
+        labels = [label.get_text() for label in display.ax_.get_xticklabels()]
+        assert labels[1:-1] == [str(tick) for tick in ticks]  # those outside are not shown
+
+
 def test_irregular_times_are_points_at_their_times():
     clock = np.array([[0.5, 3.0, np.nan]])
     irregular = Panel({"lab": np.array([[[7.3, 7.4, np.nan]]])}, times={"lab": clock})

@@ -24,6 +24,13 @@ def test_the_page_about_clusters_gives_the_answers_of_one_process(monkeypatch):
     np.testing.assert_array_equal(
         names["search"].cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
     )
+    around, read = names["around"], names["search"].best_params_
+    assert around.best_estimator_.penalty == read["penalty"]
+    here = names["GridSearchCV"](around.estimator, around.param_grid, cv=3)
+    np.testing.assert_array_equal(
+        here.fit(names["X"], names["y"]).cv_results_["mean_test_score"],
+        around.cv_results_["mean_test_score"],
+    )
     p, q = (names[model].predict_proba(names["X"]) for model in ("model", "alone"))
     np.testing.assert_allclose(p, q, atol=1e-5)
     assert p.std() > 0.1

@@ -81,6 +81,22 @@ def test_columns_that_are_no_numbers_are_refused_by_name(column, what):
             as_panel(X)
 
 
+def test_a_chart_in_long_form_is_read_after_its_pivot():
+    dates = pd.to_datetime(["2026-01-01 09:00", "2026-01-01 08:00", "2026-01-01 08:30"])
+    chart = pd.DataFrame(
+        {"patient": ["p1"] * 3, "time": dates, "item": ["a", "a", "b"], "value": [3.0, 1.0, 2.0]}
+    )
+    with pytest.raises(ValueError, match=r"\['patient', 'item'\].* frame\.pivot_table\("):
+        as_panel(chart.set_index("time").reset_index(drop=True))
+
+    table = chart.pivot_table(index=["patient", "time"], columns="item", values="value")
+    panel = as_panel({"lab": table.sort_index()})
+
+    assert panel.schema["lab"].channels == ("a", "b")
+    assert_array_equal(panel.values["lab"][0], [[1, NAN, 3], [NAN, 2, NAN]])
+    assert panel.sample_ids.tolist() == ["p1"]
+
+
 def test_an_array_of_dates_is_refused():
     with pytest.raises(ValueError, match=r"Modality 'acc' holds dates \(datetime64"):
         as_panel({"acc": np.array([["2026-01-01"]], "M8[s]")})
