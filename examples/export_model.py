@@ -2,9 +2,9 @@
 A model for a machine without this library
 ==========================================
 
-A fitted PatternRidge becomes a file for onnxruntime. ``serve_onnx.py``, a process that imports numpy
-and onnxruntime alone, reads it and samples with gaps and a dead sensor, and answers with the same
-probabilities as the estimator.
+A fitted PatternRidge becomes a file for onnxruntime. ``serve_onnx.py``, a process that imports
+numpy and onnxruntime alone, reads it and samples with gaps and a dead sensor, and answers with the
+probabilities of the estimator.
 
 Run ``python examples/export_model.py``; it takes ``pip install 'mts-fusion[onnx]'``.
 """

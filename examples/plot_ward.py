@@ -129,9 +129,9 @@ print(
 # %%
 # An uncertain answer
 # -------------------
-# The classifier reads what was measured, when it was measured: what was filled in says nothing new. A
-# set holds the right answer for about nine patients of ten; it has both where the classifier cannot
-# tell.
+# The classifier reads what was measured, when it was measured: what was filled in says nothing new.
+# A set holds the right answer for about nine patients of ten; it has both answers where the
+# classifier cannot tell.
 
 classifier = PatternRidgeClassifier(random_state=0).fit(X[known], y[known])
 p = classifier.predict_proba(X[new])

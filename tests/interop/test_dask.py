@@ -34,6 +34,9 @@ def test_the_page_about_clusters_gives_the_answers_of_one_process(monkeypatch):
     p, q = (names[model].predict_proba(names["X"]) for model in ("model", "alone"))
     np.testing.assert_allclose(p, q, atol=1e-5)
     assert p.std() > 0.1
+    blank = names["model"].blank()  # which one worker hands to both tasks
+    parts = [names["learn"](blank, names["X"][rows], names["y"][rows]) for rows in names["pieces"]]
+    assert [part.models_.n_rows for part in parts] == [80, 80]
     assert names["together"].shape == (240, 3)
     one = names["train"](1, names["X"], names["y"]).predict_proba(names["X"])
     np.testing.assert_array_equal(names["networks"][1].predict_proba(names["X"]), one)
