@@ -15,6 +15,7 @@ from ..metrics import band_coverage, crps_from_quantiles, energy_score, mae_at_m
 from ..panel import Panel
 from ..transforms import PanelImputer
 from ._costs import count_parameters, peak_memory
+from ._pypots import PyPOTSImputer
 
 __all__ = [
     "IMPUTERS",
@@ -162,7 +163,7 @@ def evaluate_imputer(
     costs = {
         "fit_seconds": fit_seconds,
         "peak_mb": memory.peak_mb,
-        "parameters": count_parameters(model),
+        "parameters": getattr(model, "n_weights", None) or count_parameters(model),
         "n_train": len(train),
     }
     return [{**row, **costs} for row in rows]
@@ -243,6 +244,17 @@ _STEPS = {
     "10 steps": {"sampler": "dpm++2m", "n_steps": 10},
 }
 
+
+def _pypots(network: str) -> Callable[..., Any]:
+    """A network of PyPOTS: ``max_epochs``, or 45 minutes of processor time."""
+
+    def make(*, seed: int, max_epochs: int | None) -> Any:
+        seconds = 2700.0 if max_epochs is None else None
+        return PyPOTSImputer(network, seconds=seconds, epochs=max_epochs or 1, random_state=seed)
+
+    return make
+
+
 IMPUTERS: dict[str, Imputer] = {
     "nearest": Imputer(_simple("nearest"), target_only=True),
     "mean": Imputer(_simple("mean"), target_only=True),
@@ -258,6 +270,8 @@ IMPUTERS: dict[str, Imputer] = {
     "SSSD": Imputer(
         _csdi(channels_per_token=None, denoiser="state_space"), target_only=True, settings=_STEPS
     ),
+    "SAITS of PyPOTS": Imputer(_pypots("SAITS"), target_only=True),
+    "CSDI of PyPOTS": Imputer(_pypots("CSDI"), target_only=True),
     "Diffusion, target only": Imputer(
         _diffusion(conditioning="target", patch_length=2), target_only=True
     ),

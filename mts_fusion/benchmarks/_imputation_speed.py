@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from ._costs import count_parameters
 from ._imputation import IMPUTERS, LEVELS, Hidden
 from ._methods import choose
 from ._physionet2012_imputation import hide, load_stays
+from ._pypots import PyPOTSImputer
 from ._tables import Settings, Table, failures, markdown, page
 
 __all__ = ["TABLE"]
@@ -30,9 +31,6 @@ _BASELINE, _OWN_CSDI, _OURS = "CSDI of PyPOTS", "CSDI", "Diffusion by steps"
 _DEFAULT = "5 steps"  # of our imputer
 _REQUIRED, _AIM, _LOSS = 8.0, 40.0, 0.01
 
-Impute = Callable[[Panel], NDArray[Any]]
-"""Draws ``(S, n, C, L)`` of the gaps of the modality "stay"."""
-
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -40,48 +38,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--n-slow", type=int, default=8, help="stays that every row fills")
     parser.add_argument("--n-test", type=int, help="stays that ours fills too; default: all")
-
-
-class _PyPOTS:
-    """CSDI of PyPOTS at the widths of our defaults, as the rows of this table want it."""
-
-    def __init__(self, seed: int, n_epochs: int) -> None:
-        try:
-            from pypots.imputation import CSDI
-        except ImportError:
-            raise ImportError(
-                f"The row {_BASELINE!r} requires pypots: pip install 'mts-fusion[benchmarks]'. "
-                "Where its requirements do not fit beside ours, compute the row in another "
-                "environment with the same --out, then the table in this one."
-            ) from None
-        import torch
-
-        torch.manual_seed(seed)
-        self.model = CSDI(
-            n_steps=48,
-            n_features=35,
-            n_layers=4,
-            n_heads=8,
-            n_channels=64,
-            d_time_embedding=128,
-            d_feature_embedding=64,
-            d_diffusion_embedding=128,
-            n_diffusion_steps=50,
-            batch_size=16,
-            epochs=n_epochs,
-            device="cpu",
-            verbose=False,
-        )
-
-    def fit(self, panel: Panel) -> Self:
-        self.model.fit({"X": panel.values["stay"].transpose(0, 2, 1)})
-        return self
-
-    def draws(self, panel: Panel) -> NDArray[Any]:
-        result = self.model.impute(
-            {"X": panel.values["stay"].transpose(0, 2, 1)}, n_sampling_times=_N_DRAWS
-        )
-        return np.asarray(result).transpose(1, 0, 3, 2)
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -95,7 +51,7 @@ def _trained(method: str, train: Panel, seed: int, budget: float) -> tuple[Any, 
 
     def make(n_epochs: int) -> Any:
         if method == _BASELINE:
-            return _PyPOTS(seed, n_epochs)
+            return PyPOTSImputer("CSDI", seconds=None, epochs=n_epochs, random_state=seed)
         return IMPUTERS[method].make(seed=seed, max_epochs=n_epochs)
 
     few = train[: 32 if method in (_BASELINE, _OWN_CSDI) else 512]
@@ -134,7 +90,9 @@ def _measure(
     rows = []
     for setting, parameters in settings.items():
         if method == _BASELINE:
-            impute: Impute = model.draws
+
+            def impute(panel: Panel) -> NDArray[Any]:
+                return np.asarray(model.draws(panel, _N_DRAWS))
         else:
             model.set_params(n_samples=_N_DRAWS, **parameters)
 
@@ -156,12 +114,10 @@ def _measure(
             whole = _errors(test, impute(test.data))
             row |= {f"{key}_all": value for key, value in whole.items()}
         rows.append(row)
-    networks = [model.model.model] if method == _BASELINE else []
-    parameters = sum(p.numel() for net in networks for p in net.parameters())
     costs = {
         "fit_seconds": fit_seconds,
         "n_train": n_train,
-        "parameters": parameters or count_parameters(model),
+        "parameters": model.n_weights if method == _BASELINE else count_parameters(model),
     }
     return [{**row, **costs} for row in rows]
 

@@ -8,8 +8,9 @@ from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._engines_imputation import hide_outages
 from mts_fusion.benchmarks._imputation import IMPUTERS, Hidden, evaluate_imputer
 from mts_fusion.benchmarks._imputation_runs import ImputationRun, run_imputation
-from mts_fusion.benchmarks._imputation_speed import _measure, _PyPOTS, _text
+from mts_fusion.benchmarks._imputation_speed import _measure, _text
 from mts_fusion.benchmarks._physionet2012_imputation import hide
+from mts_fusion.benchmarks._pypots import PyPOTSImputer
 from mts_fusion.benchmarks._tables import Settings
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
 from mts_fusion.panel import Panel
@@ -158,5 +159,22 @@ def test_an_imputer_is_timed_in_rounds_with_a_budget():
 
 @pytest.mark.skipif(find_spec("pypots") is not None, reason="says what is missing without it")
 def test_without_pypots_the_row_says_what_to_install():
+    panel = Panel({"stay": np.zeros((4, 2, 5))})
     with pytest.raises(ImportError, match=r"'CSDI of PyPOTS' requires pypots: pip install"):
-        _PyPOTS(0, 1)
+        PyPOTSImputer("CSDI", seconds=None).fit(panel)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["SAITS", "CSDI"])
+def test_pypots_fills_the_gaps_of_a_panel(network):
+    pytest.importorskip("pypots")
+    panel, _ = make_panel_classification(
+        40, modalities={"stay": (3, 10)}, missing_fraction=0.3, random_state=0
+    )
+    imputer = PyPOTSImputer(network, seconds=0.1, n_draws=3).fit(panel)
+    filled, seen = imputer.transform(panel), panel.observed["stay"]
+    assert not np.isnan(filled.values["stay"]).any()
+    np.testing.assert_allclose(filled.values["stay"][seen], panel.values["stay"][seen], rtol=1e-5)
+    assert hasattr(imputer, "sample") == (network == "CSDI")
+    if network == "CSDI":
+        assert len(imputer.quantiles(panel[:2], q=[0.1, 0.9])) == 2
