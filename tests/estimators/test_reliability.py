@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_info
 
 from mts_fusion.datasets import make_panel_classification
@@ -84,6 +85,14 @@ def _ragged(X):
 @EACH
 def test_predictions_depend_on_observed_values_alone(data, fitted, name, check_predictions):
     check_predictions(fitted(name), data[0])
+
+
+@pytest.mark.parametrize("scope", ["dataset", "instance"])
+def test_those_of_symbols_too(data, check_predictions, scope):
+    # Statistics of symbols have many ties, in which rounding must not decide the rank.
+    X = data[0].select(["acc"])
+    model = Pipeline([("sax", SAXTokenizer(scope=scope)), ("clf", clone(CLASSIFIERS["maestro"]))])
+    check_predictions(model.fit(X, data[1]), X)
 
 
 DIFFUSION = {"d_model": 8, "n_heads": 2, "n_samples": 4, "max_epochs": 1, "random_state": 0}

@@ -38,6 +38,10 @@ _SHORT = 16
 _N_KNOTS = 65
 _TAIL = 0.01
 
+# Values of a statistic are equal if they differ by less than this share of its mean size: far more
+# than sums in another order do.
+_ROUNDING = 1e-5
+
 # The number of correlations is the square of C; above this many channels they are left out.
 _MAX_CORRELATED = 24
 
@@ -82,9 +86,11 @@ class RankedFeatures(FeatureBlock):
         """
         knots = _knots(features)
         size = features.abs().nan_to_num(0.0).mean(0).unsqueeze(-1)
-        # Equal quantiles have the mean of their ranks; a nearly constant statistic scores 0.
-        first = torch.searchsorted(knots, knots)
-        last = torch.searchsorted(knots, knots, right=True) - 1
+        # Quantiles that are equal but for rounding have the mean of their ranks; a nearly constant
+        # statistic scores 0.
+        equal = _ROUNDING * size + 1e-7
+        first = torch.searchsorted(knots, knots - equal)
+        last = torch.searchsorted(knots, knots + equal, right=True) - 1
         rank = ((first + last) / (2 * (_N_KNOTS - 1))).clamp(_TAIL, 1 - _TAIL)
         scores = math.sqrt(2) * torch.erfinv(2 * rank - 1)
         constant = knots[:, -1:] - knots[:, :1] <= 1e-4 * size + 1e-6

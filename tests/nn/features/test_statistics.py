@@ -82,3 +82,16 @@ def test_scores_are_normal_and_beyond_the_training_samples_they_are_bounded():
     assert abs(float(mean.mean())) < 0.05
     assert 0.9 < float(mean.std()) < 1.1
     assert block.standardize(raw * 1e6).abs().max() < 3
+
+
+def test_values_that_are_equal_but_for_rounding_have_one_score():
+    block = StatisticFeatures(Modality("a", 1, 1))
+    n = block.n_features
+    tied = 0.3 + 1e-7 * torch.randn(60, n, generator=torch.Generator().manual_seed(0))
+    raw = torch.cat([tied, torch.linspace(1, 2, 40)[:, None].expand(-1, n)])
+    block.fit(raw)
+    scores = block.standardize(tied)
+    assert (scores.max() - scores.min()).item() < 1e-4
+    others = block.standardize(raw[60:])
+    assert (others.diff(dim=0) >= 0).all()
+    assert (others > scores.max()).all()
