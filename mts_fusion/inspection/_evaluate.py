@@ -16,7 +16,7 @@ from mts_fusion.panel import Panel, as_panel
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
-from mts_fusion.runs import advance, phase, run
+from mts_fusion.runs import advance, keeping, phase, run
 
 __all__ = [
     "check_panel_and_scorer",
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 Scorer = Callable[[Any, Panel, ArrayLike], dict[str, float]]
+Change = tuple[Callable[..., Panel], tuple[Any, ...]]  # and its arguments
 Scores = dict[str, NDArray[np.float64]]  # metric -> score of all samples, then of each resample
 
 
@@ -95,7 +96,7 @@ def draw_seeds(random_state: Any, n: int) -> list[int]:
 
 
 def evaluate(
-    tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]],
+    tasks: Sequence[Change],
     estimator: Any,
     panel: Panel,
     y: ArrayLike,
@@ -108,19 +109,41 @@ def evaluate(
 ) -> list[Scores]:
     """The scores of ``change(panel, *arguments)`` for each ``(change, arguments)``, in order.
 
-    Each is an array: the score of all samples, then of each of ``rows``.
+    Each is an array: the score of all samples, then of each of ``rows``. Fixed features of what a
+    change leaves as it was are computed once; with several processes, once in each.
     """
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    scores = parallel(
-        joblib.delayed(_score)(estimator, panel, y, scorer, change, arguments, list(rows))
-        for change, arguments in tasks
-    )
-    done = []
+    n_workers = min(joblib.effective_n_jobs(n_jobs), len(tasks))
+    scores: list[Scores] = [{} for _ in tasks]
     with run(description, panel, verbose=verbose), phase("predictions", len(tasks), "prediction"):
-        for score in scores:
-            done.append(score)
-            advance("predictions")
-    return done
+        if n_workers == 1:
+            with keeping():
+                for i, task in enumerate(tasks):
+                    scores[i] = _score(estimator, panel, y, scorer, task, list(rows))
+                    advance("predictions")
+            return scores
+        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+        groups = [list(tasks[first::n_workers]) for first in range(n_workers)]
+        results = parallel(
+            joblib.delayed(_score_group)(estimator, panel, y, scorer, group, list(rows))
+            for group in groups
+        )
+        for first, group in enumerate(results):
+            scores[first::n_workers] = group
+            advance("predictions", len(group))
+    return scores
+
+
+def _score_group(
+    estimator: Any,
+    panel: Panel,
+    y: ArrayLike,
+    scorer: Scorer,
+    tasks: Sequence[Change],
+    rows: list[NDArray[np.intp]],
+) -> list[Scores]:
+    """Scores of several tasks in one process, which keeps features from one to the next."""
+    with keeping():
+        return [_score(estimator, panel, y, scorer, task, rows) for task in tasks]
 
 
 def _score(
@@ -128,10 +151,10 @@ def _score(
     panel: Panel,
     y: ArrayLike,
     scorer: Scorer,
-    change: Callable[..., Panel],
-    arguments: tuple[Any, ...],
+    task: Change,
     rows: list[NDArray[np.intp]],
 ) -> Scores:
+    change, arguments = task
     return score_rows(estimator, change(panel, *arguments), y, scorer, rows)
 
 

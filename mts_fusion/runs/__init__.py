@@ -1,5 +1,16 @@
-"""What holds while a fit, a prediction or an inspection runs: its bars and log lines."""
+"""What holds while a fit, a prediction or an inspection runs: bars, log lines, kept results."""
 
+from ._kept import Kept, content_key, keeping, kept_results
 from ._progress import advance, fitting, phase, predicting, run
 
-__all__ = ["advance", "fitting", "phase", "predicting", "run"]
+__all__ = [
+    "Kept",
+    "advance",
+    "content_key",
+    "fitting",
+    "keeping",
+    "kept_results",
+    "phase",
+    "predicting",
+    "run",
+]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.runs import content_key
 
 __all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "padded_rows"]
 
@@ -160,6 +161,22 @@ class PanelDataset(Dataset[Batch]):
         new = copy(self)
         new.features = None if features is None else [_tensor(part) for part in features]
         return new
+
+    def content_key(self, m: int) -> bytes:
+        """A key of all that is known of one modality of all samples.
+
+        Parameters
+        ----------
+        m : int
+            Index of the modality.
+
+        Returns
+        -------
+        bytes
+            Equal for equal values, masks and times.
+        """
+        arrays = (self.values[m], self.observed[m], self.times[m])
+        return content_key(*(None if x is None else np.asarray(x) for x in arrays))
 
     @property
     def missing(self) -> np.ndarray:

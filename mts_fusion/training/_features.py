@@ -13,7 +13,7 @@ from torch import Tensor
 from mts_fusion.nn.features import SchemaFeatures
 from mts_fusion.panel import Panel, Schema
 from mts_fusion.persistence import PackedState
-from mts_fusion.runs import advance, phase
+from mts_fusion.runs import advance, kept_results, phase
 
 from ._batch import FEATURE_ROWS, PanelDataset, padded_rows
 from ._runtime import isolated
@@ -201,10 +201,23 @@ default=("multirocket", "statistics")
         """
         if not self._is_fitted:
             raise NotFittedError("FixedFeatures is not fitted yet. Call fit(panel) first.")
-        dataset = self._dataset(panel)
+        dataset, kept = self._dataset(panel), kept_results()
         self._move_module()
-        with isolated(1):
-            return [part.numpy() for part in self._compute(dataset, standardize=True)]
+        if kept is None:
+            with isolated(1):
+                return [part.numpy() for part in self._compute(dataset, standardize=True)]
+        keys = [(m, dataset.content_key(m)) for m in range(len(self.schema))]
+        features = [kept.get(self, key) for key in keys]
+        is_known = np.array([part is not None for part in features])
+        if not is_known.all():
+            hidden = np.broadcast_to(is_known, (len(panel), len(is_known)))
+            others = dataset.take(np.arange(len(panel)), hidden)
+            with isolated(1):
+                computed = self._compute(others, standardize=True)
+            for m in np.flatnonzero(~is_known):
+                features[m] = computed[m].numpy()
+                kept.put(self, keys[m], features[m])
+        return features
 
     def feature_names(self, name: str) -> list[str]:
         """Names of the features of a modality: the kind, and the name that the kind gives it.

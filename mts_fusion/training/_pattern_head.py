@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mts_fusion.nn.ridge import KernelMap, RidgeSolution, RidgeSystem
-from mts_fusion.runs import advance
+from mts_fusion.runs import advance, kept_results
 
 from ._pattern_rows import TrainingRows, as_array, as_tensor
 from ._runtime import isolated
@@ -224,23 +224,34 @@ class RidgeHead(ABC):
 
     # Samples
 
-    def bases(self, features: Sequence[np.ndarray]) -> dict[int, Tensor]:
+    def bases(self, features: Sequence[np.ndarray], occurring: np.ndarray) -> dict[int, Tensor]:
         """What the kernel maps are linear in: features, or kernels to the landmarks.
 
         Parameters
         ----------
         features : list of M arrays of shape (n, F)
             NaN where the modality is missing.
+        occurring : bool array of shape (M,)
+            Modalities that are wanted.
 
         Returns
         -------
         dict of int to Tensor of shape (n, F or L)
             By modality.
         """
-        return {
-            m: self.maps[m].base(as_tensor(features[m][:, columns]))
-            for m, columns in self.slices.items()
-        }
+        return {m: self._base(m, features[m]) for m in self.slices if occurring[m]}
+
+    def _base(self, m: int, features: np.ndarray) -> Tensor:
+        """The base of one modality, kept with the features if these are."""
+        kept, key = kept_results(), (m, id(features))
+        if kept is not None and not kept.holds(features):
+            kept = None
+        base = None if kept is None else kept.get(self, key)
+        if base is None:
+            base = self.maps[m].base(as_tensor(features[:, self.slices[m]]))
+            if kept is not None:
+                kept.put(self, key, base)
+        return base
 
     def coordinates(self, features: Sequence[np.ndarray]) -> list[Tensor]:
         """Coordinates of each modality.

@@ -247,9 +247,9 @@ class PatternModels(PackedState):
         """Rows of each set of modalities, its model, and what each modality adds, ``(k, C)``."""
         for start in range(0, len(available), _CHUNK):
             chunk = slice(start, start + _CHUNK)
+            few = features if len(available) <= _CHUNK else [part[chunk] for part in features]
             with isolated(self.n_threads, device=self.device):
-                few = [part[chunk] for part in features]
-                bases = [head.bases(few) for head in self.heads]
+                bases = [head.bases(few, np.any(available[chunk], axis=0)) for head in self.heads]
             for rows, model in self.models_of(available[chunk]):
                 with isolated(self.n_threads):
                     index = slice(None) if len(rows) == len(few[0]) else as_tensor(rows)

@@ -162,6 +162,9 @@ class SchemaFeatures(nn.Module):
             self._compute_groups(values, observed, clocks, computed)
         features = []
         for m, (x, o, clock) in enumerate(zip(values, observed, clocks, strict=True)):
+            if not torch.compiler.is_compiling() and not bool(o.any()):
+                features.append(x.new_full((len(o), self.n_features[m]), torch.nan))
+                continue
             parts = [
                 computed[m][kind] if kind in computed[m] else block.compute(x, o, clock)
                 for kind, block in self._blocks(m).items()
