@@ -17,6 +17,7 @@ from mts_fusion.nn.attention import (
     CrossModalLayer,
     IntraModalLayer,
     distilled_times,
+    key_factor,
     sample_keys,
 )
 from mts_fusion.nn.embedding import PatchEmbedding, token_times
@@ -136,7 +137,8 @@ class _GatheredAttention(nn.Module):
         n, n_tokens, width = qkv.shape
         d_head = width // (3 * self.n_heads)
         q, k, v = qkv.view(n, n_tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
-        position, share = sample_keys(observed, self.max_budget, None, False)  # (N, S)
+        factor = key_factor(self.max_budget)
+        position, share = sample_keys(observed, factor, None, False)  # (N, S)
         n_keys = position.shape[1]
         n_queries = budget * torch.log(observed.sum(1).clamp(min=1).to(budget.dtype))
         with torch.no_grad():

@@ -87,6 +87,12 @@ def test_predictions_depend_on_observed_values_alone(data, fitted, name, check_p
     check_predictions(fitted(name), data[0])
 
 
+@pytest.mark.parametrize("parameter", ["attention_budget", "cross_budget"])
+def test_those_with_a_small_budget_too(data, check_predictions, parameter):
+    model = clone(CLASSIFIERS["maestro"]).set_params(**{parameter: 0.5, "max_tokens": 16})
+    check_predictions(model.fit(*data), data[0])
+
+
 @pytest.mark.parametrize("scope", ["dataset", "instance"])
 def test_those_of_symbols_too(data, check_predictions, scope):
     # Statistics of symbols have many ties, in which rounding must not decide the rank.

@@ -18,10 +18,14 @@ __all__ = [
     "BudgetedAttention",
     "attend",
     "budgeted_attend",
+    "key_factor",
     "picking_saves",
     "sample_keys",
     "scaled_attend",
 ]
+
+# Keys that are sampled at least, in units of the logarithm of their number: as in Informer.
+_LEAST_KEY_FACTOR = 5.0
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
@@ -48,6 +52,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, observed: Tensor) -> Tensor:
     tensor([1.])
     """
     return F.scaled_dot_product_attention(q, k, v, attn_mask=observed[:, None, None, :])
+
+
+def key_factor(max_budget: float) -> float:
+    """How many keys are sampled to rank the queries, in units of ``log(n)``: at least 5.
+
+    Of a sample of one or two keys all queries are equally far from uniform attention, and rounding
+    would decide which attend.
+
+    Parameters
+    ----------
+    max_budget : float
+        Largest budget.
+
+    Returns
+    -------
+    float
+        The factor.
+    """
+    return max(max_budget, _LEAST_KEY_FACTOR)
 
 
 def sample_keys(
@@ -161,8 +184,8 @@ def budgeted_attend(
     n_queries : Tensor of shape (N,)
         How many queries attend; a fraction of a query attends by that fraction.
     factor : float, default=5.0
-        At most ``factor * log(T)`` queries attend, and ``factor * log(n)`` of n observed keys are
-        sampled.
+        At most ``factor * log(T)`` queries attend, and as many of n observed keys are sampled, but
+        at least ``5 log(n)`` (:func:`key_factor`).
     generator : torch.Generator or None, default=None
         Where the sample of keys is drawn from in training.
     training : bool, default=False
@@ -194,7 +217,7 @@ def budgeted_attend(
     # for all queries of a sequence is one matrix product, and only observed keys are in it.
     n_tokens, d_head = v.shape[2:]
     n_ranks = _count(n_tokens, factor)
-    position, shares = sample_keys(observed, factor, generator, training)
+    position, shares = sample_keys(observed, key_factor(factor), generator, training)
     top = _rank_queries(q, k, observed, n_ranks, position, shares)  # (N, H, K)
     gate = _gate(n_queries, n_ranks).to(v.dtype)[:, None]  # (N, 1, K)
     mean = _observed_mean(v, observed)
@@ -252,10 +275,10 @@ def _observed_mean(v: Tensor, observed: Tensor) -> Tensor:
 def picking_saves(n_tokens: int, max_budget: float) -> bool:
     """Whether picking the queries that attend takes fewer products than attending with all.
 
-    Of T tokens, ``K = max_budget * log(T)`` may attend and as many keys are sampled. The ranking
-    multiplies T queries with K keys and their mean, the attention K queries with T keys and T
-    values, and all of them take a mean: ``T (3 K + 2)`` products of the width of a head, against
-    ``T (2 T + 1)`` where all attend.
+    Of T tokens, ``K = max_budget * log(T)`` may attend, and S keys are sampled
+    (:func:`key_factor`). The ranking multiplies T queries with S keys and their mean, the attention
+    K queries with T keys and T values, and all of them take a mean: ``T (S + 2 K + 2) + S``
+    products of the width of a head, against ``T (2 T + 1)`` where all attend.
 
     Parameters
     ----------
@@ -274,7 +297,9 @@ def picking_saves(n_tokens: int, max_budget: float) -> bool:
     >>> [picking_saves(n_tokens, 5.0) for n_tokens in (16, 32)]
     [False, True]
     """
-    return 3 * _count(n_tokens, max_budget) + 1 < 2 * n_tokens
+    n_keys = _count(n_tokens, key_factor(max_budget))
+    picked = n_tokens * (n_keys + 2 * _count(n_tokens, max_budget) + 2) + n_keys
+    return picked < n_tokens * (2 * n_tokens + 1)
 
 
 class BudgetedAttention(nn.Module):
@@ -288,7 +313,7 @@ class BudgetedAttention(nn.Module):
     n_heads : int, default=8
         Heads H.
     max_budget : float, default=5.0
-        At most ``max_budget * log(T)`` of T queries attend, and as many keys are sampled.
+        At most ``max_budget * log(T)`` of T queries attend.
 
     Notes
     -----

@@ -40,7 +40,7 @@ _TAIL = 0.01
 
 # Values of a statistic are equal if they differ by less than this share of its mean size: far more
 # than sums in another order do.
-_ROUNDING = 1e-5
+_ROUNDING = 1e-4
 
 # The number of correlations is the square of C; above this many channels they are left out.
 _MAX_CORRELATED = 24

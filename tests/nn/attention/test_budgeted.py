@@ -78,7 +78,18 @@ def test_queries_are_picked_where_that_takes_fewer_products(max_budget):
         saved.append(_products(True, n_tokens, max_budget) < _products(False, n_tokens, max_budget))
         assert picking_saves(n_tokens, max_budget) == saved[-1], n_tokens
     assert saved[-1]
-    assert saved[0] == (max_budget == 1.0)
+    assert not saved[0]
+    assert saved[2] == (max_budget == 1.0)
+
+
+def test_a_small_budget_ranks_the_queries_by_more_than_one_key():
+    *heads, observed = make_heads(1, 16)
+    observed[:] = True
+    attended = []
+    for factor in (0.5, 5.0):
+        out = budgeted_attend(*heads, observed, torch.tensor([0.7]), factor=factor)
+        attended.append((out - heads[2].mean(2, keepdim=True)).abs().sum(-1) > 1e-4)
+    assert torch.equal(*attended)
 
 
 def test_without_budget_each_query_takes_the_mean_of_what_is_observed():

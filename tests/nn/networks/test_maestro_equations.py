@@ -48,11 +48,13 @@ def prob_sparse(q, k, v, u, factor, n_possible=10**6):
     largest P attend, the others take the mean of the values.
     """
     n, d = q.shape
-    if 3 * math.ceil(factor * math.log(n_possible)) + 1 >= 2 * n_possible:
+    c = max(factor, 5.0)
+    n_keys, n_ranks = (min(n_possible, math.ceil(f * math.log(n_possible))) for f in (c, factor))
+    if n_possible * (n_keys + 2 * n_ranks + 2) + n_keys >= n_possible * (2 * n_possible + 1):
         part = min(1.0, u * math.log(n) / n)
         attended = np.stack([softmax(one @ k.T / np.sqrt(d)) @ v for one in q])
         return (1 - part) * v.mean(0) + part * attended
-    keys = k[sampled_keys(n, factor)]
+    keys = k[sampled_keys(n, c)]
     scores = [
         max(q[i] @ keys.T / np.sqrt(d)) - np.mean(q[i] @ keys.T / np.sqrt(d)) for i in range(n)
     ]
