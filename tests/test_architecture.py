@@ -288,7 +288,7 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         ("pooch", ["datasets/_cache.py"]),
         ("onnxscript", ["interop/_export.py"]),
         ("safetensors", ["persistence/_file.py"]),
-        ("skops", ["persistence/_file.py"]),
+        ("skops", ["persistence/_foreign.py"]),
         ("urllib", ["datasets/_cache.py"]),
         ("requests", []),
     ],

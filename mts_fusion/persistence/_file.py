@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -16,9 +15,10 @@ from typing import Any
 
 from mts_fusion import __version__
 
-from ._classes import full_name, own_types
+from ._classes import full_name
 from ._decode import Decoder
 from ._encode import Encoder
+from ._foreign import from_skops, skops_io
 
 __all__ = ["load", "save"]
 
@@ -29,14 +29,6 @@ _MANIFEST, _MODEL, _ARRAYS = "manifest.json", "model.json", "arrays.safetensors"
 _SKOPS = re.compile(r"skops/[0-9]+\.skops")
 _ROOT = "model"  # path of the model itself
 _NAME = "mts_fusion model"
-# Plain data inside estimators that skops stores; it lists the estimators alone.
-_INNER = {
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    *(
-        f"sklearn.calibration.{name}"
-        for name in ("_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling")
-    ),
-}
 _DAY = (1980, 1, 1, 0, 0, 0)  # so that equal models are equal files
 
 
@@ -86,7 +78,7 @@ def save(model: Any, path: str | Path) -> None:
         _ARRAYS: to_safetensors(encoder.arrays),
     }
     for i, foreign in enumerate(encoder.foreign.values()):
-        parts[f"skops/{i}.skops"] = _skops().dumps(foreign)
+        parts[f"skops/{i}.skops"] = skops_io().dumps(foreign)
     manifest = {
         "format": _NAME,
         "format_version": FORMAT,
@@ -160,7 +152,7 @@ def load(path: str | Path, *, trusted: Sequence[type] = ()) -> Any:
         names = {foreign: f"skops/{i}.skops" for i, foreign in enumerate(content["skops"])}
         decoder = Decoder(
             from_safetensors(parts[_ARRAYS]),
-            lambda foreign: _from_skops(parts[names[foreign]], trusted),
+            lambda foreign: from_skops(parts[names[foreign]], trusted),
             trusted,
         )
         return decoder.decode(content["model"], _ROOT)
@@ -216,35 +208,3 @@ def _check_manifest(parts: dict[str, bytes], path: str | Path) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _skops() -> Any:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError(
-            "save and load of scikit-learn's estimators require skops: "
-            "pip install 'mts-fusion[skops]'."
-        ) from error
-    return skops.io
-
-
-def _from_skops(data: bytes, trusted: Sequence[type]) -> Any:
-    """What skops has stored, if it holds nothing but what skops trusts and our own classes."""
-    io_ = _skops()
-    _check_stored(data)
-    allowed = own_types() | _INNER | {full_name(cls) for cls in trusted}
-    unknown = io_.get_untrusted_types(data=data)
-    refused = [name for name in unknown if name not in allowed]
-    if refused:
-        raise ValueError(
-            f"it holds {refused}, which are not known to be safe. If you trust them, hand them "
-            "over with load(path, trusted=[...])."
-        )
-    return io_.loads(data, trusted=unknown)
-
-
-def _check_stored(data: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
-        if any(info.file_size > len(data) for info in file.infolist()):
-            raise ValueError("a part declares more bytes than the file has")
