@@ -44,6 +44,7 @@ from mts_fusion.training import (
 )
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
+from mts_fusion.transforms._doc_link import LinkedReprMixin
 
 from ._checks import check_X
 from ._context import FitContext
@@ -54,7 +55,7 @@ __all__ = ["PanelEstimator"]
 _ROWS_AT_ONCE = 1024
 
 
-class PanelEstimator(Saveable, BaseEstimator, metaclass=ABCMeta):
+class PanelEstimator(LinkedReprMixin, Saveable, BaseEstimator, metaclass=ABCMeta):
     """Abstract: an ensemble of networks trained on a panel, with or without targets.
 
     A subclass has ``__init__`` (assignments only), ``_make_module``, and ``fit``, which

@@ -18,6 +18,7 @@ from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianProcessModel
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
+from mts_fusion.transforms._doc_link import LinkedReprMixin
 from mts_fusion.transforms._normal_scores import NormalScores
 
 from ._checks import check_X
@@ -40,7 +41,7 @@ _LEVELS = (np.arange(50) + 0.5) / 50
 _OUTERMOST = 8.0
 
 
-class GaussianProcessImputer(ImputerMixin, Saveable, BaseEstimator):
+class GaussianProcessImputer(LinkedReprMixin, ImputerMixin, Saveable, BaseEstimator):
     """Impute panels from the exact conditional distribution of a Gaussian process.
 
     One process describes all channels of all modalities at all times, whatever their clocks: a

@@ -17,6 +17,7 @@ from mts_fusion.persistence import Saveable
 from mts_fusion.runs import phase, predicting, run
 from mts_fusion.training import FixedFeatures, Regression
 from mts_fusion.transforms._base import check_parameters
+from mts_fusion.transforms._doc_link import LinkedReprMixin
 
 from ._checks import check_groups, check_X
 from ._context import FitContext
@@ -27,7 +28,9 @@ from ._pretrained import PretrainedNetwork
 __all__ = ["MaestroPretrainer"]
 
 
-class MaestroPretrainer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saveable, BaseEstimator):
+class MaestroPretrainer(
+    LinkedReprMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saveable, BaseEstimator
+):
     """Weights for :class:`MaestroClassifier`, and features, from windows without targets.
 
     Of each window, whole modalities and a stretch of time of each other modality are hidden, and

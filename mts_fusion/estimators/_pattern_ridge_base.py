@@ -29,6 +29,7 @@ from mts_fusion.training import (
 from mts_fusion.training._pattern_head import N_SEARCHED
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
+from mts_fusion.transforms._doc_link import LinkedReprMixin
 
 from ._checks import check_groups, check_weight, check_X, check_y
 from ._distinct_rows import distinct_rows
@@ -56,7 +57,12 @@ _VALUES_AT_ONCE = 2**26
 
 
 class PatternRidge(
-    ExactUpdatesMixin, PatternExplanationsMixin, Saveable, BaseEstimator, metaclass=ABCMeta
+    LinkedReprMixin,
+    ExactUpdatesMixin,
+    PatternExplanationsMixin,
+    Saveable,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """Abstract: parameters, fit, and scores from the models of all sets of modalities.
 

@@ -13,10 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.panel import Panel, Schema, as_panel
 from mts_fusion.persistence import Saveable
 
+from ._doc_link import LinkedReprMixin
+
 __all__ = ["PanelTransformer", "by_modality", "check_parameters", "filled_masks"]
 
 
-class PanelTransformer(Saveable, TransformerMixin, BaseEstimator):
+class PanelTransformer(LinkedReprMixin, Saveable, TransformerMixin, BaseEstimator):
     """Abstract: stores the schema in ``fit``, and compares X with it afterwards.
 
     Attributes
