@@ -15,7 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Panel, Schema
+from mts_fusion.panel import Panel, PanelLike, Schema
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import phase, predicting
 from mts_fusion.training import (
@@ -41,6 +41,7 @@ from mts_fusion.training import (
     seeded,
     simulate_sensor_loss,
     split_rows,
+    with_targets_of,
 )
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
@@ -317,7 +318,10 @@ class PanelEstimator(LinkedReprMixin, Saveable, BaseEstimator, metaclass=ABCMeta
             "batch_size": context.batch_size,
             "max_epochs": context.max_epochs,
             "device": pick_device(self.device),
-            "callbacks": [*self._make_callbacks(context), *(self.callbacks or [])],
+            "callbacks": [
+                *self._make_callbacks(context),
+                *with_targets_of(context.task, self.callbacks),
+            ],
         }
         # Fused steps take a fifth of the time for networks of many small parameters.
         fused = {"optimizer__fused": True} if self.optimizer in OPTIMIZERS else {}
@@ -353,7 +357,7 @@ class PanelEstimator(LinkedReprMixin, Saveable, BaseEstimator, metaclass=ABCMeta
             part = panel[start : start + _ROWS_AT_ONCE]
             yield self._make_dataset(part).with_features(self.features_.transform(part))
 
-    def explain(self, X: Any) -> dict[str, np.ndarray]:
+    def explain(self, X: PanelLike) -> dict[str, np.ndarray]:
         """What the network records for each sample, such as attention and routing.
 
         Parameters

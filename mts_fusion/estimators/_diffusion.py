@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from mts_fusion.nn.diffusion import HideObserved
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianExamples
 from mts_fusion.transforms import PanelScaler
@@ -170,7 +171,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
     """
 
     @classmethod
-    def from_paper(cls, dataset: str = "mimic4", *, random_state: Any = None) -> Self:
+    def from_paper(
+        cls, dataset: str = "mimic4", *, random_state: int | np.random.RandomState | None = None
+    ) -> Self:
         """Stage 1 of TRACE as published: CSDI's denoiser, conditioned on the other modalities.
 
         A token of each entry, four layers with attention along time and along channels, context
@@ -205,7 +208,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None, groups: ArrayLike | None = None) -> Self:
         """Learn to fill gaps.
 
         Parameters

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from mts_fusion.nn import ConditionalDiffusion, GaussianTransport
@@ -91,7 +92,7 @@ class DiffusionEstimator(PanelEstimator):
         precision: str = "float32",
         warm_start: bool = False,
         net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_samples = n_samples

@@ -50,8 +50,10 @@ TRAINING_PARAMETERS = """optimizer : {"adamw", "adam", "sgd"} or callable, defau
         ``"auto"`` is 3 for Maestro and 1 for the other methods.
     callbacks : list of skorch.callbacks.Callback or None, default=None
         Additional callbacks for the training loop. An ``LRScheduler`` takes the place of the
-        schedule of ``lr``; ``EpochScoring`` and ``BatchScoring`` are refused. One of your own ends
-        the training with ``net.stop_training()``.
+        schedule of ``lr``. ``EpochScoring`` scores predictions of the type of y, before
+        calibration; ``history_`` has its scores. One of your own ends the training with
+        ``net.stop_training()``. All read the averaged weights that were validated, where samples
+        are held out; those that ``EarlyStopping(load_best=True)`` restores stay.
     device : str, default="auto"
         A device of torch; ``"auto"`` is the GPU if torch finds one, else the CPU.
     precision : {"float32", "bf16", "fp16"}, default="float32"

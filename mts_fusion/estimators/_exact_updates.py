@@ -6,8 +6,10 @@ from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from mts_fusion.panel import PanelLike
 from mts_fusion.runs import fitting
 from mts_fusion.training import GroupFolds, PatternModels
 
@@ -38,12 +40,12 @@ class ExactUpdatesMixin:
 
     def partial_fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        groups: Any = None,
+        X: PanelLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         *,
-        classes: Any = None,
+        classes: ArrayLike | None = None,
     ) -> Self:
         """Learn from more samples, exactly as if they had been there from the first call.
 
@@ -105,7 +107,7 @@ class ExactUpdatesMixin:
             self._add_rows(self.models_, panel, rows, index)
         return self
 
-    def forget(self, X: Any = None, *, groups: Any = None) -> Self:
+    def forget(self, X: PanelLike | None = None, *, groups: ArrayLike | None = None) -> Self:
         """Remove samples, as if they had never been there; features and kernels do not change.
 
         Parameters

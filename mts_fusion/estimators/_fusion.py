@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from mts_fusion.nn import FusionNet
@@ -106,7 +107,7 @@ class _Fusion(PanelPredictor):
         max_epochs: int | str = "auto",
         patience: int | None = None,
         validation_fraction: float | str = "auto",
-        class_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         label_smoothing: float | str = "auto",
         calibration: str | None = "auto",
         n_estimators: int | str = "auto",
@@ -115,7 +116,7 @@ class _Fusion(PanelPredictor):
         precision: str = "float32",
         warm_start: bool = False,
         net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.strategy = strategy

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianProcessModel
@@ -172,7 +172,7 @@ class GaussianProcessImputer(LinkedReprMixin, ImputerMixin, Saveable, BaseEstima
         batch_size: int = 16,
         max_train_entries: int = 200,
         max_entries: int = 2000,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.n_samples = n_samples
@@ -189,7 +189,7 @@ class GaussianProcessImputer(LinkedReprMixin, ImputerMixin, Saveable, BaseEstima
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn the distribution of each channel, and their covariance.
 
         Parameters

@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.metrics import crps_from_samples
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import as_floats, check_types
 from mts_fusion.transforms import MissingnessMasker, PanelScaler
 
@@ -53,7 +53,7 @@ class ImputerMixin(TransformerMixin):
 
     # Imputation
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """Fill the gaps with the median (or mean) of what the values may have been.
 
         Parameters
@@ -76,7 +76,7 @@ class ImputerMixin(TransformerMixin):
         """
         return self._center(self._check_fitted(X))
 
-    def sample(self, X: Any, n: int | None = None) -> list[Panel]:
+    def sample(self, X: PanelLike, n: int | None = None) -> list[Panel]:
         """Fill the gaps with each of several draws.
 
         Parameters
@@ -105,7 +105,9 @@ class ImputerMixin(TransformerMixin):
             raise ValueError(f"n={n}; at least 1 sample can be drawn.")
         return self._draw(self._check_fitted(X), n)
 
-    def quantiles(self, X: Any, q: float | Sequence[float] = (0.05, 0.5, 0.95)) -> list[Panel]:
+    def quantiles(
+        self, X: PanelLike, q: float | Sequence[float] = (0.05, 0.5, 0.95)
+    ) -> list[Panel]:
         """Fill the gaps with quantiles of what the values may have been.
 
         Parameters
@@ -134,7 +136,7 @@ class ImputerMixin(TransformerMixin):
             raise ValueError(f"q is a list of levels in [0, 1], got {q!r}.")
         return self._quantiles(self._check_fitted(X), levels)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: PanelLike, y: object = None) -> float:
         """How well a hidden tenth of the observed entries is predicted; higher is better.
 
         Parameters

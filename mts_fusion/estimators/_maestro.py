@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -99,7 +100,7 @@ class _Maestro(PanelPredictor):
         max_epochs: int | str = "auto",
         patience: int | None = None,
         validation_fraction: float | str = "auto",
-        class_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         label_smoothing: float | str = 0.0,
         calibration: str | None = "auto",
         n_estimators: int | str = "auto",
@@ -108,7 +109,7 @@ class _Maestro(PanelPredictor):
         precision: str = "float32",
         warm_start: bool = False,
         net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.d_model = d_model
@@ -259,7 +260,11 @@ class MaestroClassifier(PanelClassifierMixin, _Maestro):
 
     @classmethod
     def from_paper(
-        cls, dataset: str, *, symbols: bool = True, random_state: Any = None
+        cls,
+        dataset: str,
+        *,
+        symbols: bool = True,
+        random_state: int | np.random.RandomState | None = None,
     ) -> Pipeline:
         """MAESTRO as published: SAX symbols, one network, nothing that this library adds.
 

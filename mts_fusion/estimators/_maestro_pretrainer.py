@@ -7,12 +7,14 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
+from mts_fusion.panel import PanelLike
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import phase, predicting, run
 from mts_fusion.training import FixedFeatures, Regression
@@ -110,7 +112,7 @@ class MaestroPretrainer(
         hidden_fraction: float = 0.5,
         max_epochs: int | str = "auto",
         validation_fraction: float | str = "auto",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -121,7 +123,7 @@ class MaestroPretrainer(
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None, groups: ArrayLike | None = None) -> Self:
         """Train the network.
 
         Parameters
@@ -178,7 +180,7 @@ class MaestroPretrainer(
         self.history_ = learner.history_
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: PanelLike) -> np.ndarray:
         """What the network makes of each window: the mean of its tokens.
 
         Parameters
@@ -218,7 +220,13 @@ class _Learner(PanelRegressorMixin, _Maestro):
     modality_rate: float
     hidden_fraction: float
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: PanelLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         self._begin_fit()
         panel = check_X(self, X, reset=True)
         groups = check_groups(groups, panel)

@@ -11,6 +11,7 @@ from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from mts_fusion.panel import PanelLike
 from mts_fusion.training import (
     ENOUGH_TO_VALIDATE,
     ClassificationTask,
@@ -63,7 +64,7 @@ class PanelClassifierMixin(ClassifierMixin):
         check_is_fitted(self)
         return self._task.temperature.copy() if self._task.has_softmax else np.ones(2)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: PanelLike) -> np.ndarray:
         """Predict the class of each sample.
 
         Parameters
@@ -86,7 +87,7 @@ class PanelClassifierMixin(ClassifierMixin):
         outputs = self._predict_outputs(X)
         return self._task.decode(outputs)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: PanelLike) -> np.ndarray:
         """Predict the probability of each class.
 
         Parameters
@@ -109,7 +110,7 @@ class PanelClassifierMixin(ClassifierMixin):
         """
         return self._predict_outputs(X)
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: PanelLike) -> np.ndarray:
         """Log probabilities of the classes, or log odds of two classes or of labels.
 
         Parameters
@@ -134,7 +135,7 @@ class PanelClassifierMixin(ClassifierMixin):
         return self._task.decision_scores(p)
 
     def predict_uncertainty(
-        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+        self, X: PanelLike, *, n_samples: int = 20, method: str = "auto"
     ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
@@ -259,7 +260,7 @@ class PanelRegressorMixin(RegressorMixin):
     ) -> None:
         """Do nothing: numbers have no temperature."""
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: PanelLike) -> np.ndarray:
         """Predict the number, or numbers, of each sample.
 
         Parameters
@@ -283,7 +284,7 @@ class PanelRegressorMixin(RegressorMixin):
         return self._task.decode(outputs)
 
     def predict_uncertainty(
-        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+        self, X: PanelLike, *, n_samples: int = 20, method: str = "auto"
     ) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction over networks, or over draws of dropout.
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Schema
+from mts_fusion.panel import PanelLike, Schema
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.runs import advance, phase, predicting
 from mts_fusion.training import PatternModels
@@ -35,7 +35,7 @@ class PatternExplanationsMixin:
     _of_chunks: Any
     _prior_scores: Any
 
-    def explain(self, X: Any) -> dict[str, np.ndarray]:
+    def explain(self, X: PanelLike) -> dict[str, np.ndarray]:
         """What each modality adds to the scores, and how good the model of these sensors is.
 
         Parameters

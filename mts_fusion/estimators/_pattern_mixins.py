@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from mts_fusion.panel import PanelLike
 from mts_fusion.training import (
     IdentityLink,
     PatternModels,
@@ -118,7 +119,7 @@ class PatternClassifierMixin(ClassifierMixin):
     def _prior_scores(self) -> np.ndarray:
         return logit(self._prior()) if self._is_multilabel() else np.log(self._prior())
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: PanelLike) -> np.ndarray:
         """Predict the probability of each class.
 
         Parameters
@@ -139,7 +140,7 @@ class PatternClassifierMixin(ClassifierMixin):
         """
         return self._predict_outputs(X)
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: PanelLike) -> np.ndarray:
         """Log probabilities of the classes, or log odds of two classes or of labels.
 
         Parameters
@@ -166,7 +167,7 @@ class PatternClassifierMixin(ClassifierMixin):
             scores = scores - np.log(self._prior())
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: PanelLike) -> np.ndarray:
         """Predict the class of each sample.
 
         Parameters
@@ -191,7 +192,7 @@ class PatternClassifierMixin(ClassifierMixin):
             p = p / self._prior()
         return self.classes_[p.argmax(axis=1)]
 
-    def predict_uncertainty(self, X: Any) -> dict[str, np.ndarray]:
+    def predict_uncertainty(self, X: PanelLike) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split into aleatoric and epistemic uncertainty.
 
         The epistemic part is how much the models without each fold of the training samples differ.
@@ -221,7 +222,7 @@ class PatternClassifierMixin(ClassifierMixin):
             return (entr(p) + entr(1 - p)).mean(-1)
         return entr(p).sum(-1)
 
-    def predict_set(self, X: Any, *, coverage: float = 0.9) -> np.ndarray:
+    def predict_set(self, X: PanelLike, *, coverage: float = 0.9) -> np.ndarray:
         """Predict sets of classes that contain the true class with a given frequency.
 
         Cross-validation+ [1]_ on the held-out scores of the model of a sample's sensors, so that
@@ -296,7 +297,7 @@ class PatternRegressorMixin(RegressorMixin):
     def _shape(self, outputs: np.ndarray) -> np.ndarray:
         return outputs[:, 0] if self._is_flat else outputs
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: PanelLike) -> np.ndarray:
         """Predict the number, or numbers, of each sample.
 
         Parameters
@@ -316,7 +317,7 @@ class PatternRegressorMixin(RegressorMixin):
         """
         return self._shape(self._predict_outputs(X))
 
-    def predict_uncertainty(self, X: Any) -> dict[str, np.ndarray]:
+    def predict_uncertainty(self, X: PanelLike) -> dict[str, np.ndarray]:
         """The deviation of the prediction, split into aleatoric and epistemic uncertainty.
 
         Parameters
@@ -347,7 +348,7 @@ class PatternRegressorMixin(RegressorMixin):
         parts = {"total": total, "aleatoric": residual, "epistemic": epistemic}
         return {key: self._shape(part) for key, part in parts.items()}
 
-    def predict_interval(self, X: Any, *, coverage: float = 0.9) -> np.ndarray:
+    def predict_interval(self, X: PanelLike, *, coverage: float = 0.9) -> np.ndarray:
         """Predict intervals that contain the true number with a given frequency.
 
         Cross-validation+ [1]_ on the held-out scores of the model of a sample's sensors, so that

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from ._pattern_mixins import PatternClassifierMixin, PatternRegressorMixin
@@ -142,10 +143,10 @@ class PatternRidgeClassifier(PatternClassifierMixin, PatternRidge):
         form: str = "auto",
         max_patterns: int = 512,
         n_threads: int | None = None,
-        class_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         decision: str = "probability",
         device: str = "cpu",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.kinds = kinds
@@ -202,7 +203,7 @@ class PatternRidgeRegressor(PatternRegressorMixin, PatternRidge):
         max_patterns: int = 512,
         n_threads: int | None = None,
         device: str = "cpu",
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.kinds = kinds

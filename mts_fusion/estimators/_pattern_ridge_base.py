@@ -8,13 +8,14 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import advance, fitting, phase, predicting
@@ -109,7 +110,13 @@ class PatternRidge(
 
     # Fitting
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: PanelLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit features, kernels and penalties; a set of sensors is fitted when it first occurs.
 
         Parameters

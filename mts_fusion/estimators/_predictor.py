@@ -7,11 +7,12 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._stored import loaded_parts
 from mts_fusion.runs import fitting, phase, predicting
@@ -69,7 +70,13 @@ class PanelPredictor(PanelEstimator):
 
     # Fitting
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: PanelLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the networks.
 
         Parameters

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.runs import fitting, predicting
 from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
@@ -109,7 +109,7 @@ default=("multirocket", "statistics")
         kinds: Sequence[str] | Mapping[str, Sequence[str]] = ("multirocket", "statistics"),
         n_groups: int = 32,
         scale: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.kinds = kinds
@@ -118,7 +118,7 @@ default=("multirocket", "statistics")
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn scales, biases and the distribution of each feature.
 
         Parameters
@@ -141,7 +141,7 @@ default=("multirocket", "statistics")
         self._fit(X)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_transform(self, X: PanelLike, y: object = None) -> np.ndarray:
         """Fit, and return the features of the training samples, each computed once.
 
         Parameters
@@ -185,7 +185,7 @@ default=("multirocket", "statistics")
         with fitting(self, panel):
             return self.features_.fit_transform(self._scaled(panel))
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: PanelLike) -> np.ndarray:
         """Compute the features of each sample.
 
         Parameters
@@ -213,7 +213,7 @@ default=("multirocket", "statistics")
     def _scaled(self, panel: Panel) -> Panel:
         return panel if self.scaler_ is None else self.scaler_.transform(panel)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Names of the columns: modality, kind, and the name that the kind gives the feature.
 
         Parameters

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from mts_fusion.panel import PanelLike
 
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
@@ -103,7 +103,7 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
     """
 
     def predict_uncertainty(
-        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+        self, X: PanelLike, *, n_samples: int = 20, method: str = "auto"
     ) -> dict[str, np.ndarray]:
         """The entropy of the prediction, split by source.
 
@@ -173,7 +173,7 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
     """
 
     def predict_uncertainty(
-        self, X: Any, *, n_samples: int = 20, method: str = "auto"
+        self, X: PanelLike, *, n_samples: int = 20, method: str = "auto"
     ) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction, split by source.
 

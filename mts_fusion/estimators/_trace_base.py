@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn import Trace
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.runs import predicting
 from mts_fusion.training import FixedFeatures, PanelDataset, choose_schedule
 from mts_fusion.transforms import PanelImputer
@@ -93,7 +93,7 @@ class TraceEstimator(PanelPredictor):
         max_epochs: int | str = "auto",
         patience: int | None = None,
         validation_fraction: float | str = "auto",
-        class_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
         label_smoothing: float | str = "auto",
         calibration: str | None = "auto",
         n_estimators: int | str = "auto",
@@ -102,7 +102,7 @@ class TraceEstimator(PanelPredictor):
         precision: str = "float32",
         warm_start: bool = False,
         net_params: Mapping[str, Any] | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
         self.imputer = imputer
@@ -142,7 +142,9 @@ class TraceEstimator(PanelPredictor):
         self.verbose = verbose
 
     @classmethod
-    def from_paper(cls, dataset: str, *, random_state: Any = None) -> Self:
+    def from_paper(
+        cls, dataset: str, *, random_state: int | np.random.RandomState | None = None
+    ) -> Self:
         """TRACE as published: both stages with the sizes of table 6, nothing that is added here.
 
         Stage 1 is :meth:`ConditionalDiffusionImputer.from_paper`; stage 2 has no statistics, no
@@ -254,7 +256,7 @@ class TraceEstimator(PanelPredictor):
                 return [self.preprocessor_.transform(panel)]
             return self.preprocessor_.draws(panel, self.n_imputations)
 
-    def predict_draws(self, X: Any) -> np.ndarray:
+    def predict_draws(self, X: PanelLike) -> np.ndarray:
         """Predictions for each imputation of X, before they are averaged.
 
         Parameters

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._frames import as_frame
 
 from ._evaluate import read_panel
@@ -24,7 +25,7 @@ __all__ = ["macs_of", "model_costs", "networks_of"]
 _REST = "other"
 
 
-def model_costs(estimator: Any, X: Any) -> Any:
+def model_costs(estimator: Any, X: PanelLike) -> Any:
     """Parameters, operations and memory of the networks of an estimator, by part.
 
     Counted while the estimator predicts X, with the counter of PyTorch

@@ -18,6 +18,7 @@ from mts_fusion.inspection._display import (
     percent,
 )
 from mts_fusion.inspection._robustness import missingness_curve
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
@@ -93,7 +94,7 @@ class DegradationDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: PanelLike,
         y: ArrayLike,
         *,
         fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
@@ -101,9 +102,9 @@ class DegradationDisplay:
         n_repeats: int = 5,
         groups: ArrayLike | None = None,
         n_resamples: int = 200,
-        scoring: Any = None,
+        scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         name: str | None = None,
         ax: Any = None,

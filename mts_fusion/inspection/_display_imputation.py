@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mts_fusion.inspection._display import COLORS, label_time, new_axes
-from mts_fusion.panel import as_panel
+from mts_fusion.panel import PanelLike, as_panel
 from mts_fusion.panel._arguments import check_at_least, check_types
 
 __all__ = ["ImputationDisplay"]
@@ -94,12 +94,12 @@ class ImputationDisplay:
     def from_estimator(
         cls,
         imputer: Any,
-        X: Any,
+        X: PanelLike,
         *,
         modality: str | None = None,
         channel: int | str = 0,
         sample: int = 0,
-        truth: Any = None,
+        truth: PanelLike | None = None,
         level: float = 0.9,
         n_samples: int = 100,
         n_shown: int = 3,

@@ -18,6 +18,7 @@ from mts_fusion.inspection._display import (
     turn_long_labels,
 )
 from mts_fusion.inspection._records import AttentionMaps, attention_maps, expert_routing
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._arguments import check_types
 
 __all__ = ["AttentionMapDisplay", "ExpertRoutingDisplay"]
@@ -72,7 +73,7 @@ class AttentionMapDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: PanelLike,
         *,
         level: Literal["modality", "token"] = "modality",
         modality: str | None = None,
@@ -191,7 +192,7 @@ class ExpertRoutingDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, ax: Any = None, cmap: str = "Greens"
+        cls, estimator: Any, X: PanelLike, *, ax: Any = None, cmap: str = "Greens"
     ) -> ExpertRoutingDisplay:
         """Draw the routing that a fitted estimator records.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from mts_fusion.inspection._display import (
 )
 from mts_fusion.inspection._importance import modality_importance
 from mts_fusion.inspection._records import attention_budgets
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._arguments import check_types
 
 __all__ = ["BudgetDisplay", "ModalityImportanceDisplay"]
@@ -86,16 +88,16 @@ class ModalityImportanceDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: PanelLike,
         y: ArrayLike,
         *,
         method: Literal["removal", "permutation", "shapley"] = "removal",
         n_repeats: int = 20,
         groups: ArrayLike | None = None,
         n_resamples: int = 200,
-        scoring: Any = None,
+        scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         ax: Any = None,
         **bar_kwargs: Any,
@@ -225,7 +227,7 @@ class BudgetDisplay:
         self.budgets = budgets
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, *, ax: Any = None) -> BudgetDisplay:
+    def from_estimator(cls, estimator: Any, X: PanelLike, *, ax: Any = None) -> BudgetDisplay:
         """Draw the attention budgets that a fitted estimator records.
 
         Parameters

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mts_fusion.inspection._display import COLORS, label_time, new_axes
-from mts_fusion.panel import Modality, Panel, as_panel
+from mts_fusion.panel import Modality, Panel, PanelLike, as_panel
 from mts_fusion.panel._arguments import check_types
 
 __all__ = ["PanelDisplay"]
@@ -52,7 +52,7 @@ class PanelDisplay:
     ['acc', 'pulse']
     """
 
-    def __init__(self, X: Any, *, sample: int = 0) -> None:
+    def __init__(self, X: PanelLike, *, sample: int = 0) -> None:
         check_types(PanelDisplay.__init__, locals())
         self.panel: Panel = as_panel(X)
         if not 0 <= sample < len(self.panel):

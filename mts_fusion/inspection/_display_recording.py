@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mts_fusion.inspection._display import COLORS, label_time, name_ticks, new_axes
 from mts_fusion.inspection._evaluate import read_panel
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._arguments import as_floats, check_types
 
 __all__ = ["RecordingDisplay"]
@@ -96,7 +97,7 @@ class RecordingDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: PanelLike,
         *,
         y: ArrayLike | None = None,
         seconds: ArrayLike | None = None,

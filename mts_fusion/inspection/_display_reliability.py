@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mts_fusion.inspection._display import COLORS, estimator_name, new_axes
 from mts_fusion.metrics import ReliabilityCurve, expected_calibration_error, reliability_curve
+from mts_fusion.panel import PanelLike
 from mts_fusion.panel._arguments import check_types
 
 __all__ = ["ReliabilityDisplay"]
@@ -59,7 +60,7 @@ class ReliabilityDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: PanelLike,
         y: ArrayLike,
         *,
         n_bins: int = 10,

@@ -12,7 +12,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_consistent_length
 
 from mts_fusion.inspection._resampling import score_rows
-from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel import Panel, PanelLike, as_panel
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
@@ -47,7 +47,7 @@ class _NamedScores:
         return {name: float(score) for name, score in scores.items()}
 
 
-def read_panel(estimator: Any, X: Any) -> Panel:
+def read_panel(estimator: Any, X: PanelLike) -> Panel:
     """``X`` as the estimator reads it: its modalities in its order, or as it is.
 
     Parameters
@@ -66,7 +66,7 @@ def read_panel(estimator: Any, X: Any) -> Panel:
 
 
 def check_panel_and_scorer(
-    estimator: Any, X: Any, y: ArrayLike, scoring: Any
+    estimator: Any, X: PanelLike, y: ArrayLike, scoring: Any
 ) -> tuple[Panel, Scorer]:
     """``X`` as a panel as long as ``y``, and ``scoring`` as a scorer that returns a dict."""
     if not hasattr(estimator, "fit"):
@@ -90,7 +90,7 @@ def _metric_name(scoring: Any) -> str:
     return getattr(metric, "__name__", "score")
 
 
-def draw_seeds(random_state: Any, n: int) -> list[int]:
+def draw_seeds(random_state: int | np.random.RandomState | None, n: int) -> list[int]:
     """Draw ``n`` seeds, the same for the same ``random_state``."""
     return [int(seed) for seed in check_seed(random_state).randint(2**31 - 1, size=n)]
 
@@ -169,7 +169,7 @@ def hide_modalities(panel: Panel, names: Sequence[str]) -> Panel:
     return panel.replace(values=values, observed=observed)
 
 
-def draw_repeats(random_state: Any, n_repeats: int) -> list[int]:
+def draw_repeats(random_state: int | np.random.RandomState | None, n_repeats: int) -> list[int]:
     """Draw one seed for each repeat."""
     if n_repeats < 1:
         raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from math import factorial
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from mts_fusion.inspection._evaluate import (
     hide_modalities,
 )
 from mts_fusion.inspection._resampling import draw_rows, interval
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
@@ -32,16 +32,16 @@ Evaluate = Callable[[Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]], li
 
 def modality_importance(
     estimator: Any,
-    X: Any,
+    X: PanelLike,
     y: ArrayLike,
     *,
     method: Literal["removal", "permutation", "shapley"] = "removal",
     n_repeats: int = 20,
     groups: ArrayLike | None = None,
     n_resamples: int = 200,
-    scoring: Any = None,
+    scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     verbose: bool | int = 0,
 ) -> Any:
     """How much of the score of a fitted estimator is due to each modality.

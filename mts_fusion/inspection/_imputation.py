@@ -14,7 +14,7 @@ from mts_fusion.metrics import (
     lag_correlation,
     mae_at_missing,
 )
-from mts_fusion.panel import as_panel
+from mts_fusion.panel import PanelLike, as_panel
 from mts_fusion.panel._arguments import check_at_least, check_types
 from mts_fusion.panel._frames import as_frame
 
@@ -22,7 +22,7 @@ __all__ = ["imputation_scores"]
 
 
 def imputation_scores(
-    imputer: Any, X: Any, truth: Any, *, level: float = 0.9, n_samples: int = 100
+    imputer: Any, X: PanelLike, truth: PanelLike, *, level: float = 0.9, n_samples: int = 100
 ) -> Any:
     """Errors, bands and correlations of draws for each channel, in its own unit.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from mts_fusion.inspection._evaluate import (
     evaluate,
     tidy,
 )
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import mask_panel
 
@@ -23,7 +23,7 @@ __all__ = ["noise_robustness"]
 
 def noise_robustness(
     estimator: Any,
-    X: Any,
+    X: PanelLike,
     y: ArrayLike,
     *,
     noises: Sequence[str] = ("random", "additive", "spikes", "first_quarter", "last_quarter"),
@@ -32,9 +32,9 @@ def noise_robustness(
     spike_size: float = 5.0,
     per_modality: bool = False,
     n_repeats: int = 5,
-    scoring: Any = None,
+    scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator on input that is noisy or cut short, without refitting.

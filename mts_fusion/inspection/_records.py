@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._frames import as_frame
 
@@ -38,7 +38,7 @@ class AttentionMaps(NamedTuple):
     columns: tuple[str, ...]
 
 
-def attention_budgets(estimator: Any, X: Any) -> Any:
+def attention_budgets(estimator: Any, X: PanelLike) -> Any:
     """Attention budget of each modality in each sample.
 
     Parameters
@@ -84,7 +84,7 @@ def attention_budgets(estimator: Any, X: Any) -> Any:
     )
 
 
-def expert_routing(estimator: Any, X: Any) -> Any:
+def expert_routing(estimator: Any, X: PanelLike) -> Any:
     """Fraction of each modality that is routed to each expert, in each sample.
 
     Parameters
@@ -138,7 +138,7 @@ def expert_routing(estimator: Any, X: Any) -> Any:
 
 def attention_maps(
     estimator: Any,
-    X: Any,
+    X: PanelLike,
     *,
     level: Literal["modality", "token"] = "modality",
     modality: str | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -21,7 +21,7 @@ from mts_fusion.inspection._evaluate import (
     tidy,
 )
 from mts_fusion.inspection._resampling import draw_rows, interval
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.transforms import mask_panel
 
@@ -30,7 +30,7 @@ __all__ = ["missingness_curve", "modality_subsets"]
 
 def missingness_curve(
     estimator: Any,
-    X: Any,
+    X: PanelLike,
     y: ArrayLike,
     *,
     fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4),
@@ -38,9 +38,9 @@ def missingness_curve(
     n_repeats: int = 5,
     groups: ArrayLike | None = None,
     n_resamples: int = 200,
-    scoring: Any = None,
+    scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator by the fraction of its input that is hidden.
@@ -134,16 +134,16 @@ def missingness_curve(
 
 def modality_subsets(
     estimator: Any,
-    X: Any,
+    X: PanelLike,
     y: ArrayLike,
     *,
     max_size: int | None = None,
     max_subsets: int = 512,
     groups: ArrayLike | None = None,
     n_resamples: int = 200,
-    scoring: Any = None,
+    scoring: str | Callable[..., Any] | Sequence[str] | Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     verbose: bool | int = 0,
 ) -> Any:
     """Scores of a fitted estimator for all subsets of its modalities.

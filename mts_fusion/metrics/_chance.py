@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,7 +18,7 @@ def chance_calibration_error(
     strategy: Strategy = "uniform",
     kind: Kind = "top-label",
     n_draws: int = 100,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
 ) -> NDArray[np.float64]:
     """Calibration errors (ECE) that right probabilities would show on as many samples.
 

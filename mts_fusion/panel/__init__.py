@@ -5,12 +5,14 @@ from ._model import schema_of
 from ._panel import Panel
 from ._save import save_panels
 from ._schema import RATE_TOLERANCE, Modality, Schema, Vocabulary
+from ._types import PanelLike
 
 __all__ = [
     "RATE_TOLERANCE",
     "SERIES",
     "Modality",
     "Panel",
+    "PanelLike",
     "Schema",
     "Vocabulary",
     "as_panel",

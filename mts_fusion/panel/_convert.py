@@ -18,6 +18,7 @@ from ._named import is_dataset, is_named_array, read_named_array, samples_as_fra
 from ._panel import Panel
 from ._read import Reading, read_frame, read_modality, read_samples
 from ._schema import Schema
+from ._types import PanelLike
 
 __all__ = ["SERIES", "as_frame", "as_panel"]
 
@@ -26,7 +27,7 @@ SERIES = "series"
 
 
 def as_panel(
-    X: Any,
+    X: PanelLike,
     *,
     rates: Mapping[str, float | None] | float | None = None,
     times: Mapping[str, Any] | None = None,

@@ -22,6 +22,7 @@ from ._patterns import PatternModels
 from ._residual_shapes import Residuals, ResidualShapes
 from ._runtime import pick_device, seeded
 from ._schedule import MANY_SAMPLES, choose_schedule
+from ._scores import with_targets_of
 from ._targets import check_labels, mean_and_scale
 from ._task import ClassificationTask, Multiclass, Multilabel, Regression, Task
 from ._user_settings import (
@@ -81,4 +82,5 @@ __all__ = [
     "seeded",
     "simulate_sensor_loss",
     "split_rows",
+    "with_targets_of",
 ]

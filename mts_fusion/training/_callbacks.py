@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from skorch.callbacks import Callback
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mts_fusion.nn.layers import ModalityDropout, curriculum_rate
 from mts_fusion.runs import advance
@@ -199,7 +200,7 @@ class WeightAverage(Callback):
 
     Notes
     -----
-    Comes after :class:`BestWeights` in the list of callbacks, which then copies averages.
+    With validation, the callbacks of ``on_epoch_end`` read and keep averages.
     """
 
     def __init__(self, decay: float = 0.99) -> None:
@@ -222,11 +223,11 @@ class WeightAverage(Callback):
         if training:
             self.step_ += 1
             decay = min(self.decay, self.step_ / (self.step_ + 10))
-            with torch.no_grad():
-                torch._foreach_lerp_(self.average_, list(net.module_.parameters()), 1 - decay)
+            update = get_ema_multi_avg_fn(decay)
+            update(self.average_, list(net.module_.parameters()), self.step_)
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Restore the current weights."""
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Restore the current weights; until then, callbacks read those that were validated."""
         if self.current_ is not None:
             _set(net.module_, self.current_)
             self.current_ = None

@@ -21,6 +21,7 @@ from mts_fusion.runs import advance
 
 from ._batch import NETWORK_ROWS, Inputs, PanelDataset, collate, padded_rows
 from ._runtime import available_device, isolated
+from ._scores import ScoredNet
 from ._task import Task
 from ._user_settings import is_early_stopping
 
@@ -45,7 +46,7 @@ class _NoCriterion(nn.Module):
     """Not used: skorch requires a criterion, but the task and the module give the loss."""
 
 
-class PanelNet(PackedState, NeuralNet):
+class PanelNet(ScoredNet, PackedState, NeuralNet):
     """A network and its task in skorch's loop, with ``loss = task.loss + output.loss``.
 
     Parameters
@@ -228,8 +229,8 @@ class PanelNet(PackedState, NeuralNet):
         return {"loss": loss.detach(), "y_pred": output}
 
     def losses(self) -> list[dict[str, float]]:
-        """Losses and seconds by epoch, those of unfinished epochs left out."""
-        keys = ("epoch", "train_loss", "valid_loss", "dur")
+        """Losses, scores of callbacks and seconds by epoch, those of unfinished epochs left out."""
+        keys = ("epoch", "train_loss", "valid_loss", "dur", *self.score_names())
         return [
             {key: float(row[key]) for key in keys if key in row}
             for row in self.history

@@ -36,6 +36,9 @@ class Task(Protocol):
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Targets as the loss expects them, first axis the samples."""
 
+    def restore(self, target: np.ndarray) -> np.ndarray:
+        """What was encoded, of the type of y."""
+
     def check_targets(self, y: np.ndarray) -> None:
         """Raise a ValueError unless y, of a later fit, can be encoded as that of the first."""
 
@@ -107,6 +110,10 @@ class Multiclass:
     def encode(self, y: np.ndarray) -> np.ndarray:
         """Indices into ``classes``, int64 ``(n,)``."""
         return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def restore(self, target: np.ndarray) -> np.ndarray:
+        """The labels ``(n,)``."""
+        return self.classes[target]
 
     def check_targets(self, y: np.ndarray) -> None:
         """Raise if y has classes that were not in the first fit."""
@@ -251,6 +258,10 @@ class Multilabel:
         check_labels(y)
         return np.asarray(y, dtype=np.float32)
 
+    def restore(self, target: np.ndarray) -> np.ndarray:
+        """0 and 1, int ``(n, n_outputs)``."""
+        return target.astype(int)
+
     def check_targets(self, y: np.ndarray) -> None:
         """Raise if y has another number of labels than the first fit."""
         _check_n_targets(y, self.n_outputs)
@@ -318,6 +329,10 @@ class Regression:
         """Standardised targets, float32 ``(n, n_outputs)``."""
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         return ((y - self.mean) / self.scale).astype(np.float32)
+
+    def restore(self, target: np.ndarray) -> np.ndarray:
+        """In the unit of y, ``(n,)`` if y was, else ``(n, n_outputs)``."""
+        return self.decode(self.link(target))
 
     def check_targets(self, y: np.ndarray) -> None:
         """Raise if y has another number of targets than the first fit."""

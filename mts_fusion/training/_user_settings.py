@@ -6,14 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skorch.callbacks import (
-    BatchScoring,
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    EpochScoring,
-    LRScheduler,
-)
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
+
+from ._scores import is_scoring
 
 __all__ = [
     "check_callbacks",
@@ -33,7 +28,7 @@ def _instances(callbacks: Sequence[Any] | None) -> list[Any]:
 
 
 def check_callbacks(callbacks: Sequence[Any] | None) -> None:
-    """Raise unless all are callbacks of skorch that work with several inputs and own losses.
+    """Raise unless all are callbacks of skorch.
 
     Parameters
     ----------
@@ -44,24 +39,16 @@ def check_callbacks(callbacks: Sequence[Any] | None) -> None:
     ------
     TypeError
         If one is no instance of a callback.
-    ValueError
-        If one scores the predictions of the net as skorch would make them.
     """
     for one in _instances(callbacks):
         if not isinstance(one, Callback):
             raise TypeError(
                 f"callbacks holds {one!r}; instances of skorch.callbacks.Callback are wanted."
             )
-        if isinstance(one, (EpochScoring, BatchScoring)):
-            raise ValueError(
-                f"callbacks holds {type(one).__name__}, which needs predictions of skorch that "
-                "these networks do not have. Read the losses from history_, or write a Callback "
-                "whose on_epoch_end(net) reads net.history[-1]."
-            )
 
 
 def check_monitors(callbacks: Sequence[Any] | None, *, has_validation: bool) -> None:
-    """Raise if a callback monitors the validation loss and no samples are held out.
+    """Raise if a callback monitors or scores held-out samples and there are none.
 
     Parameters
     ----------
@@ -76,6 +63,11 @@ def check_monitors(callbacks: Sequence[Any] | None, *, has_validation: bool) -> 
         Names the callback.
     """
     for one in _instances(callbacks):
+        if is_scoring(one) and not one.on_train and not has_validation:
+            raise ValueError(
+                f"{type(one).__name__} scores held-out samples, but there are none. Set "
+                "validation_fraction, give more samples, or set its on_train=True."
+            )
         monitor = getattr(one, "monitor", None)
         watches = isinstance(one, (EarlyStopping, Checkpoint, LRScheduler))
         if watches and not has_validation and str(monitor).startswith("valid"):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mts_fusion.panel import Modality, Panel
+from mts_fusion.panel import Modality, Panel, PanelLike
 
 from ._base import PanelTransformer, filled_masks
 
@@ -72,7 +72,7 @@ class ModalityGrouper(PanelTransformer):
         self.rates = rates
         self.remainder = remainder
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Check the groups against the channels of X.
 
         Parameters
@@ -157,7 +157,7 @@ class ModalityGrouper(PanelTransformer):
                 "out with remainder='drop'."
             )
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """The channels of X under their modalities.
 
         Parameters

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mts_fusion.panel import Modality, Panel
+from mts_fusion.panel import Modality, Panel, PanelLike
 
 from ._base import PanelTransformer
 from ._moments import channel_moments, sample_chunks
@@ -77,7 +77,7 @@ class PanelImputer(PanelTransformer):
         self.strategy = strategy
         self.fill_absent = fill_absent
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn the mean of each channel.
 
         Parameters
@@ -117,7 +117,7 @@ class PanelImputer(PanelTransformer):
             self.mean_[name], _ = channel_moments(panel.values[name], panel.observed[name])
         return self
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """Fill the gaps.
 
         Parameters

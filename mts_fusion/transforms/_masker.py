@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from sklearn.utils import check_random_state
 
-from mts_fusion.panel import Panel, Schema
+from mts_fusion.panel import Panel, PanelLike, Schema
 from mts_fusion.panel._arguments import check_at_least, check_types
 
 from ._base import PanelTransformer, by_modality, filled_masks
@@ -115,7 +115,7 @@ class MissingnessMasker(PanelTransformer):
         self.place = place
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Check the parameters and draw the seed.
 
         Parameters
@@ -148,7 +148,7 @@ class MissingnessMasker(PanelTransformer):
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         return self
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """The samples with some of their values hidden.
 
         Parameters

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.special import ndtri
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 
 from ._base import PanelTransformer, filled_masks
 
@@ -63,7 +63,7 @@ class NormalScores(PanelTransformer):
     def __init__(self) -> None:
         pass
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn the distribution of each channel.
 
         Parameters
@@ -88,7 +88,7 @@ class NormalScores(PanelTransformer):
         }
         return self
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """Scores of the values.
 
         Parameters

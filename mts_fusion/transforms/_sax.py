@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Panel, Schema, Vocabulary, as_panel
+from mts_fusion.panel import Panel, PanelLike, Schema, Vocabulary, as_panel
 from mts_fusion.panel._arguments import check_types
 
 from ._base import PanelTransformer, by_modality
@@ -128,7 +128,7 @@ class SAXTokenizer(PanelTransformer):
         self.breakpoints = breakpoints
         self.min_observed = min_observed
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn how to normalise, and the breakpoints.
 
         Parameters
@@ -174,7 +174,7 @@ class SAXTokenizer(PanelTransformer):
         self.tokens_schema_ = self.transform(panel[:1]).schema
         return self
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """The symbols of each segment.
 
         Parameters
@@ -216,7 +216,7 @@ class SAXTokenizer(PanelTransformer):
             values=tokens, times=times, rates=rates, vocabularies=self.vocabularies_
         )
 
-    def inverse_transform(self, X: Any) -> Panel:
+    def inverse_transform(self, X: PanelLike) -> Panel:
         """The average that each symbol stands for.
 
         Parameters
@@ -248,7 +248,7 @@ class SAXTokenizer(PanelTransformer):
             values[name] = (heights[panel.values[name]] * scale + center).astype(np.float32)
         return panel.replace(values=values, vocabularies=dict.fromkeys(panel.schema.names))
 
-    def mindist(self, A: Any, B: Any, *, modality: str | None = None) -> np.ndarray:
+    def mindist(self, A: PanelLike, B: PanelLike, *, modality: str | None = None) -> np.ndarray:
         """Lower bound of the Euclidean distance between normalised series, from symbols alone.
 
         Section 3 of [1]_, over all channels: the square root of the sum, over segments, of

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mts_fusion.panel import Modality, Panel
+from mts_fusion.panel import Modality, Panel, PanelLike
 
 from ._base import PanelTransformer, filled_masks
 from ._moments import channel_moments, no_spread, sample_chunks
@@ -86,7 +86,7 @@ class PanelScaler(PanelTransformer):
         self.method = method
         self.clip_quantiles = clip_quantiles
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Learn center and scale of each channel.
 
         Parameters
@@ -150,7 +150,7 @@ class PanelScaler(PanelTransformer):
         bounds = _quantiles(values, observed, self.clip_quantiles)
         return np.where(np.isnan(bounds), free, bounds)
 
-    def transform(self, X: Any) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """Scaled values.
 
         Parameters
@@ -195,7 +195,7 @@ class PanelScaler(PanelTransformer):
             scaled[rows] = np.clip(part, -MAX_SCALED, MAX_SCALED)
         return scaled, extreme
 
-    def inverse_transform(self, X: Any) -> Panel:
+    def inverse_transform(self, X: PanelLike) -> Panel:
         """Values in their own units again.
 
         Parameters

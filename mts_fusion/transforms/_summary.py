@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from sklearn.utils.validation import check_is_fitted
 
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, PanelLike
 
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
@@ -143,7 +143,7 @@ class PanelSummarizer(PanelTransformer):
     def __init__(self, *, statistics: Sequence[str] | None = None) -> None:
         self.statistics = statistics
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: PanelLike, y: object = None) -> Self:
         """Remember the schema; there is nothing else to learn.
 
         Parameters
@@ -188,7 +188,7 @@ class PanelSummarizer(PanelTransformer):
         }
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: PanelLike) -> np.ndarray:
         """The statistics of each sample.
 
         Parameters
@@ -253,7 +253,7 @@ class PanelSummarizer(PanelTransformer):
                 table[rows, :, column] = result[statistic]
         return table.reshape(len(panel), -1)  # (n, C, statistics) -> (n, C * statistics)
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Names of the columns, as ``modality__channel__statistic``.
 
         A channel without a name has its number from 0.

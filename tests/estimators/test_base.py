@@ -654,12 +654,13 @@ def test_early_stopping_of_skorch_is_no_ctrl_c(X, y):
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
 def test_a_nan_loss_stops_and_names_its_epoch(X, y, validation_fraction):
-    def spoil(net):
-        if len(net.history) == 2:
-            with torch.no_grad():
-                next(net.module_.parameters()).fill_(float("nan"))
+    class Spoil(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 3:
+                with torch.no_grad():
+                    next(net.module_.parameters()).fill_(float("nan"))
 
-    clf = _clf(max_epochs=9, validation_fraction=validation_fraction, callbacks=[NoteRows(spoil)])
+    clf = _clf(max_epochs=9, validation_fraction=validation_fraction, callbacks=[Spoil()])
     message = (
         r"The training loss became nan in epoch 3; training stopped and the weights of epoch 2 are "
         r"kept\. Lower lr, or set precision='float32'\."
@@ -996,7 +997,11 @@ def test_a_plain_dict_is_no_X_for_scikit_learn_but_its_panel_is(X, y):
         ({"net_params": {"iterator_train__drop_last": True}}, "['iterator_train__drop_last']"),
         ({"net_params": {"criterion": 1}}, "net_params names ['criterion'], but takes only"),
         ({"callbacks": [EarlyStopping]}, "instances of skorch.callbacks.Callback are wanted."),
-        ({"callbacks": [EpochScoring("accuracy")]}, "callbacks holds EpochScoring, which needs"),
+        (
+            {"callbacks": [EpochScoring("accuracy")], "validation_fraction": 0.0},
+            "EpochScoring scores held-out samples, but there are none. Set validation_fraction, "
+            "give more samples, or set its on_train=True.",
+        ),
         (
             {"callbacks": [("stop", EarlyStopping())], "validation_fraction": 0.0},
             "EarlyStopping monitors 'valid_loss', but no samples are held out. Set "
