@@ -65,7 +65,7 @@ def test_the_page_of_saving_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["routing.md", "tuning.md", "deployment.md", "tools.md"])
+@pytest.mark.parametrize("page", ["routing.md", "tuning.md", "deployment.md"])
 def test_a_chapter_runs_from_top_to_bottom(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +77,22 @@ def test_a_chapter_runs_from_top_to_bottom(
     with sklearn.config_context(enable_metadata_routing=False):
         for block in blocks:
             exec(compile(block, f"docs/{page}", "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", ["mapie", "optuna", "shap", "mlflow"])
+def test_a_section_about_another_tool_runs(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(tool)
+    monkeypatch.chdir(tmp_path)
+    first, *sections = re.split(r"^## ", (DOCS / "tools.md").read_text(), flags=re.M)
+    (section,) = [text for text in sections if f"import {tool}" in text or f"from {tool}" in text]
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", first + section, re.S | re.M):
+        exec(compile(block, "docs/tools.md", "exec"), names)
+    assert "assert" in section
 
 
 @pytest.mark.parametrize("page", ["maestro.md", "trace.md"])
