@@ -90,7 +90,7 @@ html_sidebars = {"index": [], "site/tour": [], "methods": []}
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"/(?!serve_)[^/]*$",  # other examples run those that serve
+    "filename_pattern": r"/(?!serve_|train_)[^/]*$",  # not those that other processes run
     "image_scrapers": ("gallery.scrape",),
     "within_subsection_order": "gallery.QuickstartFirst",
     "download_all_examples": False,
