@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, PanelLike
+from mts_fusion.panel._stored import loaded_parts
 from mts_fusion.runs import fitting, predicting
 from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
@@ -191,7 +192,8 @@ default=("multirocket", "statistics")
         Parameters
         ----------
         X : Panel, or whatever :func:`as_panel` takes
-            Samples of the schema seen in ``fit``; the number of timepoints may differ.
+            Samples of the schema seen in ``fit``; the number of timepoints may differ. A panel
+            that stays in a folder is read a part at a time.
 
         Returns
         -------
@@ -208,7 +210,8 @@ default=("multirocket", "statistics")
         panel = self._check_transform(X)
         warn_of_lengths(self, panel)
         with predicting(self, panel):
-            return np.concatenate(self.features_.transform(self._scaled(panel)), axis=1)
+            parts = [self.features_.transform(self._scaled(part)) for part in loaded_parts(panel)]
+        return np.concatenate([np.concatenate(part, axis=1) for part in parts])
 
     def _scaled(self, panel: Panel) -> Panel:
         return panel if self.scaler_ is None else self.scaler_.transform(panel)

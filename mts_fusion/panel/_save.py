@@ -89,6 +89,12 @@ class _Writer:
 
     def append(self, panel: Panel) -> None:
         """Write the samples behind those that are there."""
+        if unknown := [name for name in panel.schema.names if name not in self.schema]:
+            raise ValueError(
+                f"The first panel has {list(self.schema.names)}, but a later one has {unknown} "
+                "too. Begin with a panel that has every modality, or align each to the schema of "
+                "one that has: panel.align(schema)."
+            )
         panel = panel.align(self.schema)
         self.schema.check_matches(panel.schema, owner="The first panel")
         if (panel.sample_ids is not None) != self.has_ids:
@@ -116,7 +122,8 @@ class _Writer:
         if not m.irregular:
             raise ValueError(
                 f"Modality {m.name!r} has {m.n_timepoints} timepoints, and {self.lengths[i]} in "
-                "the first panel. Cut or pad all panels to one length."
+                "the first panel. Cut or pad all panels to one length; in segment, state rates=, "
+                "as the clock of a short recording is judged by few stamps."
             )
         if m.n_timepoints < self.lengths[i]:
             return

@@ -11,6 +11,7 @@ import scipy.fft
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, PanelLike
+from mts_fusion.panel._stored import loaded_parts
 
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
@@ -194,7 +195,8 @@ class PanelSummarizer(PanelTransformer):
         Parameters
         ----------
         X : Panel or anything as_panel takes
-            Samples of the schema seen in ``fit``; the number of timepoints may differ.
+            Samples of the schema seen in ``fit``; the number of timepoints may differ. A panel
+            that stays in a folder is read a part at a time.
 
         Returns
         -------
@@ -209,7 +211,10 @@ class PanelSummarizer(PanelTransformer):
         ValueError
             If the schema differs from that of ``fit``; the message names the modality.
         """
-        panel = self._filled_up(self._check_transform(X))
+        return np.concatenate([self._table(part) for part in loaded_parts(self._check_transform(X))])
+
+    def _table(self, panel: Panel) -> np.ndarray:
+        panel = self._filled_up(panel)
         ends = sample_ends(panel)
         tables = [self._summarize(panel, name, ends[name]) for name in panel.schema.names]
         return np.concatenate(tables, axis=1)

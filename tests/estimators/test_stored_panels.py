@@ -13,9 +13,11 @@ from mts_fusion.estimators import (
     FusionRegressor,
     MaestroClassifier,
     PatternRidgeClassifier,
+    RocketFeatures,
     TraceClassifier,
 )
-from mts_fusion.panel import Panel
+from mts_fusion.panel import Panel, save_panels
+from mts_fusion.transforms import PanelImputer, PanelScaler, PanelSummarizer
 
 TINY = {"d_model": 8, "n_heads": 2, "max_epochs": 1, "random_state": 0}
 
@@ -73,6 +75,30 @@ def _arrays(answer):
     return list(answer.values()) if isinstance(answer, dict) else list(np.atleast_2d(answer))
 
 
+@pytest.mark.usefixtures("_in_parts")
+@pytest.mark.parametrize(
+    "transformer",
+    [PanelSummarizer(), RocketFeatures(n_groups=2, random_state=0)],
+    ids=lambda transformer: type(transformer).__name__,
+)
+def test_a_table_is_made_a_part_at_a_time(data, transformer, monkeypatch):
+    X, stored, _ = data
+    wanted = transformer.fit(X).transform(X)
+    monkeypatch.setattr(type(stored), "values", property(lambda self: pytest.fail("all is read")))
+    np.testing.assert_allclose(transformer.transform(stored), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_pipeline_goes_from_folder_to_folder(data, tmp_path):
+    X, stored, _ = data
+    scaler, imputer = PanelScaler().fit(X), PanelImputer().fit(X)
+    pieces = (stored[i : i + 25] for i in range(0, len(stored), 25))
+    filled = save_panels((imputer.transform(scaler.transform(x)) for x in pieces), tmp_path / "X")
+    wanted = imputer.transform(scaler.transform(X))
+    for name in X.schema.names:
+        np.testing.assert_array_equal(filled.values[name], wanted.values[name])
+        np.testing.assert_array_equal(filled.observed[name], wanted.observed[name])
+
+
 def test_a_search_in_processes_gets_the_path(data):
     X, stored, y = data
     search = GridSearchCV(
@@ -86,7 +112,9 @@ LARGE = """
 import resource, sys
 import numpy as np
 import torch
-from mts_fusion import PatternRidgeClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from mts_fusion import PanelSummarizer, PatternRidgeClassifier
 from mts_fusion.panel import Panel, save_panels
 
 rng = np.random.default_rng(0)
@@ -102,6 +130,10 @@ X = save_panels(pieces(), sys.argv[1])
 resource.setrlimit(resource.RLIMIT_DATA, (2_500_000_000, 2_500_000_000))
 model = PatternRidgeClassifier(kinds=["statistics"], random_state=0).fit(X[:100_000], y[:100_000])
 assert model.score(X[100_000:], y[100_000:]) > 0.99
+trees = make_pipeline(
+    PanelSummarizer(statistics=["mean", "std"]), HistGradientBoostingClassifier(max_iter=5)
+)
+assert trees.fit(X[:100_000], y[:100_000]).score(X[100_000:], y[100_000:]) > 0.99
 try:
     np.array(X.values["a"])
 except MemoryError:

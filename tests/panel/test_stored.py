@@ -151,7 +151,7 @@ def test_a_folder_in_use_is_refused(panel, tmp_path):
     [
         ([], "has no panel"),
         ([make(), make(ids=False)], "sample_ids"),
-        ([make().select(["acc", "beat"]), make()], "sax"),
+        ([make().select(["acc", "beat"]), make()], r"later one has \['sax'\] too\. Begin with"),
         ([make().drop("beat").replace(values={"acc": np.ones((7, 2, 8))}), make().drop("beat")],
          "Make all panels in the same way"),
         ([make().select("sax"), Panel({"sax": np.ones((1, 3, 5), int)},
