@@ -2,7 +2,8 @@
 
 The pages are the Markdown files of docs/, as they are. What a page of the site has and a page on a
 code host has not (navigation, links to the pages of the API, whole CSV files) is added here while
-Sphinx reads them; ``landing.md`` stands in for ``index.md``, the list of pages on a code host.
+Sphinx reads them. Chapters of the user guide become pages, in docs/guide/; ``landing.md`` stands in
+for ``index.md``, the list of pages on a code host.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import mock
 
 import mts_fusion
 
 SITE = Path(__file__).parent
 sys.path.insert(0, str(SITE))
+
+from chapters import FOLDER, Chapters  # noqa: E402
+
+GUIDE = Chapters(SITE.parent / "user_guide.md")
+GUIDE.write(SITE.parent / FOLDER)
+
+autodoc_mock_imports = ["aeon"]  # which excludes the newest numpy
 
 
 def _packages() -> list[str]:
@@ -29,7 +38,8 @@ def _pages() -> dict[str, str]:
     """The page of each public class and function; the deepest package that exports it has it."""
     pages = {}
     for package in _packages():
-        module = importlib.import_module(package)
+        with mock(autodoc_mock_imports):
+            module = importlib.import_module(package)
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
@@ -109,11 +119,19 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = (SITE / "landing.md").read_text()
     elif docname == "api":
         source[0] = _link_names(source[0])
+    elif docname == "user_guide":
+        source[0] = GUIDE.contents()
     elif docname == "benchmarks/index":
         pages = re.findall(r"^\| \[\w+\]\((\w+)\.md\)", source[0], re.M)
         source[0] += _toctree(pages)
     elif docname.startswith("benchmarks/"):
         source[0] += "".join(map(_whole_file, dict.fromkeys(_files(source[0]))))
+    source[0] = GUIDE.relinked(source[0])
+
+
+def _include(app: Sphinx, path: Path, docname: str, source: list[str]) -> None:
+    """As for pages, for a file that one includes."""
+    source[0] = GUIDE.relinked(source[0])
 
 
 def _toctree(pages: list[str]) -> str:
@@ -163,5 +181,6 @@ def _skip(app: Sphinx, kind: str, name: str, thing: object, skip: bool, options:
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("source-read", _read)
+    app.connect("include-read", _include)
     app.connect("autodoc-skip-member", _skip)
     app.connect("html-page-context", _add_tables)

@@ -211,7 +211,9 @@ class PanelSummarizer(PanelTransformer):
         ValueError
             If the schema differs from that of ``fit``; the message names the modality.
         """
-        return np.concatenate([self._table(part) for part in loaded_parts(self._check_transform(X))])
+        return np.concatenate(
+            [self._table(part) for part in loaded_parts(self._check_transform(X))]
+        )
 
     def _table(self, panel: Panel) -> np.ndarray:
         panel = self._filled_up(panel)
