@@ -42,9 +42,9 @@ np.savez(folder / "samples.npz", **samples.values)
 # %%
 # What the other process says, beside what the estimator says here.
 
-service = Path(__file__).with_name("serve_onnx.py")
+here = Path(__file__).parent if "__file__" in globals() else Path()  # a gallery has none
 done = subprocess.run(
-    [sys.executable, service, folder / "model.onnx", folder / "samples.npz"],
+    [sys.executable, here / "serve_onnx.py", folder / "model.onnx", folder / "samples.npz"],
     stdout=subprocess.PIPE,
     check=True,
     text=True,

@@ -123,11 +123,13 @@ def packets(streams):
                 yield json.dumps({"sensor": name, "times": times, "values": now.values.tolist()})
 
 
+here = Path(__file__).parent if "__file__" in globals() else Path()  # a gallery has none
+
+
 def serve(path):
     """What a fresh process says about each window."""
-    service = Path(__file__).with_name("serve_live.py")
     done = subprocess.run(
-        [sys.executable, service, path, str(WINDOW_SECONDS)],
+        [sys.executable, here / "serve_live.py", path, str(WINDOW_SECONDS)],
         input="\n".join(packets(new)),
         stdout=subprocess.PIPE,
         check=True,
@@ -147,9 +149,9 @@ for answer in answers["ridge"][:3] + answers["ridge"][-1:]:
 windows, truth, _ = segment(new, window_seconds=WINDOW_SECONDS, label=truth)
 for name, model in models.items():
     live = np.array([list(answer["probabilities"].values()) for answer in answers[name]])
-    here = model.predict_proba(windows)
+    known = model.predict_proba(windows)
     right = (model.classes_[live.argmax(axis=1)] == truth).mean()
-    print(f"{name}: {len(live)} windows, {right:.0%} right, {np.abs(live - here).max():.0e} apart")
+    print(f"{name}: {len(live)} windows, {right:.0%} right, {np.abs(live - known).max():.0e} apart")
 
 # %%
 # Above, a window of the seventh person; below, the probabilities along the recording.

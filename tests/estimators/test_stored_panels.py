@@ -131,7 +131,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (2_500_000_000, 2_500_000_000))
 model = PatternRidgeClassifier(kinds=["statistics"], random_state=0).fit(X[:100_000], y[:100_000])
 assert model.score(X[100_000:], y[100_000:]) > 0.99
 trees = make_pipeline(
-    PanelSummarizer(statistics=["mean", "std"]), HistGradientBoostingClassifier(max_iter=5)
+    PanelSummarizer(statistics=["mean", "sd"]), HistGradientBoostingClassifier(max_iter=5)
 )
 assert trees.fit(X[:100_000], y[:100_000]).score(X[100_000:], y[100_000:]) > 0.99
 try:
