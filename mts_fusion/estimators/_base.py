@@ -46,6 +46,7 @@ from mts_fusion.training import (
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
 from mts_fusion.transforms._doc_link import LinkedReprMixin
+from mts_fusion.transforms._scaler import scaled_as_read
 
 from ._checks import check_X
 from ._context import FitContext
@@ -173,7 +174,7 @@ class PanelEstimator(LinkedReprMixin, Saveable, BaseEstimator, metaclass=ABCMeta
         """Apply the preprocessor, which is fitted first unless the fit continues another."""
         if not continues:
             self.preprocessor_ = self._fit_preprocessor(panel, y, groups, seed)
-        return panel if self.preprocessor_ is None else self.preprocessor_.transform(panel)
+        return panel if self.preprocessor_ is None else scaled_as_read(self.preprocessor_, panel)
 
     def _make_context(
         self,

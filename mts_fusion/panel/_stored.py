@@ -86,13 +86,44 @@ class StoredPanel(Panel):
             _Lazy(schema.names, self._reader(what)) for what in DTYPES
         )
         self._present: np.ndarray | None = None
+        self._function: Callable[[str, np.ndarray], np.ndarray] | None = None
 
     def _reader(self, what: str) -> Callable[[str], np.ndarray | None]:
         def read(name: str) -> np.ndarray | None:
             file = self._files[name][what]
-            return None if file is None else file.read(self._rows)
+            array = None if file is None else file.read(self._rows)
+            if self._function is None or array is None or what != "values":
+                return array
+            return self._function(name, array)
 
         return read
+
+    def mapped(self, function: Callable[[str, np.ndarray], np.ndarray]) -> StoredPanel:
+        """The same panel, the values of which pass through a function each time they are read.
+
+        Parameters
+        ----------
+        function : callable
+            From the name of a modality and values ``(n, C, L)`` to values of that shape, with NaN
+            in the same places.
+
+        Returns
+        -------
+        StoredPanel
+            Nothing is read.
+        """
+        return self._like(self.schema, self._rows, self._ids, function)
+
+    def _like(
+        self,
+        schema: Schema,
+        rows: range | np.ndarray,
+        ids: np.ndarray | None,
+        function: Callable[[str, np.ndarray], np.ndarray] | None,
+    ) -> StoredPanel:
+        new = StoredPanel(self.folder, schema, self._files, rows, ids)
+        new._function = function
+        return new
 
     @property
     def values(self) -> Any:
@@ -126,7 +157,7 @@ class StoredPanel(Panel):
         rows = check_key(key, self._n)
         chosen = self._rows[rows] if isinstance(rows, slice) else np.asarray(self._rows)[rows]
         ids = None if self._ids is None else self._ids[rows]
-        new = StoredPanel(self.folder, self.schema, self._files, chosen, ids)
+        new = self._like(self.schema, chosen, ids, self._function)
         new._present = None if self._present is None else self._present[rows]
         return new
 
@@ -134,14 +165,21 @@ class StoredPanel(Panel):
         """Only the modalities named, in that order; see :meth:`Panel.select`."""
         names = [names] if isinstance(names, str) else list(names)
         schema = Schema(tuple(self.schema[name] for name in names))
-        return StoredPanel(self.folder, schema, self._files, self._rows, self._ids)
+        return self._like(schema, self._rows, self._ids, self._function)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (str(self.folder.resolve()), self._rows, self.schema.names)
+        where = str(self.folder.resolve())
+        return _reopened, (where, self._rows, self.schema.names, self._function)
 
 
-def _reopened(folder: str, rows: range | np.ndarray, names: Sequence[str]) -> StoredPanel:
+def _reopened(
+    folder: str,
+    rows: range | np.ndarray,
+    names: Sequence[str],
+    function: Callable[[str, np.ndarray], np.ndarray] | None = None,
+) -> StoredPanel:
     panel = open_panel(folder).select(names)
+    panel._function = function
     if isinstance(rows, range) and rows.step > 0:
         return panel[rows.start : rows.stop : rows.step]
     return panel[np.asarray(rows, np.intp)]

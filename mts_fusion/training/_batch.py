@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.panel._stored import StoredPanel, loaded_parts
 from mts_fusion.runs import content_key
 
 __all__ = ["FEATURE_ROWS", "NETWORK_ROWS", "Inputs", "PanelDataset", "collate", "padded_rows"]
@@ -105,16 +107,11 @@ class PanelDataset(Dataset[Batch]):
         has_imputed: bool = False,
         schema: Schema | None = None,
     ) -> None:
-        n, observed, times = len(panel), panel.observed, panel.times
-        names = panel.schema.names
-        self.values = [_tensor(panel.values[name]) for name in names]
-        self.observed = [_tensor(observed[name]) for name in names]
+        n = len(panel)
+        self.values: list[Any] = _arrays(panel, "values")
+        self.observed: list[Any] = _arrays(panel, "observed")
         self.imputed = [_tensor(part) for part in _imputed(panel)] if has_imputed else None
-        self.times = _since_start(
-            [times[name] for name in names],
-            [np.asarray(observed[name].any(1)) for name in names],
-            _regular_seconds(panel.schema if schema is None else schema),
-        )
+        self.times = _clocks(panel, _regular_seconds(panel.schema if schema is None else schema))
         self.y = _tensor(np.zeros(n, dtype=np.float32) if y is None else y)
         self.weight = _tensor(np.ones(n) if sample_weight is None else sample_weight).float()
         self.features: list[Tensor] | None = None
@@ -256,6 +253,44 @@ def padded_rows(n: int, size: int, multiple: int) -> Iterator[tuple[np.ndarray, 
     for start in range(0, n, size):
         rows = np.arange(start, min(start + size, n))
         yield np.pad(rows, (0, -len(rows) % multiple), mode="edge"), len(rows)
+
+
+class _AsRead:
+    """Values or masks of a modality of a stored panel, of which rows are read when asked for."""
+
+    def __init__(self, panel: StoredPanel, what: str, name: str) -> None:
+        modality = panel.schema[name]
+        self.panel, self.what, self.name = panel.select(name), what, name
+        self.shape = (len(panel), modality.n_channels, modality.n_timepoints)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return _tensor(getattr(self.panel[rows.numpy()], self.what)[self.name])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(getattr(self.panel, self.what)[self.name], dtype)
+
+
+def _arrays(panel: Panel, what: str) -> list[Any]:
+    """Values or masks of each modality; those of a stored panel stay where they are."""
+    if isinstance(panel, StoredPanel) and len(panel) >= FEATURE_ROWS:
+        return [_AsRead(panel, what, name) for name in panel.schema.names]
+    return [_tensor(getattr(panel, what)[name]) for name in panel.schema.names]
+
+
+def _clocks(panel: Panel, regular_seconds: float) -> list[Tensor | None]:
+    """Times of each modality, from the start of the sample; None for regular clocks."""
+    if not any(m.irregular for m in panel.schema):
+        return [None for _ in panel.schema]
+    names = panel.schema.names
+    clocks = [
+        _since_start(
+            [part.times[name] for name in names],
+            [np.asarray(part.observed[name].any(1)) for name in names],
+            regular_seconds,
+        )
+        for part in loaded_parts(panel)
+    ]
+    return [None if x[0] is None else torch.cat(x) for x in zip(*clocks, strict=True)]
 
 
 def _imputed(panel: Panel) -> list[np.ndarray]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-__all__ = ["channel_moments", "no_spread", "row_moments", "sample_chunks"]
+__all__ = ["channel_moments", "chunk_moments", "no_spread", "row_moments", "sample_chunks"]
 
 _CHUNK_VALUES = 2**18  # about 2 MB in double precision: stays in the cache of one core
 
@@ -33,18 +33,37 @@ def channel_moments(values: np.ndarray, observed: np.ndarray) -> tuple[np.ndarra
     mean, sd : arrays of shape (C,)
         NaN for a channel without an observed value. ``sd`` is that of the population.
     """
-    count = observed.sum((0, 2))
-    total = np.zeros(values.shape[1])
-    for rows in sample_chunks(values.shape):
-        total += np.where(observed[rows], values[rows], 0.0).sum((0, 2), dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        mean = total / count
-    squares = np.zeros(values.shape[1])
-    for rows in sample_chunks(values.shape):
-        away = values[rows].astype(np.float64) - mean[:, None]
-        squares += np.where(observed[rows], away * away, 0.0).sum((0, 2))
-    with np.errstate(invalid="ignore"):
-        return mean, np.sqrt(squares / count)
+    return chunk_moments(
+        lambda: ((values[rows], observed[rows]) for rows in sample_chunks(values.shape))
+    )
+
+
+def chunk_moments(
+    chunks: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`channel_moments`, of values and masks that are read twice, chunk by chunk.
+
+    Parameters
+    ----------
+    chunks : callable
+        Gives pairs of values and masks ``(k, C, L)``, those of :func:`sample_chunks`.
+
+    Returns
+    -------
+    mean, sd : arrays of shape (C,)
+        As :func:`channel_moments`, bit by bit.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for values, observed in chunks():
+        count = count + observed.sum((0, 2))
+        total = total + np.where(observed, values, 0.0).sum((0, 2), dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / np.asarray(count)
+    for values, observed in chunks():
+        away = values.astype(np.float64) - mean[:, None]
+        squares = squares + np.where(observed, away * away, 0.0).sum((0, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return mean, np.sqrt(squares / np.asarray(count))
 
 
 def row_moments(values: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

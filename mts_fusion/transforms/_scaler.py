@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from mts_fusion.panel import Modality, Panel, PanelLike
+from mts_fusion.panel._stored import StoredPanel
 
 from ._base import PanelTransformer, filled_masks
-from ._moments import channel_moments, no_spread, sample_chunks
+from ._moments import channel_moments, chunk_moments, no_spread, sample_chunks
 
-__all__ = ["PanelScaler"]
+__all__ = ["PanelScaler", "scaled_as_read"]
 
 # Scaled values are at most so large: the squares and fourth powers of features stay finite.
 MAX_SCALED = 1e6
@@ -124,31 +127,42 @@ class PanelScaler(PanelTransformer):
             name = modality.name
             if modality.vocabulary is not None:
                 continue
-            values, observed = panel.values[name], panel.observed[name]
-            extreme = observed & (np.abs(values) > _MAX_MEASURED)
-            _warn_of_extremes(modality, values, extreme, f"above {_MAX_MEASURED:g}")
-            bounds = self._learn_bounds(values, observed)
-            if self.clip_quantiles is not None:
-                values = np.clip(values, bounds[0][:, None], bounds[1][:, None])
-            if self.method == "standard":
-                center, scale = channel_moments(values, observed)
+            if self.method == "standard" and self.clip_quantiles is None:
+                center, scale, silent = _standard(panel, modality)
+                bounds = self._free_bounds(modality.n_channels)
             else:
-                low, center, high = _quantiles(values, observed, (0.25, 0.5, 0.75))
-                scale = (high - low) / _NORMAL_IQR
-            silent = ~observed.any((0, 2))
+                center, scale, silent, bounds = self._by_quantiles(panel, modality)
             center = np.where(silent, 0.0, center)
             self.center_[name] = center
             self.scale_[name] = np.where(silent | no_spread(center, scale), 1.0, scale)
             self.bounds_[name] = bounds
         return self
 
+    def _by_quantiles(self, panel: Panel, modality: Modality) -> tuple[np.ndarray, ...]:
+        """Center, scale, whether a channel is silent, and bounds, of all values at once."""
+        values, observed = panel.values[modality.name], panel.observed[modality.name]
+        extreme = observed & (np.abs(values) > _MAX_MEASURED)
+        _warn_of_extremes(modality, values, extreme, f"above {_MAX_MEASURED:g}")
+        bounds = self._learn_bounds(values, observed)
+        if self.clip_quantiles is not None:
+            values = np.clip(values, bounds[0][:, None], bounds[1][:, None])
+        if self.method == "standard":
+            center, scale = channel_moments(values, observed)
+        else:
+            low, center, high = _quantiles(values, observed, (0.25, 0.5, 0.75))
+            scale = (high - low) / _NORMAL_IQR
+        return center, scale, np.asarray(~observed.any((0, 2))), bounds
+
     def _learn_bounds(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        n_channels = values.shape[1]
-        free = np.stack([np.full(n_channels, -np.inf), np.full(n_channels, np.inf)])
+        free = self._free_bounds(values.shape[1])
         if self.clip_quantiles is None:
             return free
         bounds = _quantiles(values, observed, self.clip_quantiles)
         return np.where(np.isnan(bounds), free, bounds)
+
+    @staticmethod
+    def _free_bounds(n_channels: int) -> np.ndarray:
+        return np.stack([np.full(n_channels, -np.inf), np.full(n_channels, np.inf)])
 
     def transform(self, X: PanelLike) -> Panel:
         """Scaled values.
@@ -222,6 +236,50 @@ class PanelScaler(PanelTransformer):
             own = panel.values[name].astype(np.float64) * scale + center
             values[name] = own.astype(np.float32)
         return panel.replace(values=values, observed=filled_masks(panel))
+
+
+def _standard(panel: Panel, modality: Modality) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel and whether it is silent, chunk by chunk."""
+    name, has_extremes = modality.name, False
+    silent = np.ones(modality.n_channels, bool)
+
+    def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for rows in sample_chunks((len(panel), modality.n_channels, modality.n_timepoints)):
+            part = panel[rows]
+            yield part.values[name], part.observed[name]
+
+    for values, observed in chunks():
+        silent &= ~observed.any((0, 2))
+        has_extremes |= bool((observed & (np.abs(values) > _MAX_MEASURED)).any())
+    if has_extremes:
+        values, observed = panel.values[name], panel.observed[name]
+        extreme = observed & (np.abs(values) > _MAX_MEASURED)
+        _warn_of_extremes(modality, values, extreme, f"above {_MAX_MEASURED:g}")
+    return (*chunk_moments(chunks), silent)
+
+
+def scaled_as_read(scaler: Any, panel: Panel) -> Panel:
+    """The panel after a transformer; a stored one after a PanelScaler is scaled as it is read.
+
+    Parameters
+    ----------
+    scaler : transformer
+        Fitted.
+    panel : Panel
+        Samples of its schema.
+
+    Returns
+    -------
+    Panel
+        As ``scaler.transform(panel)``. Of values that are read later no warning is given.
+    """
+    if isinstance(panel, StoredPanel) and isinstance(scaler, PanelScaler):
+        return panel.mapped(partial(_scaled_values, scaler))
+    return scaler.transform(panel)
+
+
+def _scaled_values(scaler: PanelScaler, name: str, values: np.ndarray) -> np.ndarray:
+    return scaler._scaled(name, values)[0] if name in scaler.center_ else values
 
 
 def _warn_of_extremes(

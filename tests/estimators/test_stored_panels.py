@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from mts_fusion.datasets import make_panel_classification
@@ -73,6 +74,42 @@ def test_networks_predict_a_part_at_a_time(data, model):
 
 def _arrays(answer):
     return list(answer.values()) if isinstance(answer, dict) else list(np.atleast_2d(answer))
+
+
+@pytest.mark.parametrize(
+    ("model", "irregular"),
+    [
+        (MaestroClassifier(n_estimators=1, n_groups=2, **TINY), False),
+        (MaestroClassifier(n_estimators=1, **TINY), True),
+        (FusionRegressor(n_estimators=1, encoder="cnn", **TINY), False),
+        (TraceClassifier(imputer=None, n_estimators=1, **TINY), True),
+        (TraceClassifier(imputer="nearest", n_estimators=1, **TINY), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_networks_are_fitted_from_a_folder_to_the_same_bits(model, irregular, tmp_path):
+    X, y = make_panel_classification(
+        60,
+        missing_fraction=0.2,
+        missing_modality_fraction=0.2,
+        irregular=("m1",) if irregular else (),
+        random_state=0,
+    )
+    X.save(tmp_path / "X")
+    rows = np.random.default_rng(0).permutation(60)[:48]
+    stored = Panel.open(tmp_path / "X")[rows]
+    wanted, got = clone(model).fit(X[rows], y[rows]), clone(model).fit(stored, y[rows])
+    answer = "predict_proba" if hasattr(model, "predict_proba") else "predict"
+    np.testing.assert_array_equal(getattr(got, answer)(X), getattr(wanted, answer)(X))
+
+
+def test_a_scaler_is_fitted_from_a_folder_to_the_same_bits(data, monkeypatch):
+    X, stored, _ = data
+    monkeypatch.setattr("mts_fusion.transforms._moments._CHUNK_VALUES", 500)
+    wanted, got = PanelScaler().fit(X), PanelScaler().fit(stored[::-1][::-1])
+    for name in X.schema.names:
+        np.testing.assert_array_equal(got.center_[name], wanted.center_[name])
+        np.testing.assert_array_equal(got.scale_[name], wanted.scale_[name])
 
 
 @pytest.mark.usefixtures("_in_parts")

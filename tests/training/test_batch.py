@@ -1,5 +1,7 @@
 """PanelDataset: a batch is cut from the panel in one step."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from numpy.testing import assert_array_equal
 
 from mts_fusion.panel import Panel, Vocabulary
 from mts_fusion.training import PanelDataset, collate
+from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms._scaler import scaled_as_read
 
 
 @pytest.fixture
@@ -199,3 +203,22 @@ def test_the_clock_of_a_silent_sensor_does_not_move_the_others():
     inputs, _ = PanelDataset(Panel(values, times=times)).__getitems__([0, 1])
 
     assert inputs.arguments["times"][0].tolist() == [[0.0, 1.0, 2.0]] * 2
+
+
+def test_a_stored_panel_is_read_a_batch_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("mts_fusion.panel._stored.PART_BYTES", 400_000)
+    monkeypatch.setattr("mts_fusion.transforms._moments._CHUNK_VALUES", 50_000)
+    values = np.random.default_rng(0).normal(3, 2, size=(64, 2, 10_000)).astype(np.float32)
+    values[5, 1] = np.nan
+    panel = Panel({"a": values}, rates={"a": 100.0})
+    panel.save(tmp_path / "X")
+    stored, rows = Panel.open(tmp_path / "X")[::-1][::-1], np.array([5, 3])
+    wanted = PanelDataset(PanelScaler().fit_transform(panel)).__getitems__(rows)[0].arguments
+    tracemalloc.start()
+    dataset = PanelDataset(scaled_as_read(PanelScaler().fit(stored), stored))
+    got = dataset.take(rows).__getitems__(np.arange(2))[0].arguments
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    for key in ("values", "observed"):
+        torch.testing.assert_close(got[key], wanted[key], rtol=0, atol=0)
+    assert most < values.nbytes / 3
