@@ -11,8 +11,11 @@ from sklearn.model_selection import GridSearchCV
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import (
+    ConditionalDiffusionImputer,
     FusionRegressor,
+    GaussianProcessImputer,
     MaestroClassifier,
+    MaestroPretrainer,
     PatternRidgeClassifier,
     RocketFeatures,
     TraceClassifier,
@@ -101,6 +104,31 @@ def test_networks_are_fitted_from_a_folder_to_the_same_bits(model, irregular, tm
     wanted, got = clone(model).fit(X[rows], y[rows]), clone(model).fit(stored, y[rows])
     answer = "predict_proba" if hasattr(model, "predict_proba") else "predict"
     np.testing.assert_array_equal(getattr(got, answer)(X), getattr(wanted, answer)(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ConditionalDiffusionImputer(d_model=8, n_samples=2, max_epochs=1, random_state=0),
+        ConditionalDiffusionImputer(
+            prior="gaussian_process",
+            base=GaussianProcessImputer(max_iter=2),
+            d_model=8,
+            n_samples=2,
+            max_epochs=1,
+            random_state=0,
+        ),
+        MaestroPretrainer(estimator=MaestroClassifier(**TINY), max_epochs=1, random_state=0),
+    ],
+    ids=["diffusion", "on a process", "pretrainer"],
+)
+def test_imputers_and_pretraining_from_a_folder_give_the_same_bits(data, model):
+    X, stored, _ = data
+    wanted, got = (clone(model).fit(of).transform(X[:5]) for of in (X, stored))
+    for name in X.schema.names if isinstance(wanted, Panel) else ():
+        np.testing.assert_array_equal(got.values[name], wanted.values[name])
+    if not isinstance(wanted, Panel):
+        np.testing.assert_array_equal(got, wanted)
 
 
 def test_a_scaler_is_fitted_from_a_folder_to_the_same_bits(data, monkeypatch):
