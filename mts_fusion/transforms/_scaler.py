@@ -127,19 +127,20 @@ class PanelScaler(PanelTransformer):
             name = modality.name
             if modality.vocabulary is not None:
                 continue
-            if self.method == "standard" and self.clip_quantiles is None:
-                center, scale, silent = _standard(panel, modality)
-                bounds = self._free_bounds(modality.n_channels)
+            has_quantiles = self.method == "robust" or self.clip_quantiles is not None
+            if isinstance(panel, StoredPanel) and not has_quantiles:
+                center, scale, silent = _as_read(panel, modality)
+                bounds = _free_bounds(modality.n_channels)
             else:
-                center, scale, silent, bounds = self._by_quantiles(panel, modality)
+                center, scale, silent, bounds = self._at_once(panel, modality)
             center = np.where(silent, 0.0, center)
             self.center_[name] = center
             self.scale_[name] = np.where(silent | no_spread(center, scale), 1.0, scale)
             self.bounds_[name] = bounds
         return self
 
-    def _by_quantiles(self, panel: Panel, modality: Modality) -> tuple[np.ndarray, ...]:
-        """Center, scale, whether a channel is silent, and bounds, of all values at once."""
+    def _at_once(self, panel: Panel, modality: Modality) -> tuple[np.ndarray, ...]:
+        """Center and scale of each channel, whether it is silent, and its bounds."""
         values, observed = panel.values[modality.name], panel.observed[modality.name]
         extreme = observed & (np.abs(values) > _MAX_MEASURED)
         _warn_of_extremes(modality, values, extreme, f"above {_MAX_MEASURED:g}")
@@ -154,15 +155,11 @@ class PanelScaler(PanelTransformer):
         return center, scale, np.asarray(~observed.any((0, 2))), bounds
 
     def _learn_bounds(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        free = self._free_bounds(values.shape[1])
+        free = _free_bounds(values.shape[1])
         if self.clip_quantiles is None:
             return free
         bounds = _quantiles(values, observed, self.clip_quantiles)
         return np.where(np.isnan(bounds), free, bounds)
-
-    @staticmethod
-    def _free_bounds(n_channels: int) -> np.ndarray:
-        return np.stack([np.full(n_channels, -np.inf), np.full(n_channels, np.inf)])
 
     def transform(self, X: PanelLike) -> Panel:
         """Scaled values.
@@ -238,7 +235,11 @@ class PanelScaler(PanelTransformer):
         return panel.replace(values=values, observed=filled_masks(panel))
 
 
-def _standard(panel: Panel, modality: Modality) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _free_bounds(n_channels: int) -> np.ndarray:
+    return np.stack([np.full(n_channels, -np.inf), np.full(n_channels, np.inf)])
+
+
+def _as_read(panel: Panel, modality: Modality) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel and whether it is silent, chunk by chunk."""
     name, has_extremes = modality.name, False
     silent = np.ones(modality.n_channels, bool)
