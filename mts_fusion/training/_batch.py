@@ -264,7 +264,7 @@ class _AsRead:
         self.shape = (len(panel), modality.n_channels, modality.n_timepoints)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return _tensor(getattr(self.panel[rows.numpy()], self.what)[self.name])
+        return _tensor(getattr(self.panel[rows.tolist()], self.what)[self.name])
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(getattr(self.panel, self.what)[self.name], dtype)

@@ -110,13 +110,16 @@ def test_networks_are_fitted_from_a_folder_to_the_same_bits(model, irregular, tm
     "model",
     [
         ConditionalDiffusionImputer(d_model=8, n_samples=2, max_epochs=1, random_state=0),
-        ConditionalDiffusionImputer(
-            prior="gaussian_process",
-            base=GaussianProcessImputer(max_iter=2),
-            d_model=8,
-            n_samples=2,
-            max_epochs=1,
-            random_state=0,
+        pytest.param(
+            ConditionalDiffusionImputer(
+                prior="gaussian_process",
+                base=GaussianProcessImputer(max_iter=2),
+                d_model=8,
+                n_samples=2,
+                max_epochs=1,
+                random_state=0,
+            ),
+            marks=pytest.mark.slow,
         ),
         MaestroPretrainer(estimator=MaestroClassifier(**TINY), max_epochs=1, random_state=0),
     ],
