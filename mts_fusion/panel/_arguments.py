@@ -155,7 +155,8 @@ def _hints(function: Any) -> dict[str, Any]:
 
 def _is_plain(hint: Any) -> bool:
     """Whether it is neither an array nor anything at all."""
-    hint = getattr(hint, "__value__", hint)  # numpy's ArrayLike is an alias from Python 3.12 on
+    while hasattr(hint, "__value__"):  # numpy's ArrayLike is an alias from Python 3.12 on
+        hint = hint.__value__
     origin = typing.get_origin(hint) or hint
     if origin in (typing.Union, types.UnionType):
         return all(_is_plain(option) for option in typing.get_args(hint))

@@ -54,7 +54,10 @@ def test_what_does_not_is_named(given, error, message):
         check_types(take, given)
 
 
-@pytest.mark.parametrize("array", [ArrayLike, TypeAliasType("Alias", ArrayLike)])
+ALIAS = TypeAliasType("ALIAS", ArrayLike)
+
+
+@pytest.mark.parametrize("array", [ArrayLike, ALIAS, TypeAliasType("AliasOfAlias", ALIAS)])
 def test_what_may_be_an_array_is_not_looked_at(array):
     def mean(x, n=1):
         pass

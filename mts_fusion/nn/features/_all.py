@@ -163,7 +163,8 @@ class SchemaFeatures(nn.Module):
         features = []
         for m, (x, o, clock) in enumerate(zip(values, observed, clocks, strict=True)):
             if not torch.compiler.is_compiling() and not bool(o.any()):
-                features.append(x.new_full((len(o), self.n_features[m]), torch.nan))
+                dtype = x.dtype if x.is_floating_point() else torch.float32  # of symbols
+                features.append(x.new_full((len(o), self.n_features[m]), torch.nan, dtype=dtype))
                 continue
             parts = [
                 computed[m][kind] if kind in computed[m] else block.compute(x, o, clock)
