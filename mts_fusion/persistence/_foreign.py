@@ -20,7 +20,11 @@ _INNER = {
     "numpy.dtype",
     "numpy.mean",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    # skops lists experimental estimators where they were enabled before it was imported.
+    "sklearn.impute._iterative.IterativeImputer",
     "sklearn.impute._iterative._ImputerTriplet",
+    "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
+    "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
