@@ -99,5 +99,6 @@ def late_entries(observed: Tensor, least: int | None) -> Tensor:
     end = None if least is None else sample_end(observed, None, least)
     late = torch.zeros_like(observed)
     if end is not None:
-        late = late | (torch.arange(observed.shape[1]) >= end[:, None])[..., None]
+        at = torch.arange(observed.shape[1], device=observed.device)
+        late = late | (at >= end[:, None])[..., None]
     return late.flatten(1)
