@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import resource
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,25 @@ from typing import Any
 
 from ..inspection._costs import macs_of, networks_of
 
-__all__ = ["Memory", "count_macs", "count_parameters", "peak_memory"]
+__all__ = ["Memory", "count_macs", "count_parameters", "peak_memory", "processor_seconds"]
+
+
+def processor_seconds(call: Callable[[], Any]) -> float:
+    """Processor time of all threads of the process while a function runs.
+
+    Parameters
+    ----------
+    call : callable
+        Without arguments.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    start = time.process_time()
+    call()
+    return time.process_time() - start
 
 
 @dataclass

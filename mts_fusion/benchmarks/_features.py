@@ -10,7 +10,7 @@ import numpy as np
 
 from ..panel import Panel
 from ._cells import run_cells
-from ._tables import Settings, Table, failures, markdown, page
+from ._tables import Settings, Table, failures, markdown, median_and_range, page
 
 __all__ = ["TABLE"]
 
@@ -92,8 +92,8 @@ def _run(settings: Settings) -> str:
                 [
                     ", ".join(cell["kinds"]),
                     "5 % missing" if cell["gaps"] else "complete",
-                    _spread([row["alone_ms"] for row in chosen]),
-                    _spread([row["batch_ms"] for row in chosen]),
+                    median_and_range([row["alone_ms"] for row in chosen], 2),
+                    median_and_range([row["batch_ms"] for row in chosen], 2),
                     f"{chosen[0]['difference']:.0e}",
                 ]
             )
@@ -105,11 +105,6 @@ def _run(settings: Settings) -> str:
         word = "reached" if found < _REQUIRED_MS else "NOT reached"
         parts.append(f"All kinds of one complete window: {found:.2f} ms; wanted below 3: {word}.")
     return page(parts)
-
-
-def _spread(numbers: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(numbers):.2f} ({min(numbers):.2f}-{max(numbers):.2f})"
 
 
 TABLE = Table(

@@ -6,7 +6,7 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..metrics import crps_from_quantiles, mae_at_missing
 from ..panel import Panel
 from ..transforms import PanelScaler
 from ._cells import run_cells
-from ._costs import count_parameters
+from ._costs import count_parameters, processor_seconds
 from ._imputation import IMPUTERS, LEVELS, Hidden
 from ._methods import choose
 from ._physionet2012_imputation import hide, load_stays
@@ -40,12 +40,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-test", type=int, help="stays that ours fills too; default: all")
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
 def _trained(method: str, train: Panel, seed: int, budget: float) -> tuple[Any, float, int]:
     """A network that took about ``budget`` seconds to train, those seconds, and its samples."""
 
@@ -55,12 +49,12 @@ def _trained(method: str, train: Panel, seed: int, budget: float) -> tuple[Any, 
         return IMPUTERS[method].make(seed=seed, max_epochs=n_epochs)
 
     few = train[: 32 if method in (_BASELINE, _OWN_CSDI) else 512]
-    a_sample = _seconds(lambda: make(1).fit(few)) / len(few)
+    a_sample = processor_seconds(lambda: make(1).fit(few)) / len(few)
     n_passes = budget / (a_sample * len(train))
     if n_passes < 1:
         train = train[: max(32, math.floor(n_passes * len(train)))]
     model = make(max(1, round(n_passes)))
-    return model, _seconds(lambda: model.fit(train)), len(train)
+    return model, processor_seconds(lambda: model.fit(train)), len(train)
 
 
 def _errors(hidden: Hidden, draws: NDArray[Any]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
 from ..panel import Panel
+from ._costs import processor_seconds
 
 __all__ = ["PyPOTSImputer"]
 
@@ -65,9 +65,8 @@ class PyPOTSImputer(BaseEstimator):
         epochs = self.epochs
         if self.seconds is not None:
             few = X[: _N_TRIAL[self.network]]
-            start = time.process_time()
-            self._make(X, 1).fit(_series(few))
-            passes = self.seconds * len(few) / ((time.process_time() - start) * len(X))
+            an_epoch = processor_seconds(lambda: self._make(X, 1).fit(_series(few)))
+            passes = self.seconds * len(few) / (an_epoch * len(X))
             X = X[: len(X) if passes >= 1 else max(32, math.floor(passes * len(X)))]
             epochs = max(1, round(passes))
         self.name_, self.n_training_, self.n_iter_ = name, len(X), epochs

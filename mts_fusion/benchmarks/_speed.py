@@ -13,7 +13,7 @@ from typing import Any
 from ..inspection._costs import macs_of
 from ._cells import run_cells
 from ._costs import peak_memory
-from ._tables import Settings, Table, failures, markdown, page
+from ._tables import Settings, Table, failures, markdown, median_and_range, page
 
 __all__ = ["TABLE"]
 
@@ -227,12 +227,6 @@ def _run(settings: Settings) -> str:
     return page(parts)
 
 
-def _spread(numbers: list[float], digits: int = 2) -> str:
-    """Median, least and most."""
-    low, high = min(numbers), max(numbers)
-    return f"{statistics.median(numbers):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
 def _word(value: float, required: float) -> str:
     return f"required at most {required:g}: {'reached' if value <= required else 'NOT reached'}"
 
@@ -244,10 +238,12 @@ def _step_text(rows: list[Row]) -> list[str]:
     lines = [
         [
             name,
-            _spread([row[f"{name}_cpu_s"] for row in rows]),
-            _spread([row[f"{name}_wall_s"] for row in rows]),
-            _spread([row[f"{name}_cpu_s"] * row["rate"] / row["macs"] for row in rows]),
-            _spread([row[f"{name}_cpu_s"] * row["large_rate"] / row["macs"] for row in rows]),
+            median_and_range([row[f"{name}_cpu_s"] for row in rows], 2),
+            median_and_range([row[f"{name}_wall_s"] for row in rows], 2),
+            median_and_range([row[f"{name}_cpu_s"] * row["rate"] / row["macs"] for row in rows], 2),
+            median_and_range(
+                [row[f"{name}_cpu_s"] * row["large_rate"] / row["macs"] for row in rows], 2
+            ),
         ]
         for name in (_OURS, _LOOP)
     ]
@@ -263,7 +259,8 @@ def _step_text(rows: list[Row]) -> list[str]:
         "a square of 1024. Outputs and gradients of the two are equal up to "
         f"{rows[0]['difference']:.0e} in float64.",
         markdown(header, lines),
-        f"Time, ours / loop, paired: {_spread(ratios, 3)}; {_word(ratio, _REQUIRED_TIME)}.",
+        f"Time, ours / loop, paired: {median_and_range(ratios, 3)}; "
+        f"{_word(ratio, _REQUIRED_TIME)}.",
         f"Time, ours / products: {times:.2f}; {_word(times, _REQUIRED_PRODUCTS)}.",
     ]
 
@@ -277,8 +274,8 @@ def _memory_text(rows: list[Row]) -> list[str]:
     ratio = statistics.median(peaks[_OURS]) / statistics.median(peaks[_LOOP])
     return [
         f"Peak memory above that of the process before the step, MB: ours "
-        f"{_spread(peaks[_OURS], 0)}, loop {_spread(peaks[_LOOP], 0)}, {len(peaks[_OURS])} "
-        f"processes each. Ours / loop {ratio:.3f}; {_word(ratio, _REQUIRED_MEMORY)}."
+        f"{median_and_range(peaks[_OURS], 0)}, loop {median_and_range(peaks[_LOOP], 0)}, "
+        f"{len(peaks[_OURS])} processes each. Ours / loop {ratio:.3f}; {_word(ratio, _REQUIRED_MEMORY)}."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "markdown",
     "mean_and_spread",
+    "median_and_range",
     "page",
     "summarise",
 ]
@@ -47,6 +49,7 @@ TABLES: dict[str, str] = {
     "imputation-speed": "_imputation_speed",
     "speed": "_speed",
     "features": "_features",
+    "inspection": "_inspection",
 }
 
 
@@ -193,6 +196,32 @@ def summarise(rows: Sequence[Row], by: Sequence[str], column: str) -> dict[tuple
 
 def _sd(numbers: Sequence[float]) -> float:
     return float(np.std(numbers, ddof=1)) if len(numbers) > 1 else float("nan")
+
+
+def median_and_range(numbers: Sequence[float], digits: int) -> str:
+    """Text of repeats of one measurement.
+
+    Parameters
+    ----------
+    numbers : sequence of float
+        At least one.
+    digits : int
+        Digits behind the point.
+
+    Returns
+    -------
+    str
+        Median, then in brackets the least and the most.
+
+    Examples
+    --------
+    >>> median_and_range([1.0, 4.0, 2.25], 1)
+    '2.2 (1.0-4.0)'
+    """
+    least, middle, most = (
+        f"{x:.{digits}f}" for x in (min(numbers), statistics.median(numbers), max(numbers))
+    )
+    return f"{middle} ({least}-{most})"
 
 
 def mean_and_spread(entry: Row | None, digits: int = 3) -> str:
