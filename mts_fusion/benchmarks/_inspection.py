@@ -81,12 +81,12 @@ def _run(settings: Settings) -> str:
             lines.append(
                 [method, f"{seconds:.2f}", *(median_and_range(ratio, 1) for ratio in ratios)]
             )
-    n_coalitions = 2**_N_MODALITIES
-    header = ["", "one prediction, s", f"{n_coalitions} one by one", f"{n_coalitions} in one call"]
+    n_sets = 2**_N_MODALITIES - 1
+    header = ["", "one prediction, s", f"{n_sets} sets, one by one", "Shapley values"]
     return page(
         [
             f"Shapley values of {_N_MODALITIES} modalities of {size['rows']} samples by "
-            "modality_importance, beside predictions without each set of modalities: processor "
+            "modality_importance, beside one prediction for each set of modalities: processor "
             f"time on one thread in units of a prediction, median (least-most) of "
             f"{size['repeats']} repeats in turn.",
             *(["SHORTENED: says that it runs, not how fast."] if settings.quick else []),

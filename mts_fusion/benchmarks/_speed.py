@@ -275,7 +275,8 @@ def _memory_text(rows: list[Row]) -> list[str]:
     return [
         f"Peak memory above that of the process before the step, MB: ours "
         f"{median_and_range(peaks[_OURS], 0)}, loop {median_and_range(peaks[_LOOP], 0)}, "
-        f"{len(peaks[_OURS])} processes each. Ours / loop {ratio:.3f}; {_word(ratio, _REQUIRED_MEMORY)}."
+        f"{len(peaks[_OURS])} processes each. Ours / loop {ratio:.3f}; "
+        f"{_word(ratio, _REQUIRED_MEMORY)}."
     ]
 
 

@@ -13,7 +13,7 @@ def test_the_table_tells_shapley_values_in_units_of_a_prediction(monkeypatch, ca
 
     text = capsys.readouterr().out
     assert "SHORTENED" in text
-    assert "4 one by one" in text
+    assert "3 sets, one by one" in text
     assert "| PatternRidge" in text
     assert "Maestro" not in text
 
