@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from mts_fusion.panel import Panel, as_panel
@@ -23,7 +24,8 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
     prediction is averaged over.
 
     Timepoints that a modality with a regular clock lacks at its end, against ``fit``, are gaps: so
-    a sample is imputed alike whether or not a longer one is beside it.
+    a sample is imputed alike whether or not a longer one is beside it. The imputer is not given
+    channels that were never observed in training: nothing is known of them, and their gaps stay.
 
     Parameters
     ----------
@@ -54,12 +56,16 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         numbers = [m.name for m in X.schema if m.vocabulary is None]
         self.imputed_ = numbers if self.numbers_only else list(X.schema.names)
         self.schema_ = X.schema
+        has_all = isinstance(self.imputer, FrozenEstimator)  # fitted on other samples
+        self.known_: dict[str, np.ndarray] = {
+            name: np.asarray(X.observed[name].any((0, 2)) | has_all) for name in self.imputed_
+        }
         self.imputer_ = None
         if self.imputer is not None and self.imputed_:
             given = {"groups": groups} if has_fit_parameter(self.imputer, "groups") else {}
             imputer = _seeded(clone(self.imputer), self.random_state)
             with phase("imputer"):
-                self.imputer_ = imputer.fit(X.select(self.imputed_), y, **given)
+                self.imputer_ = imputer.fit(self._part(X), y, **given)
         self.scaler_ = PanelScaler().fit(X.select(numbers)) if numbers else None
         return self
 
@@ -70,7 +76,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         if self.imputer_ is None:
             return self._scale(X)
         X = self._as_long_as_in_fit(X)
-        part = X.select(self.imputed_)
+        part = self._part(X)
         with phase("imputation"):
             imputed = self.imputer_.transform(part)
         return self._scale(self._checked(imputed, part, X))
@@ -80,7 +86,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         if self.imputer_ is None:
             return [self._scale(X)] * n
         X = self._as_long_as_in_fit(X)
-        part = X.select(self.imputed_)
+        part = self._part(X)
         with phase("imputation"):
             drawn = self.imputer_.sample(part, n)
         return [self._scale(self._checked(one, part, X)) for one in drawn]
@@ -95,10 +101,32 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
                 values[name] = np.pad(X.values[name], end, constant_values=np.nan)
         return X.replace(values=values) if values else X
 
+    def _part(self, X: Panel) -> Panel:
+        """What the imputer is given: its modalities, with the channels of which it knows."""
+        part = X.select(self.imputed_)
+        some = {name: known for name, known in self.known_.items() if not known.all()}
+        if not some:
+            return part
+        return part.replace(
+            values={name: part.values[name][:, known] for name, known in some.items()},
+            observed={name: part.observed[name][:, known] for name, known in some.items()},
+            channels={
+                name: [c for c, is_known in zip(names, known, strict=True) if is_known]
+                for name, known in some.items()
+                if (names := part.schema[name].channels) is not None
+            },
+        )
+
     def _checked(self, imputed: Any, part: Panel, X: Panel) -> Panel:
         panel = as_panel(imputed)
         part.schema.check_matches(panel.schema, owner="The panel that was imputed")
-        values = {name: self._without_padding(name, x, X) for name, x in panel.values.items()}
+        values = {}
+        for name, x in panel.values.items():
+            known = self.known_[name]
+            if not known.all():
+                x, given = X.values[name].astype(x.dtype), x  # a copy
+                x[:, known] = given
+            values[name] = self._without_padding(name, x, X)
         return X.replace(values=values, observed=X.observed)  # not every imputer keeps it
 
     def _without_padding(self, name: str, imputed: np.ndarray, X: Panel) -> np.ndarray:

@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from mts_fusion.datasets import make_panel_classification, make_panel_regression
 from mts_fusion.estimators import (
     ConditionalDiffusionImputer,
+    GaussianProcessImputer,
     TraceClassifier,
     TraceRegressor,
 )
@@ -63,6 +64,24 @@ def _classification(n=60):
 def _regression(n=60):
     X, y = make_panel_regression(n_samples=n, random_state=0)
     return mask_panel(X, pattern="block", fraction=0.3, seed=0), y
+
+
+@pytest.mark.parametrize(
+    "imputer",
+    ["nearest", "diffusion", GaussianProcessImputer(max_iter=2), PanelImputer(strategy="linear")],
+)
+def test_a_channel_never_observed_in_training_is_left_alone(imputer):
+    X, y = _classification()
+    name = X.schema.names[0]
+    dead = X.values[name].copy()
+    dead[:, 1] = np.nan
+    clf = TraceClassifier(**SMALL, imputer=imputer).fit(X.replace(values={name: dead}), y)
+
+    imputed = clf.preprocessor_.transform(X.replace(values={name: dead}))
+
+    assert np.isnan(imputed.values[name][:, 1]).all()
+    assert not np.isnan(imputed.values[name][X.available[:, 0]][:, 0]).any()
+    assert np.isfinite(clf.predict_proba(X)).all()  # where it is observed after all
 
 
 @pytest.mark.parametrize("router", ["joint", "per_modality", "disjoint"])
