@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Hashable, Mapping, Set
-from numbers import Integral, Real
+from collections.abc import Hashable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,7 @@ from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arguments import as_floats
 from mts_fusion.panel._arrays import as_array, is_missing
 from mts_fusion.panel._frames import as_pandas, is_frame
+from mts_fusion.panel._timepoints import observed_timepoints
 
 from ._lengths import names_of_one_length, warn_of_lengths
 
@@ -28,7 +26,6 @@ __all__ = [
     "check_X",
     "check_groups",
     "check_numbers",
-    "check_types_of_defaults",
     "check_weight",
     "check_y",
     "group_labels",
@@ -41,7 +38,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
     Parameters
     ----------
     estimator : estimator
-        Has ``schema_`` and ``n_features_in_``, or gets them with ``reset``.
+        Has ``schema_`` and ``n_features_in_``, or gets them with ``reset``. One that fills gaps
+        says so by ``_FILLS_GAPS``: it needs the times at which values are wanted.
     X : Panel, or whatever :func:`as_panel` takes
         n samples.
     reset : bool
@@ -50,7 +48,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
     Returns
     -------
     Panel
-        n samples.
+        n samples, without the timepoints of irregular modalities at which nothing was observed
+        unless the estimator fills gaps.
 
     Raises
     ------
@@ -86,7 +85,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Panel:
         table = _as_table(X, panel)
         validate_data(estimator, panel if table is None else table, skip_check_array=True)
         estimator._one_length = names_of_one_length(panel)
-    return panel
+    return panel if getattr(estimator, "_FILLS_GAPS", False) else observed_timepoints(panel)
 
 
 def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
@@ -365,36 +364,3 @@ def _is_table(X: Any, schema: Schema, n_features: int) -> bool:
     if isinstance(X, (list, tuple)):
         return bool(len(X)) and all(np.ndim(row) == 1 and len(row) == len(X[0]) for row in X)
     return getattr(X, "ndim", 0) == 2
-
-
-def check_types_of_defaults(name: str, given: Mapping[str, Any], function: Callable) -> None:
-    """Raise unless arguments are of the type of their defaults, where that is a number or bool.
-
-    Parameters
-    ----------
-    name : str
-        What holds the arguments, for the message.
-    given : dict of str to object
-        Arguments of the function.
-    function : callable
-        Has the defaults.
-
-    Raises
-    ------
-    ValueError
-        Names the argument.
-    """
-    for key, parameter in inspect.signature(function).parameters.items():
-        value, default = given.get(key, parameter.default), parameter.default
-        is_bool = isinstance(value, (bool, np.bool_))
-        if isinstance(default, bool):
-            wanted, fits = "True or False", is_bool
-        elif isinstance(default, int):
-            wanted, fits = "an int", isinstance(value, Integral) and not is_bool
-        elif isinstance(default, float):
-            fits = isinstance(value, Real) and not is_bool and math.isfinite(value)
-            wanted = "a finite number"
-        else:
-            continue
-        if not fits:
-            raise ValueError(f"{name}[{key!r}] is {wanted}, got {value!r}. Default: {default!r}.")

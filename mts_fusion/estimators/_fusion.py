@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -15,7 +16,6 @@ from mts_fusion.nn.networks import encoder_names
 from mts_fusion.nn.strategies import get_strategy
 from mts_fusion.training import FixedFeatures, pick_device
 
-from ._checks import check_types_of_defaults
 from ._context import FitContext
 from ._docs import CLASSIFIER_ATTRIBUTES, REGRESSOR_ATTRIBUTES, TRAINING_PARAMETERS
 from ._mixins import PanelClassifierMixin, PanelRegressorMixin
@@ -177,7 +177,7 @@ class _Fusion(PanelPredictor):
                 f"strategy_params names {unknown}, which {strategy.__name__} does not have; it has "
                 f"{[name for name in known if name != 'self'][3:]}."
             )
-        check_types_of_defaults("strategy_params", self.strategy_params or {}, strategy.__init__)
+        _check_types_of_defaults("strategy_params", self.strategy_params or {}, strategy.__init__)
         defaults = {} if context.has_softmax else strategy.params_without_softmax
         return FusionNet(
             context.schema,
@@ -269,3 +269,36 @@ class FusionRegressor(PanelRegressorMixin, _Fusion):
     >>> reg.predict(X[:5]).shape
     (5,)
     """
+
+
+def _check_types_of_defaults(name: str, given: Mapping[str, Any], function: Callable) -> None:
+    """Raise unless arguments are of the type of their defaults, where that is a number or bool.
+
+    Parameters
+    ----------
+    name : str
+        What holds the arguments, for the message.
+    given : dict of str to object
+        Arguments of the function.
+    function : callable
+        Has the defaults.
+
+    Raises
+    ------
+    ValueError
+        Names the argument.
+    """
+    for key, parameter in inspect.signature(function).parameters.items():
+        value, default = given.get(key, parameter.default), parameter.default
+        is_bool = isinstance(value, (bool, np.bool_))
+        if isinstance(default, bool):
+            wanted, fits = "True or False", is_bool
+        elif isinstance(default, int):
+            wanted, fits = "an int", isinstance(value, Integral) and not is_bool
+        elif isinstance(default, float):
+            fits = isinstance(value, Real) and not is_bool and math.isfinite(value)
+            wanted = "a finite number"
+        else:
+            continue
+        if not fits:
+            raise ValueError(f"{name}[{key!r}] is {wanted}, got {value!r}. Default: {default!r}.")

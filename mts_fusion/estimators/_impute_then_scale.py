@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from mts_fusion.panel import Panel, as_panel
+from mts_fusion.panel._timepoints import observed_timepoints
 from mts_fusion.runs import phase
 from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._timing import own_lengths
@@ -26,6 +27,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
     Timepoints that a modality with a regular clock lacks at its end, against ``fit``, are gaps: so
     a sample is imputed alike whether or not a longer one is beside it. The imputer is not given
     channels that were never observed in training: nothing is known of them, and their gaps stay.
+        X = observed_timepoints(X)
 
     Parameters
     ----------
@@ -66,6 +68,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
             imputer = _seeded(clone(self.imputer), self.random_state)
             with phase("imputer"):
                 self.imputer_ = imputer.fit(self._part(X), y, **given)
+        X = observed_timepoints(X)
         self.scaler_ = PanelScaler().fit(X.select(numbers)) if numbers else None
         return self
 
@@ -142,6 +145,7 @@ class ImputeThenScale(TransformerMixin, BaseEstimator):
         )
 
     def _scale(self, panel: Panel) -> Panel:
+        panel = observed_timepoints(panel, filled=self.imputer_ is not None)
         if self.scaler_ is None:
             return panel
         scaled = self.scaler_.transform(panel.select(self.scaler_.schema_.names))

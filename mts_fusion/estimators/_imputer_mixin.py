@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -32,6 +32,8 @@ class ImputerMixin(TransformerMixin):
 
     n_samples: int
     seed_: int
+
+    _FILLS_GAPS: ClassVar[bool] = True
 
     # Hooks of a method
 

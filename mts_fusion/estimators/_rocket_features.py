@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._stored import loaded_parts
+from mts_fusion.panel._timepoints import observed_timepoints
 from mts_fusion.runs import fitting, predicting
 from mts_fusion.training import FixedFeatures
 from mts_fusion.transforms import PanelScaler
@@ -165,7 +166,7 @@ default=("multirocket", "statistics")
         return np.concatenate(self._fit(X), axis=1)
 
     def _fit(self, X: Any) -> list[np.ndarray]:
-        panel = self._check_fit(X)
+        panel = observed_timepoints(self._check_fit(X))
         self._one_length = names_of_one_length(panel)
         scales: dict[str, list[float]] = {}
         self.scaler_ = None
@@ -214,6 +215,7 @@ default=("multirocket", "statistics")
         return np.concatenate([np.concatenate(part, axis=1) for part in parts])
 
     def _scaled(self, panel: Panel) -> Panel:
+        panel = observed_timepoints(panel)
         return panel if self.scaler_ is None else self.scaler_.transform(panel)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

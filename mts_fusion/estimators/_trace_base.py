@@ -43,6 +43,7 @@ class TraceEstimator(PanelPredictor):
     # More steps overfit (PhysioNet 2012, JapaneseVowels).
     _MIN_STEPS: ClassVar[int] = 300
     _N_ESTIMATORS: ClassVar[int] = 1
+    _FILLS_GAPS: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PanelPredictor._parameter_constraints,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn.layers import available_modalities
+from ..nn.layers import available_modalities, stable_argsort
 from ..panel import Schema
 from ..training import FixedFeatures, PanelNet, PatternModels
 from ..transforms import PanelScaler
@@ -39,6 +39,21 @@ class _Scaler(nn.Module):
         low, high = self.bounds
         x = (values.double().clamp(low, high) - self.center) / self.scale
         return x.clamp(-MAX_SCALED, MAX_SCALED).float().nan_to_num(0.0).transpose(1, 2)
+
+
+def _observed_first(values: Tensor, observed: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+    """Timepoints at which anything was observed, then the others, as padding at time 0.
+
+    As :func:`observed_timepoints` of the panel. ``values`` and ``observed`` are ``(B, L, C)``.
+    """
+    is_empty = ~observed.any(2)
+    order = stable_argsort(is_empty.long(), 1)
+    of_channels = order.unsqueeze(2).expand(values.shape)
+    return (
+        values.gather(1, of_channels),
+        observed.gather(1, of_channels),
+        times.masked_fill(is_empty, 0.0).gather(1, order),
+    )
 
 
 class Program(nn.Module):
@@ -85,6 +100,9 @@ class Program(nn.Module):
         ]
         masks = [one.transpose(1, 2) for one in observed]
         clocks = self._clocks(times, masks)
+        for m, clock in enumerate(clocks):
+            if clock is not None:
+                scaled[m], masks[m], clocks[m] = _observed_first(scaled[m], masks[m], clock)
         features = None
         if self.features is not None:
             features = self.features(scaled, masks, clocks)

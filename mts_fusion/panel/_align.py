@@ -11,7 +11,7 @@ from ._checks import TOKEN_DTYPE
 from ._grid import fits_rate, lay_on_grid
 from ._schema import Modality, Schema, same_rate
 
-__all__ = ["aligned_parts", "joined_parts", "matches"]
+__all__ = ["aligned_parts", "gather_timepoints", "has_value", "joined_parts", "matches", "silence"]
 
 
 def matches(schema: Schema, other: Schema) -> bool:
@@ -33,7 +33,7 @@ def aligned_parts(panel: Any, schema: Schema) -> dict[str, Any]:
     for m in schema:
         name = m.name
         if name not in panel.schema:
-            values[name] = _silence(m, (len(panel), m.n_channels, m.n_timepoints))
+            values[name] = silence(m, (len(panel), m.n_channels, m.n_timepoints))
             times[name] = np.full((len(panel), m.n_timepoints), np.nan) if m.irregular else None
             rates[name] = m.rate
             continue
@@ -42,7 +42,7 @@ def aligned_parts(panel: Any, schema: Schema) -> dict[str, Any]:
         order = _channel_order(m, got)
         if order is not None:
             mask = panel.observed[name]
-            values[name] = _reorder(values[name], order, _silence(got, ()))
+            values[name] = _reorder(values[name], order, silence(got, ()))
             carried = None if carried is None else _reorder(mask, order, np.array(False))
         values[name], times[name], rates[name] = _to_clock(m, got, values[name], panel, carried)
         if carried is not None:
@@ -64,7 +64,8 @@ def aligned_parts(panel: Any, schema: Schema) -> dict[str, Any]:
     }
 
 
-def _silence(m: Modality, shape: tuple[int, ...]) -> np.ndarray:
+def silence(m: Modality, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of which nothing was observed: NaN, or the token that says so."""
     if m.vocabulary is None:
         return np.full(shape, np.nan, np.float32)
     return np.full(shape, m.vocabulary.missing, TOKEN_DTYPE)
@@ -118,6 +119,38 @@ def _to_clock(
     if times is None and (got.rate is None or same_rate(got.rate, wanted.rate)):
         return values, None, wanted.rate
     return values, times, got.rate
+
+
+def has_value(m: Modality, values: np.ndarray) -> np.ndarray:
+    """Where there is a value, observed or filled in, bool of the same shape."""
+    return np.asarray(~np.isnan(values) if m.vocabulary is None else values != m.vocabulary.missing)
+
+
+def gather_timepoints(array: np.ndarray, kept: np.ndarray, length: int, unset: Any) -> np.ndarray:
+    """The timepoints of each sample that are kept, one after another, then ``unset``.
+
+    Parameters
+    ----------
+    array : array of shape (n, L) or (n, C, L)
+        Times, values or masks.
+    kept : bool array of shape (n, L)
+        Timepoints that stay.
+    length : int
+        Timepoints of the result; at least those that any sample keeps, at most L.
+    unset : number or bool
+        What follows the last of them.
+
+    Returns
+    -------
+    array of shape (n, length) or (n, C, length)
+        Of the same type.
+    """
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :length]
+    rest = np.arange(length) >= kept.sum(1)[:, None]
+    if array.ndim == 3:
+        order, rest = order[:, None], rest[:, None]
+    gathered = np.take_along_axis(array, order, axis=-1)
+    return np.where(rest, np.asarray(unset, array.dtype), gathered)
 
 
 def joined_parts(panels: list[Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._align import aligned_parts, joined_parts, matches
+from ._align import aligned_parts, has_value, joined_parts, matches
 from ._arguments import check_types
 from ._checks import (
     check_channels,
@@ -176,10 +176,7 @@ class Panel(PanelOutput):
         if carried is not None:
             return carried
         if name not in self._derived:
-            values, vocabulary = self._values[name], self.schema[name].vocabulary
-            self._derived[name] = (
-                ~np.isnan(values) if vocabulary is None else values != vocabulary.missing
-            )
+            self._derived[name] = has_value(self.schema[name], self._values[name])
         return self._derived[name]
 
     @property

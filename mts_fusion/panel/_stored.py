@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._align import gather_timepoints, has_value, silence
 from ._arguments import check_types
 from ._checks import check_ids, check_key
 from ._panel import Panel
@@ -87,16 +89,34 @@ class StoredPanel(Panel):
         )
         self._present: np.ndarray | None = None
         self._function: Callable[[str, np.ndarray], np.ndarray] | None = None
+        self._lengths: dict[str, int] = {}
 
     def _reader(self, what: str) -> Callable[[str], np.ndarray | None]:
         def read(name: str) -> np.ndarray | None:
-            file = self._files[name][what]
-            array = None if file is None else file.read(self._rows)
-            if self._function is None or array is None or what != "values":
+            array = self._read(name, what)
+            if array is None:
+                return None
+            if self._function is not None and what == "values":
+                array = self._function(name, array)
+            if name not in self._lengths:
                 return array
-            return self._function(name, array)
+            unset = {"values": silence(self.schema[name], ()), "times": np.nan, "observed": False}
+            kept = self._any_observed(name)
+            return gather_timepoints(array, kept, self._lengths[name], unset[what])
 
         return read
+
+    def _read(self, name: str, what: str) -> np.ndarray | None:
+        """An array as it is in its file; None if there is none."""
+        file = self._files[name][what]
+        return None if file is None else file.read(self._rows)
+
+    def _any_observed(self, name: str) -> np.ndarray:
+        """Timepoints ``(n, L)`` of the files at which anything was observed."""
+        carried = self._read(name, "observed")
+        if carried is None:
+            carried = has_value(self.schema[name], np.asarray(self._read(name, "values")))
+        return np.asarray(carried.any(1))
 
     def mapped(self, function: Callable[[str, np.ndarray], np.ndarray]) -> StoredPanel:
         """The same panel, the values of which pass through a function each time they are read.
@@ -112,17 +132,38 @@ class StoredPanel(Panel):
         StoredPanel
             Nothing is read.
         """
-        return self._like(self.schema, self._rows, self._ids, function)
+        new = self._like(self.schema, self._rows, self._ids)
+        new._function = function
+        return new
+
+    def shortened(self, lengths: Mapping[str, int]) -> StoredPanel:
+        """The same panel without the timepoints at which nothing was observed.
+
+        They are left out each time the arrays are read.
+
+        Parameters
+        ----------
+        lengths : dict of str to int
+            Timepoints of modalities with irregular times, at least those of which anything was
+            observed in any sample. The others stay as they are.
+
+        Returns
+        -------
+        StoredPanel
+            Nothing is read.
+        """
+        modalities = [
+            replace(m, n_timepoints=lengths.get(m.name, m.n_timepoints)) for m in self.schema
+        ]
+        new = self._like(Schema(tuple(modalities)), self._rows, self._ids)
+        new._lengths, new._present = {**self._lengths, **lengths}, self._present
+        return new
 
     def _like(
-        self,
-        schema: Schema,
-        rows: range | np.ndarray,
-        ids: np.ndarray | None,
-        function: Callable[[str, np.ndarray], np.ndarray] | None,
+        self, schema: Schema, rows: range | np.ndarray, ids: np.ndarray | None
     ) -> StoredPanel:
         new = StoredPanel(self.folder, schema, self._files, rows, ids)
-        new._function = function
+        new._function, new._lengths = self._function, self._lengths
         return new
 
     @property
@@ -157,7 +198,7 @@ class StoredPanel(Panel):
         rows = check_key(key, self._n)
         chosen = self._rows[rows] if isinstance(rows, slice) else np.asarray(self._rows)[rows]
         ids = None if self._ids is None else self._ids[rows]
-        new = self._like(self.schema, chosen, ids, self._function)
+        new = self._like(self.schema, chosen, ids)
         new._present = None if self._present is None else self._present[rows]
         return new
 
@@ -165,11 +206,12 @@ class StoredPanel(Panel):
         """Only the modalities named, in that order; see :meth:`Panel.select`."""
         names = [names] if isinstance(names, str) else list(names)
         schema = Schema(tuple(self.schema[name] for name in names))
-        return self._like(schema, self._rows, self._ids, self._function)
+        return self._like(schema, self._rows, self._ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
         where = str(self.folder.resolve())
-        return _reopened, (where, self._rows, self.schema.names, self._function)
+        names = self.schema.names
+        return _reopened, (where, self._rows, names, self._function, self._lengths)
 
 
 def _reopened(
@@ -177,8 +219,9 @@ def _reopened(
     rows: range | np.ndarray,
     names: Sequence[str],
     function: Callable[[str, np.ndarray], np.ndarray] | None = None,
+    lengths: Mapping[str, int] | None = None,
 ) -> StoredPanel:
-    panel = open_panel(folder).select(names)
+    panel = open_panel(folder).select(names).shortened(lengths or {})
     panel._function = function
     if isinstance(rows, range) and rows.step > 0:
         return panel[rows.start : rows.stop : rows.step]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mts_fusion.panel import Panel, Schema
+from mts_fusion.panel._align import has_value
 from mts_fusion.panel._stored import StoredPanel, loaded_parts
 from mts_fusion.runs import content_key
 
@@ -297,12 +298,11 @@ def _imputed(panel: Panel) -> list[np.ndarray]:
     """Entries ``(n, C, L)`` of each modality that have a value and a time but were not observed."""
     masks = []
     for modality in panel.schema:
-        values, vocabulary = panel.values[modality.name], modality.vocabulary
-        has_value = ~np.isnan(values) if vocabulary is None else values != vocabulary.missing
+        filled = has_value(modality, panel.values[modality.name])
         times = panel.times[modality.name]
         if times is not None:
-            has_value &= ~np.isnan(times)[:, None]
-        masks.append(has_value & ~panel.observed[modality.name])
+            filled &= ~np.isnan(times)[:, None]
+        masks.append(filled & ~panel.observed[modality.name])
     return masks
 
 

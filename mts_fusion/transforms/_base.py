@@ -11,11 +11,18 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, Schema, as_panel
+from mts_fusion.panel._align import has_value
 from mts_fusion.persistence import Saveable
 
 from ._doc_link import LinkedReprMixin
 
-__all__ = ["PanelTransformer", "by_modality", "check_parameters", "filled_masks"]
+__all__ = [
+    "PanelTransformer",
+    "by_modality",
+    "check_integers",
+    "check_parameters",
+    "filled_masks",
+]
 
 
 class PanelTransformer(LinkedReprMixin, Saveable, TransformerMixin, BaseEstimator):
@@ -135,6 +142,38 @@ def by_modality(parameter: str, given: Any, schema: Schema) -> dict[str, Any]:
     return {name: given[name] for name in schema.names}
 
 
+def check_integers(
+    parameter: str, given: Any, schema: Schema, least: int, most: int | None = None
+) -> None:
+    """Raise unless a parameter is an integer within bounds for each modality.
+
+    Parameters
+    ----------
+    parameter : str
+        Name of the parameter, for the message.
+    given : object or dict of str to object
+        As :func:`by_modality` takes it.
+    schema : Schema
+        The modalities.
+    least : int
+        Smallest value.
+    most : int or None, default=None
+        Largest value; None for any.
+
+    Raises
+    ------
+    ValueError
+        Names the modality and its value.
+    """
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+    for name, value in by_modality(parameter, given, schema).items():
+        is_integer = isinstance(value, (int, np.integer))
+        if not is_integer or value < least or (most is not None and value > most):
+            raise ValueError(
+                f"{parameter} is an integer {wanted}, got {value!r} for modality {name!r}."
+            )
+
+
 def filled_masks(panel: Panel) -> dict[str, np.ndarray]:
     """What was observed, of those modalities only whose values alone do not show it.
 
@@ -151,11 +190,7 @@ def filled_masks(panel: Panel) -> dict[str, np.ndarray]:
     masks = {}
     for modality in panel.schema:
         values, observed = panel.values[modality.name], panel.observed[modality.name]
-        if modality.vocabulary is None:
-            not_missing = ~np.isnan(values)
-        else:
-            not_missing = values != modality.vocabulary.missing
-        if not np.array_equal(not_missing, observed):
+        if not np.array_equal(has_value(modality, values), observed):
             masks[modality.name] = observed
     return masks
 

@@ -10,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, PanelLike, Schema, Vocabulary, as_panel
 from mts_fusion.panel._arguments import check_types
+from mts_fusion.panel._timepoints import observed_timepoints
 
-from ._base import PanelTransformer, by_modality
+from ._base import PanelTransformer, by_modality, check_integers
 from ._moments import channel_moments, no_spread, row_moments, sample_chunks
 from ._segments import count_segments, least_observed, segment_means, segment_times
 from ._symbols import (
@@ -78,8 +79,9 @@ class SAXTokenizer(PanelTransformer):
     Averages are over the observed timepoints of a segment. Timepoints that are left over at the
     end make a last, shorter segment where they are at least ``min_observed`` of a whole one, and
     are left out otherwise. Segments count timepoints, not seconds; the times of an irregular clock
-    are averaged over each segment, and a rate is divided by ``segment_length``. A value that an
-    imputer filled in counts as not observed.
+    are averaged over each segment, and a rate is divided by ``segment_length``. On an irregular
+    clock they count the timepoints at which any channel was observed; others say nothing and are
+    left out first. A value that an imputer filled in counts as not observed.
 
     References
     ----------
@@ -150,7 +152,7 @@ class SAXTokenizer(PanelTransformer):
         """
         panel = self._check_fit(X)
         self._check_parameters(panel.schema)
-        self._check_lengths(panel.schema)
+        panel = self._without_empty_timepoints(panel)
         sizes = by_modality("alphabet_size", self.alphabet_size, panel.schema)
         self.center_: dict[str, np.ndarray] = {}
         self.scale_: dict[str, np.ndarray] = {}
@@ -195,8 +197,7 @@ class SAXTokenizer(PanelTransformer):
         ValueError
             If the schema differs from that of ``fit``, or a modality is shorter than a segment.
         """
-        panel = self._check_transform(X)
-        self._check_lengths(panel.schema)
+        panel = self._without_empty_timepoints(self._check_transform(X))
         lengths = by_modality("segment_length", self.segment_length, panel.schema)
         tokens, times, rates = {}, {}, {}
         for modality in panel.schema:
@@ -259,7 +260,7 @@ class SAXTokenizer(PanelTransformer):
         A : Panel of n_a samples or anything as_panel takes
             Tokens, or numbers, which are tokenised first.
         B : Panel of n_b samples or anything as_panel takes
-            Tokens, or numbers. As many segments as A.
+            Tokens, or numbers. As many segments as A, or irregular times: then the rest is missing.
         modality : str or None, default=None
             The distance within one modality; None for all of them together.
 
@@ -273,7 +274,7 @@ class SAXTokenizer(PanelTransformer):
         NotFittedError
             Before ``fit``.
         ValueError
-            If a modality is unknown, or has more segments in A than in B.
+            If a modality is unknown, or one of a regular clock has more segments in A than in B.
 
         Notes
         -----
@@ -310,14 +311,16 @@ class SAXTokenizer(PanelTransformer):
         squares = np.zeros((len(first), len(second)))
         for name in self.schema_.names if modality is None else (modality,):
             a, b = first.values[name], second.values[name]
-            if a.shape[2] != b.shape[2]:
+            n_segments = min(a.shape[2], b.shape[2])
+            if a.shape[2] != b.shape[2] and not self.schema_[name].irregular:
                 raise ValueError(
                     f"Modality {name!r} has {a.shape[2]} segments in A and {b.shape[2]} in B; "
                     "distances want equal lengths. Cut or pad one of them."
                 )
             gaps = squared_gaps(self.vocabularies_[name])
-            weights = self._segment_weights(name, a.shape[2])
-            for row, symbols in enumerate(a):
+            weights = self._segment_weights(name, n_segments)
+            b = b[..., :n_segments]  # on an irregular clock the rest is missing
+            for row, symbols in enumerate(a[..., :n_segments]):
                 squares[row] += gaps[symbols, b].sum(1) @ weights  # (n_b, C, S) -> (n_b,)
         return np.sqrt(squares)
 
@@ -357,18 +360,8 @@ class SAXTokenizer(PanelTransformer):
             yield rows, (means - center) / scale
 
     def _check_parameters(self, schema: Schema) -> None:
-        for name, size in by_modality("alphabet_size", self.alphabet_size, schema).items():
-            if not isinstance(size, (int, np.integer)) or not 2 <= size <= _LARGEST_ALPHABET:
-                raise ValueError(
-                    f"alphabet_size is an integer from 2 to {_LARGEST_ALPHABET}, got {size!r} for "
-                    f"modality {name!r}."
-                )
-        for name, length in by_modality("segment_length", self.segment_length, schema).items():
-            if not isinstance(length, (int, np.integer)) or length < 1:
-                raise ValueError(
-                    f"segment_length is an integer of at least 1, got {length!r} for modality "
-                    f"{name!r}."
-                )
+        check_integers("alphabet_size", self.alphabet_size, schema, 2, _LARGEST_ALPHABET)
+        check_integers("segment_length", self.segment_length, schema, 1)
         if self.scope not in ("dataset", "instance"):
             raise ValueError(f"scope is 'dataset' or 'instance', got {self.scope!r}.")
         if self.breakpoints not in ("gaussian", "quantile"):
@@ -383,9 +376,10 @@ class SAXTokenizer(PanelTransformer):
                     "Leave one of the tokenizers out."
                 )
 
-    def _check_lengths(self, schema: Schema) -> None:
-        lengths = by_modality("segment_length", self.segment_length, schema)
-        for modality in schema:
+    def _without_empty_timepoints(self, panel: Panel) -> Panel:
+        """The panel without what :func:`observed_timepoints` leaves out, as long as a segment."""
+        lengths = by_modality("segment_length", self.segment_length, panel.schema)
+        for modality in panel.schema:
             name, length = modality.name, lengths[modality.name]
             if modality.n_timepoints < length:
                 columns = getattr(self, "n_features_in_", None)
@@ -396,3 +390,4 @@ class SAXTokenizer(PanelTransformer):
                     f"segment_length={{{name!r}: {modality.n_timepoints}, ...}}, or give longer "
                     "windows."
                 )
+        return observed_timepoints(panel, shortest=lengths)

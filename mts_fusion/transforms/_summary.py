@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._stored import loaded_parts
+from mts_fusion.panel._timepoints import observed_timepoints
 
 from ._base import PanelTransformer
 from ._moments import row_moments, sample_chunks
@@ -100,9 +101,9 @@ class PanelSummarizer(PanelTransformer):
     counts timepoints divided by the rate. Without a rate the times, ``"since_last"`` and
     ``"slope"`` are in timepoints, and the end of the sample is that of the modality.
     With irregular times, ``"observed_fraction"`` is of the timepoints at which any channel of the
-    modality was observed. So padding changes none of the statistics. Timepoints between others at
-    which nothing was observed change ``"mean_abs_diff"`` and the bands, which go by neighbours on
-    the grid.
+    modality was observed; others are left out before anything is computed. So padding changes none
+    of the statistics, and on a regular clock alone do timepoints at which nothing was observed
+    part two neighbours in ``"mean_abs_diff"`` and count in the bands.
     The times of measurements depend on those who decide to measure, and the end of a sample on why
     it ended: check that both are known at the time of a prediction.
     The bands come from a periodogram in which an unobserved value is set to the channel's mean, and
@@ -216,7 +217,7 @@ class PanelSummarizer(PanelTransformer):
         )
 
     def _table(self, panel: Panel) -> np.ndarray:
-        panel = self._filled_up(panel)
+        panel = self._filled_up(observed_timepoints(panel))
         ends = sample_ends(panel)
         tables = [self._summarize(panel, name, ends[name]) for name in panel.schema.names]
         return np.concatenate(tables, axis=1)
