@@ -325,6 +325,109 @@ def test_an_absent_modality_is_silent_and_the_order_does_not_matter(estimator, d
     assert _same(_predict(model, X.select(["hr", "acc"])), _predict(model, X))
 
 
+# Times at which nothing was observed are those at which an imputer may be asked for values. What
+# masks, groups and scales has nothing that goes by position.
+KEEP_EMPTY_TIMEPOINTS = (
+    ConditionalDiffusionImputer,
+    GaussianProcessImputer,
+    PanelImputer,
+    MissingnessMasker,
+    ModalityGrouper,
+    PanelScaler,
+)
+LEAVE_THEM_OUT = {
+    type(one).__name__: one for one, _ in ALL.values() if not isinstance(one, KEEP_EMPTY_TIMEPOINTS)
+} | {
+    "TraceClassifier": TraceClassifier(imputer=None, **TRACE, **TRAINING),
+    "TraceRegressor": TraceRegressor(imputer=None, **TRACE, **TRAINING),
+    "missing token": MaestroClassifier(missing="token", max_tokens=4, **MAESTRO, **TRAINING),
+    "symbols": make_pipeline(
+        SAXTokenizer(segment_length={"acc": 1, "hr": 3}), MaestroClassifier(**MAESTRO, **TRAINING)
+    ),
+    "recurrent": FusionClassifier(encoder="gru", **FUSION, **TRAINING),
+    "trees": PatternRidgeClassifier(head="boosting", n_groups=2, n_threads=1, random_state=0),
+}
+
+# Where a time is put in, from those of a sample and random numbers.
+PLACES = {
+    "front": lambda own, draws: own[:1] - 1 - draws,
+    "middle": lambda own, draws: own[len(own) // 2 :][:1] - 1e-3 * draws,
+    "end": lambda own, draws: own[-1:] + draws,
+    "anywhere": lambda own, draws: own[0] - 1 + draws * (own[-1] - own[0] + 2),
+}
+
+
+@pytest.fixture(scope="module")
+def with_irregular():
+    """Thirty samples of a regular and an irregular modality, which has gaps of single channels."""
+    X, y = make_panel_classification(
+        n_samples=30,
+        modalities={"acc": (2, 8.0), "hr": (2, 8.0)},
+        irregular=("hr",),
+        n_classes=2,
+        missing_fraction=0.2,
+        missing_modality_fraction=0.2,
+        random_state=0,
+    )
+    values, given = X.values["hr"].copy(), ~np.isnan(X.times["hr"])
+    given &= X.available[:, 1:]  # of a silent sensor nothing is observed
+    values[:, 0] = np.where(given & np.isnan(values).all(1), 0.0, values[:, 0])
+    return X.replace(values={"hr": values}), y
+
+
+def _with_empty_timepoints(X, n_empty, place):
+    """X with so many more times of each sample, at which nothing was observed."""
+    given = ~np.isnan(X.times["hr"])
+    length = max(given.shape[1], (given.sum(1) + n_empty).max())
+    times = np.full((len(X), length), np.nan)
+    values = np.full((len(X), 2, length), np.nan)
+    rng = np.random.default_rng(0)
+    for i, n in enumerate(n_empty):
+        own = X.times["hr"][i, given[i]]
+        more = PLACES[place](own if len(own) else np.zeros(1), np.sort(rng.random(n)))
+        order = np.argsort(np.concatenate([own, more]), kind="stable")
+        times[i, : len(order)] = np.concatenate([own, more])[order]
+        with_more = np.pad(X.values["hr"][i][:, given[i]], ((0, 0), (0, n)), constant_values=np.nan)
+        values[i, :, : len(order)] = with_more[:, order]
+    return X.replace(values={"hr": values}, times={"hr": times})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "trees")) for name in LEAVE_THEM_OUT],
+)
+def test_times_at_which_nothing_was_observed_change_no_bit(name, with_irregular):
+    X, y = with_irregular
+    estimator, rng = LEAVE_THEM_OUT[name], np.random.default_rng(0)
+    model = clone(estimator).fit(X, y)
+    answer = _predict if not hasattr(model, "predict_proba") else type(model).predict_proba
+    wanted = answer(model, X)
+    several = rng.integers(4, size=len(X))
+    for place in PLACES:
+        assert _same(answer(model, _with_empty_timepoints(X, several, place)), wanted), place
+    longest = (~np.isnan(X.times["hr"])).sum(1).argmax()
+    of_one = 2 * (np.arange(len(X)) == longest)
+    assert _same(answer(model, _with_empty_timepoints(X, of_one, "anywhere")), wanted)
+
+    again = clone(estimator).fit(_with_empty_timepoints(X, several, "anywhere"), y)
+    assert _same(answer(again, X), wanted)
+
+
+@pytest.mark.parametrize("imputer", [PanelImputer(), GaussianProcessImputer(max_iter=2)])
+def test_imputers_fill_times_at_which_nothing_was_observed(imputer, with_irregular):
+    X, y = with_irregular
+    more = _with_empty_timepoints(X, np.full(len(X), 1), "middle")
+    model = TraceClassifier(imputer=imputer, **TRACE, **TRAINING).fit(X, y)
+
+    filled = model.imputer_.transform(more).values["hr"]
+    read = model._panels(more)[0]
+
+    working = X.available[:, 1]
+    assert filled.shape[2] == read.schema["hr"].n_timepoints == X.schema["hr"].n_timepoints + 1
+    n_values = (~np.isnan(read.values["hr"][working])).any(1).sum(1)
+    assert (n_values == (~np.isnan(more.times["hr"][working])).sum(1)).all()
+
+
 @EACH
 @pytest.mark.filterwarnings("ignore:Modality 'acc' has")
 def test_fewer_timepoints_than_in_fit_are_missing_at_the_end(estimator, data, fitted):
