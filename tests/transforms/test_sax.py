@@ -166,6 +166,31 @@ def test_mindist_wants_equal_numbers_of_segments(panel):
         tokenizer.mindist(panel, longer)
 
 
+def test_mindist_takes_irregular_panels_of_other_lengths():
+    clock = np.arange(6.0)[None].repeat(2, 0)
+    whole = Panel(
+        {"hr": [[[-1.0, -1, 1, 1, -1, -1]], [[1.0, 1, -1, -1, 1, 1]]]}, times={"hr": clock}
+    )
+    tokenizer = SAXTokenizer(alphabet_size=4).fit(whole)
+    values = whole.values["hr"].copy()
+    values[:, :, 4:] = np.nan
+    missing = whole.replace(values={"hr": values})
+    shorter = Panel({"hr": values[:, :, :4]}, times={"hr": clock[:, :4]})
+
+    expected = tokenizer.mindist(whole, shorter)
+    assert expected[0, 1] > expected[0, 0] == 0
+    np.testing.assert_array_equal(tokenizer.mindist(whole, missing), expected)
+    np.testing.assert_array_equal(tokenizer.mindist(shorter, whole), expected.T)
+
+
+def test_symbols_of_an_irregular_clock_are_of_what_was_observed():
+    values = [[[np.nan, np.nan, 1.0, np.nan, 1.0, np.nan]], [[np.nan] * 5 + [-1.0]]]
+    X = Panel({"hr": values}, times={"hr": np.arange(6.0)[None].repeat(2, 0)})
+    tokens = SAXTokenizer(alphabet_size=2).fit_transform(X)
+    np.testing.assert_array_equal(tokens.values["hr"], [[[2]], [[1]]])
+    np.testing.assert_array_equal(tokens.times["hr"], [[3.0], [5.0]])
+
+
 # Missing values
 
 
