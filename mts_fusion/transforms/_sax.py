@@ -42,8 +42,9 @@ class SAXTokenizer(PanelTransformer):
         Symbols besides the missing one, from 2 to 32767. Few make a coarse sketch, many follow the
         values closely. A dict names each modality.
     segment_length : int or dict of str to int, default=2
-        Timepoints a symbol stands for. 1 keeps the resolution; the length of the series leaves
-        one symbol a channel. A dict names each modality.
+        Timepoints a symbol stands for; of a modality of one timepoint, such as an age, always 1. 1
+        keeps the resolution, the length of the series leaves one symbol a channel. A dict names
+        each modality, and is taken as it is.
     scope : {"dataset", "instance"}, default="dataset"
         What is normalised with what. ``"dataset"``: each channel with its mean and standard
         deviation over the training samples, so a sample's level is kept. ``"instance"``: each
@@ -198,7 +199,7 @@ class SAXTokenizer(PanelTransformer):
             If the schema differs from that of ``fit``, or a modality is shorter than a segment.
         """
         panel = self._without_empty_timepoints(self._check_transform(X))
-        lengths = by_modality("segment_length", self.segment_length, panel.schema)
+        lengths = self._lengths()
         tokens, times, rates = {}, {}, {}
         for modality in panel.schema:
             name, length = modality.name, lengths[modality.name]
@@ -331,9 +332,15 @@ class SAXTokenizer(PanelTransformer):
         self.tokens_schema_.check_matches(panel.schema, owner=type(self).__name__)
         return panel
 
+    def _lengths(self) -> dict[str, int]:
+        """Timepoints of a segment of each modality."""
+        if isinstance(self.segment_length, dict):
+            return by_modality("segment_length", self.segment_length, self.schema_)
+        return {m.name: self.segment_length if m.n_timepoints > 1 else 1 for m in self.schema_}
+
     def _segment_weights(self, name: str, n_segments: int) -> np.ndarray:
         """Timepoints of each segment; the last may be shorter."""
-        length = by_modality("segment_length", self.segment_length, self.schema_)[name]
+        length = self._lengths()[name]
         weights = np.full(n_segments, float(length))
         if n_segments == self.tokens_schema_[name].n_timepoints:
             weights[-1] = min(length, self.schema_[name].n_timepoints - (n_segments - 1) * length)
@@ -346,7 +353,7 @@ class SAXTokenizer(PanelTransformer):
 
         Means of normalised values are normalised means of values: there are fewer of these.
         """
-        length = by_modality("segment_length", self.segment_length, panel.schema)[name]
+        length = self._lengths()[name]
         least = least_observed(length, self.min_observed)
         n_segments = count_segments(panel.schema[name].n_timepoints, length, least)
         all_values, all_observed = panel.values[name], panel.observed[name]
@@ -378,7 +385,7 @@ class SAXTokenizer(PanelTransformer):
 
     def _without_empty_timepoints(self, panel: Panel) -> Panel:
         """The panel without what :func:`observed_timepoints` leaves out, as long as a segment."""
-        lengths = by_modality("segment_length", self.segment_length, panel.schema)
+        lengths = self._lengths()
         for modality in panel.schema:
             name, length = modality.name, lengths[modality.name]
             if modality.n_timepoints < length:

@@ -415,6 +415,19 @@ def test_windows_shorter_than_a_segment_are_refused_in_transform_too(panel):
         tokenizer.transform(short)
 
 
+def test_a_modality_of_one_timepoint_has_symbols_of_one():
+    rng = np.random.default_rng(0)
+    both = {"acc": rng.normal(size=(20, 2, 8)), "age": rng.normal(size=(20, 1, 1))}
+    by_dict = SAXTokenizer(segment_length={"acc": 4, "age": 1}).fit_transform(both)
+
+    tokens = SAXTokenizer(segment_length=4).fit_transform(both)
+
+    for name, expected in by_dict.values.items():
+        np.testing.assert_array_equal(tokens.values[name], expected)
+    with pytest.raises(ValueError, match="Modality 'age' has 1 timepoints, fewer than"):
+        SAXTokenizer(segment_length={"acc": 4, "age": 4}).fit(both)
+
+
 def test_tokens_are_not_tokenised_again(panel):
     tokens = SAXTokenizer().fit_transform(panel)
 
