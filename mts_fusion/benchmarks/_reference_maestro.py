@@ -20,8 +20,9 @@ from mts_fusion.nn.attention import (
     key_factor,
     sample_keys,
 )
-from mts_fusion.nn.embedding import PatchEmbedding, token_times
+from mts_fusion.nn.embedding import PatchEmbedding, SymbolEmbedding, token_times
 from mts_fusion.nn.experts import Routing, SparseMoE
+from mts_fusion.panel import Modality
 
 __all__ = ["LoopMaestro"]
 
@@ -36,23 +37,22 @@ class LoopMaestro(nn.Module):
     Parameters
     ----------
     net : Maestro
-        Numbers only, with tokens from patches only, budgets inside and across modalities.
+        With tokens from patches or symbols only, and budgets inside and across modalities.
     """
 
     def __init__(self, net: Maestro) -> None:
         super().__init__()
-        extras = (net.features, net.missing)
-        if net.attends_in_full or extras != (None, None):
-            raise ValueError("Maestro has a budget, no fixed features and missing='mask'.")
+        if net.attends_in_full or net.features is not None:
+            raise ValueError("Maestro has a budget and no fixed features.")
         self.patches = net.patches
         self.net = net  # what is shared: modality dropout, budget gate, encodings, head
         self.embed, self.intra = nn.ModuleList(), nn.ModuleList()
         d_model = net.modality.shape[1]
         for group, embed in zip(net.patches.groups, net.patches.embed, strict=True):
             for index, m in enumerate(group):
-                n_channels = net.schema.modalities[m].n_channels
-                one = PatchEmbedding(1, n_channels, d_model, net.patches.lengths[m])
-                self.embed.append(_copy_row(embed, one, index))
+                self.embed.append(
+                    _one_embedding(embed, index, len(group), net.schema.modalities[m])
+                )
         for row in range(len(net.schema)):
             layers = nn.ModuleList()
             for layer in net.intra:
@@ -96,6 +96,8 @@ class LoopMaestro(nn.Module):
         all_tokens, all_available = [], []
         for row, m in enumerate(self.patches.order):
             x, available = self.embed[row]([values[m]], [observed[m]])  # (1, B, T, D), (1, B, T)
+            if net.missing is not None:
+                x, available = net.missing(x, available, [m])
             modality, length = net.schema.modalities[m], self.patches.lengths[m]
             seconds = token_times(modality, length, x.shape[2] * length)[None].to(x.dtype)
             encoded = self.patches.encode_times(seconds)
@@ -116,6 +118,27 @@ class LoopMaestro(nn.Module):
         weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
         prediction: Tensor = net.head((weight.unsqueeze(1) @ x).squeeze(1))
         return prediction
+
+
+def _one_embedding(embed: nn.Module, index: int, n: int, modality: Modality) -> nn.Module:
+    """The embedding of one modality, out of that of the n modalities of its shape."""
+    if isinstance(embed, PatchEmbedding):
+        d_model = embed.project.weight.shape[2]
+        return _copy_row(
+            embed, PatchEmbedding(1, modality.n_channels, d_model, embed.patch_length), index
+        )
+    assert isinstance(embed, SymbolEmbedding)
+    rows = embed.table.detach().unflatten(0, (n, -1))[index]
+    one = SymbolEmbedding(
+        1,
+        modality.n_channels,
+        rows.shape[1],
+        embed.n_tokens,
+        missing=embed.missing,
+        patch_length=embed.patch_length,
+    )
+    one.load_state_dict({"table": rows})
+    return one
 
 
 def _copy_row(source: nn.Module, target: nn.Module, row: int) -> nn.Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,10 @@ from typing import Any
 from ..inspection._costs import macs_of
 from ._cells import run_cells
 from ._costs import peak_memory
+from ._speed_preset import CHANNELS as _CHANNELS
+from ._speed_preset import N_TOKENS as _N_TOKENS
+from ._speed_preset import preset_cells, preset_text, work_preset
+from ._speed_products import matmul_rates, products, seconds_of
 from ._tables import Settings, Table, failures, markdown, median_and_range, page
 
 __all__ = ["TABLE"]
@@ -20,8 +23,7 @@ __all__ = ["TABLE"]
 Cell = dict[str, Any]
 Row = dict[str, Any]
 
-_CHANNELS = (3, 1, 1, 1, 1, 3, 1, 1, 1, 1)  # MAESTRO's WESAD: 10 modalities, 14 channels
-_N_TOKENS, _BATCH, _BUDGET = 128, 64, 5.0
+_BATCH, _BUDGET = 64, 5.0
 _REQUIRED_TIME, _REQUIRED_MEMORY, _REQUIRED_PRODUCTS = 0.35, 0.4, 2.5
 _LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _MODALITIES = (2, 4, 8, 16, 32, 64)
@@ -94,56 +96,6 @@ def _same_outputs() -> float:
     return different
 
 
-def _seconds(call: Callable[[], Any]) -> tuple[float, float]:
-    """Processor time and time of the clock."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    call()
-    return time.process_time() - cpu, time.perf_counter() - wall
-
-
-def _products() -> list[tuple[int, int, int, int]]:
-    """Products ``(b, n, i, o)`` of the layers: b times ``(n, i) @ (i, o)``, all projections."""
-    width, hidden, m = 64, 128, len(_CHANNELS)
-    shapes = []
-    for b, n in ((m, _BATCH * _N_TOKENS), (m, _BATCH * _N_TOKENS // 2)):
-        layer = [(width, 3 * width), (width, width), (width, hidden), (hidden, width)]
-        shapes += [(b, n, i, o) for i, o in layer] + [(b, n // 2, 2 * width, width)]
-    n = m * _BATCH * _N_TOKENS // 4
-    shapes += 2 * [(1, n, i, o) for i, o in ((width, 3 * width), (width, width))]
-    shapes += 2 * [(4, n // 4, i, o) for i, o in ((width, hidden), (hidden, width))]
-    return shapes
-
-
-def _matmul_rates() -> Callable[[], tuple[float, float]]:
-    """A function that measures MACs a second: at the sizes of the network, and at 1024 cubed.
-
-    Each product forward and both products of its backward pass, into memory that is there already.
-    """
-    import torch
-
-    calls: list[Callable[[], Any]] = []
-    macs = 0.0
-    made = {}
-    for b, n, i, o in _products():
-        if (b, n, i, o) not in made:
-            x, w, y = torch.randn(b, n, i), torch.randn(b, i, o), torch.randn(b, n, o)
-            forward = partial(torch.bmm, x, w, out=torch.empty_like(y))
-            to_input = partial(torch.bmm, y, w.transpose(1, 2), out=torch.empty_like(x))
-            to_weight = partial(torch.bmm, x.transpose(1, 2), y, out=torch.empty_like(w))
-            made[b, n, i, o] = [forward, to_input, to_weight]
-        calls += made[b, n, i, o]
-        macs += 3.0 * b * n * i * o
-    square, out = torch.randn(1024, 1024), torch.empty(1024, 1024)
-
-    def measure() -> tuple[float, float]:
-        seconds = sum(_seconds(call)[0] for call in calls)
-        large = min(_seconds(partial(torch.mm, square, square, out=out))[0] for _ in range(3))
-        return macs / seconds, 1024**3 / large
-
-    measure()
-    return measure
-
-
 def _step_cell(cell: Cell) -> list[Row]:
     """Steps of both and matrix products, in turn, in one process."""
     import torch
@@ -156,14 +108,14 @@ def _step_cell(cell: Cell) -> list[Row]:
         macs = 3.0 * macs_of(lambda: net.eval()(*_batch(*size)))
     steps = {_OURS: _stepper(net, *size)}
     steps[_LOOP] = _stepper(_network(_CHANNELS, _N_TOKENS, _LOOP), *size)
-    rates = _matmul_rates()
+    rates = matmul_rates(products(len(_CHANNELS), _N_TOKENS, _BATCH, 128))
     for step in steps.values():
         step()
     rows = []
     for i in range(cell["rounds"]):
         row: Row = {"round": i, "difference": difference, "macs": macs}
         for name, step in steps.items():
-            row[f"{name}_cpu_s"], row[f"{name}_wall_s"] = _seconds(step)
+            row[f"{name}_cpu_s"], row[f"{name}_wall_s"] = seconds_of(step)
         row["rate"], row["large_rate"] = rates()
         rows.append(row)
     return rows
@@ -178,17 +130,20 @@ def _cost_cell(cell: Cell) -> list[Row]:
     net = _network(channels, cell["tokens"], cell["network"])
     step = _stepper(net, channels, cell["tokens"], cell["batch"])
     with peak_memory() as memory:
-        taken = [_seconds(step) for _ in range(cell["steps"])]
+        taken = [seconds_of(step) for _ in range(cell["steps"])]
     cpu = [seconds for seconds, _ in taken]
     return [{"peak_mb": memory.peak_mb, "cpu_s": min(cpu), "cpu_s_most": max(cpu)}]
 
 
 def _work(cell: Cell) -> list[Row]:
+    if cell["part"] == "preset":
+        return work_preset(cell)
     return _step_cell(cell) if cell["part"] == "step" else _cost_cell(cell)
 
 
 def _cells(quick: bool) -> list[Cell]:
-    cells: list[Cell] = [{"part": "step", "batch": _BATCH, "rounds": 5 if quick else 20}]
+    cells: list[Cell] = preset_cells(quick)
+    cells.append({"part": "step", "batch": _BATCH, "rounds": 5 if quick else 20})
     size = {"modalities": len(_CHANNELS), "tokens": _N_TOKENS, "batch": _BATCH}
     for repeat in range(1 if quick else 5):
         for name in (_OURS, _LOOP):
@@ -209,16 +164,19 @@ def _run(settings: Settings) -> str:
         _cells(settings.quick), _work, table="speed", out=settings.out, isolate=settings.isolate
     )
     parts = [
-        f"A training step (forward, backward, Adam) of Maestro at its WESAD setting: "
+        f"A training step (forward, backward, Adam) of Maestro at the size of its WESAD: "
         f"{len(_CHANNELS)} modalities, {sum(_CHANNELS)} channels, {_N_TOKENS} tokens each, width "
         f"64, 2 + 2 layers, batch {_BATCH}; one thread. Loop: one modality after another, keys "
-        "gathered for each query, one expert after another.",
+        "gathered for each query, one expert after another. First as published, with symbols, "
+        "missing tokens and hidden layers of 256; then with numbers and hidden layers of 128.",
         *failures(rows),
     ]
     if settings.quick:
         parts.append("SHORTENED: few rounds, short lengths; says that it runs, not how fast.")
-    parts += _step_text([row for row in rows if row["part"] == "step" and "error" not in row])
-    done = [row for row in rows if "peak_mb" in row]
+    done = [row for row in rows if "error" not in row]
+    parts += preset_text([row for row in done if row["part"] == "preset"])
+    parts += _step_text([row for row in done if row["part"] == "step"])
+    done = [row for row in done if "peak_mb" in row]
     parts += _memory_text([row for row in done if row["part"] == "memory"])
     for part, column in (("length", "tokens"), ("modalities", "modalities")):
         parts += _growth_text([row for row in done if row["part"] == part], column)
