@@ -51,7 +51,7 @@ def _largest_difference(nets: dict[str, Any], values: list[Any], observed: list[
     import torch
 
     part = [o[:4].clone() for o in observed]
-    part[3][1], part[0][2:] = False, False  # missing sensors too
+    part[-1][1], part[0][2:] = False, False  # missing sensors too
     predictions, gradients = [], []
     for net in nets.values():
         exact = copy.deepcopy(net).double().eval()
