@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,16 @@ ONLY_DEFAULT = {
 }
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    """The source of a file; a file is parsed once, not once a rule."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def _modules(path: Path) -> list[tuple[str, bool]]:
     """Every module a file imports, absolute, and whether at import time."""
-    tree = ast.parse(path.read_text())
+    tree = _tree(path)
     package = list(path.relative_to(ROOT.parent).with_suffix("").parts[:-1])
     inside = {
         id(node)
@@ -209,7 +217,7 @@ def test_packages_of_nn_export_only_what_they_define() -> None:
         if path.name == "__init__.py"
     ]
     for path in (ROOT / "nn").glob("*/_[!_]*.py"):
-        tree = ast.parse(path.read_text())
+        tree = _tree(path)
         imported = {
             alias.asname or alias.name
             for node in ast.walk(tree)
@@ -273,7 +281,7 @@ def test_numpy_becomes_torch_in_one_file_and_torch_numpy_in_two_others() -> None
         roots = {module.split(".")[0] for module, _ in _modules(path)}
         if {"numpy", "torch"} <= roots and name not in both:
             wrong.append(f"{name} imports both")
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if called and name not in (SORTING, *bridges.get(node.func.attr, (name,))):
                 wrong.append(f"{name} calls {node.func.attr}")
@@ -351,7 +359,7 @@ def test_functions_are_short_unless_a_reason_is_given() -> None:
     long = {
         name
         for path in FILES
-        for name, n_lines in _functions(ast.parse(path.read_text()), f"{path.relative_to(ROOT)}: ")
+        for name, n_lines in _functions(_tree(path), f"{path.relative_to(ROOT)}: ")
         if n_lines > MAX_FUNCTION
     }
     assert long == set(LONG_FUNCTIONS)
@@ -362,7 +370,7 @@ def _code_lines(path: Path) -> list[tuple[int, str]]:
     """Numbers and text of the lines that say what is computed, white space and comments aside."""
     text = path.read_text()
     skipped: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.FunctionDef):
             skipped |= set(range(node.lineno, node.body[0].lineno))
         string = isinstance(getattr(node, "value", None), (ast.Constant, ast.JoinedStr))
@@ -405,7 +413,7 @@ def test_no_six_lines_stand_twice_unless_a_reason_is_given() -> None:
 def _constructors(path: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Positional parameters, and parameters with a default, of the constructors of a file."""
     constructors = {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path)):
         for function in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(function, ast.FunctionDef) and function.name == "__init__":
                 a = function.args
@@ -422,7 +430,7 @@ def test_no_parameter_of_nn_has_only_its_default() -> None:
     calls: dict[str, list[ast.Call]] = {}
     options: set[str] = set()
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.Dict) and _package(path) == "nn":  # options
                 options |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
             if isinstance(node, ast.Call):
@@ -443,7 +451,7 @@ def test_no_parameter_of_nn_has_only_its_default() -> None:
 
 def test_the_network_of_all_strategies_asks_for_no_name_and_no_type() -> None:
     """`FusionNet` builds what the registries hold, and knows none of it."""
-    tree = ast.parse((ROOT / "nn" / "networks" / "_fusion.py").read_text())
+    tree = _tree(ROOT / "nn" / "networks" / "_fusion.py")
     network = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "FusionNet")
     wrong = [
         ast.unparse(node)
@@ -464,7 +472,7 @@ def test_classes_that_all_methods_share_do_not_ask_for_types() -> None:
     wrong = [
         f"{name} calls {node.func.id}"
         for name in shared
-        for node in ast.walk(ast.parse((ROOT / "estimators" / name).read_text()))
+        for node in ast.walk(_tree(ROOT / "estimators" / name))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in ("isinstance", "is_classifier", "is_regressor")

@@ -71,7 +71,7 @@ def export_program(
     >>> import torch
     >>> from mts_fusion.datasets import make_panel_classification
     >>> from mts_fusion.estimators import PatternRidgeClassifier
-    >>> X, y = make_panel_classification(n_samples=40, random_state=0)
+    >>> X, y = make_panel_classification(40, modalities={"acc": (2, 20.0)}, random_state=0)
     >>> clf = PatternRidgeClassifier(kinds=("statistics",), random_state=0).fit(X, y)
     >>> program = export_program(clf)
     >>> values, observed = ([torch.tensor(part) for part in parts.values()]

@@ -300,9 +300,10 @@ def comparable_rows(
     finite = np.isfinite(scores).all(1)
     if is_numeric or targets.shape[1] < 2:
         return finite
-    in_folds = np.stack([targets[fold == b].max(0, initial=-1.0) > 0 for b in np.unique(fold)])
-    in_one_fold = in_folds.sum(0) < 2
-    return finite & ~(targets[:, in_one_fold] > 0).any(1)
+    has, of_row, end = targets > 0, fold[:, None], fold.max(initial=0)
+    first = np.where(has, of_row, end).min(0, initial=end)
+    last = np.where(has, of_row, 0).max(0, initial=0)
+    return finite & ~has[:, first >= last].any(1)
 
 
 def _as_slice(columns: list[int]) -> list[int] | slice:

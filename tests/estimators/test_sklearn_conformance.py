@@ -51,7 +51,7 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "batches are drawn 
 @pytest.mark.parametrize(
     ("estimator", "n_checks"),
     [
-        (MaestroClassifier(max_epochs=5, **MAESTRO), 60),
+        (MaestroClassifier(max_epochs=3, **{**MAESTRO, "batch_size": 32, "n_groups": 2}), 60),
         pytest.param(
             MaestroRegressor(max_epochs=15, **MAESTRO),
             54,

@@ -229,7 +229,7 @@ def test_the_same_generator_gives_the_same_training_loss():
 
 def test_it_exports_with_a_free_batch_size():
     schema = Schema((Modality("a", 2, 6), Modality("b", 1, 1)))
-    net, batch = make_net(schema), make_batch(3, schema)
+    net, batch = make_net(schema, n_experts=2), make_batch(3, schema)
     shapes = [{0: torch.export.Dim("batch")}] * 2
     program = torch.export.export(net, batch, dynamic_shapes=(shapes, shapes))
     larger = make_batch(5, schema)
@@ -237,7 +237,8 @@ def test_it_exports_with_a_free_batch_size():
 
 
 def test_it_compiles_as_one_graph():
-    net, batch = make_net(), make_batch()
+    schema = Schema((Modality("a", 2, 6), Modality("note", 70, 1)))
+    net, batch = make_net(schema, n_experts=2), make_batch(schema=schema)
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*batch).loss, net(*batch).loss)
 

@@ -27,10 +27,12 @@ MIXED = Schema(
 ALL = {"wrist": "lstm", "acc": "transformer", "words": "cnn", "labs": "hydra"}
 
 
-def make_batch(n: int = 6, *, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
+def make_batch(
+    n: int = 6, *, seed: int = 0, schema: Schema = MIXED
+) -> tuple[list[Tensor], list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     values, observed = [], []
-    for modality in MIXED:
+    for modality in schema:
         shape = (n, modality.n_timepoints, modality.n_channels)
         o = torch.rand(shape, generator=generator) < 0.8
         if modality.vocabulary is None:
@@ -42,16 +44,16 @@ def make_batch(n: int = 6, *, seed: int = 0) -> tuple[list[Tensor], list[Tensor]
     return values, observed
 
 
-def make_net(**parameters) -> WithFeatures:
+def make_net(schema: Schema = MIXED, **parameters) -> WithFeatures:
     torch.manual_seed(0)
     settings = {"d_model": 8, "n_heads": 2, "encoder": ALL, **parameters}
     kinds = {
         modality.name: (encoder, "statistics")
-        for modality, encoder in zip(MIXED, encoder_names(MIXED, settings["encoder"]), strict=True)
+        for modality, encoder in zip(schema, encoder_names(schema, settings["encoder"]), strict=True)
         if encoder in ("hydra", "multirocket")
     }
-    features = SchemaFeatures(MIXED, kinds, n_groups=32)
-    return WithFeatures(features, FusionNet(MIXED, 3, feature_widths=features.widths, **settings))
+    features = SchemaFeatures(schema, kinds, n_groups=32)
+    return WithFeatures(features, FusionNet(schema, 3, feature_widths=features.widths, **settings))
 
 
 def silence(observed: list[Tensor], m: int, rows: slice = slice(None)) -> list[Tensor]:
@@ -243,12 +245,13 @@ def test_deepcopy_and_state_dict_give_the_same_prediction():
 
 @pytest.mark.parametrize("strategy", ["hybrid", pytest.param("mult", marks=pytest.mark.slow)])
 def test_export_with_a_free_batch_size(strategy):
-    net = make_net(strategy=strategy).eval()
-    values, observed = make_batch(n=4)
+    schema = Schema((*MIXED.modalities[:3], Modality("labs", 1, 20)))  # fewer dilations to record
+    net = make_net(schema, strategy=strategy).eval()
+    values, observed = make_batch(n=4, schema=schema)
     batch = torch.export.Dim("batch", min=2, max=1024)
     shapes = [{0: batch} for _ in values]
     program = torch.export.export(net, (values, observed), dynamic_shapes=(shapes, shapes))
-    values, observed = make_batch(n=9, seed=1)
+    values, observed = make_batch(n=9, seed=1, schema=schema)
     torch.testing.assert_close(
         program.module()(values, observed).prediction,
         net(values, observed).prediction,
