@@ -13,7 +13,7 @@ from mts_fusion.estimators import (
     TraceClassifier,
 )
 
-TINY = {"max_epochs": 4, "n_estimators": 1, "device": "cpu", "random_state": 0}
+TINY = {"max_epochs": 2, "n_estimators": 1, "device": "cpu", "random_state": 0}
 ESTIMATORS = {
     "maestro": MaestroClassifier(**TINY),
     "maestro regressor": MaestroRegressor(**TINY),

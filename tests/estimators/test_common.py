@@ -61,8 +61,8 @@ DIFFUSION = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_encoder_layers": 1, "
 ALL = {
     FusionClassifier: (FusionClassifier(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
     FusionRegressor: (FusionRegressor(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
-    MaestroClassifier: (MaestroClassifier(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
-    MaestroRegressor: (MaestroRegressor(**MAESTRO, **TRAINING), {"n_experts": [1, 2]}),
+    MaestroClassifier: (MaestroClassifier(**MAESTRO, n_estimators=1, **TRAINING), {"n_experts": [1, 2]}),
+    MaestroRegressor: (MaestroRegressor(**MAESTRO, n_estimators=1, **TRAINING), {"n_experts": [1, 2]}),
     MaestroPretrainer: (
         MaestroPretrainer(
             estimator=MaestroClassifier(**MAESTRO, **TRAINING), max_epochs=1, random_state=0
@@ -268,12 +268,11 @@ def test_explain_before_fit_is_refused(method, data):
 
 
 @EACH
-def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data):
+def test_pickle_and_a_second_fit_give_the_same_bits(estimator, data, fitted):
     X, y = _takes(estimator, data)
-    fitted = clone(estimator).fit(X, y)
-    expected = _predict(fitted, X)
+    expected = _predict(fitted(estimator), X)
 
-    assert _same(_predict(pickle.loads(pickle.dumps(fitted)), X), expected)
+    assert _same(_predict(pickle.loads(pickle.dumps(fitted(estimator))), X), expected)
     assert _same(_predict(clone(estimator).fit(X, y), X), expected)
 
 
@@ -554,30 +553,27 @@ def test_a_parameter_has_one_default_in_estimator_and_network(estimator, network
 
 
 @pytest.mark.parametrize("method", METHODS, ids=_name)
-def test_explain_or_sample_has_a_row_a_sample(method, data):
-    X, y = data
-    fitted = clone(method).fit(X, y)
+def test_explain_or_sample_has_a_row_a_sample(method, data, fitted):
+    X, model = data[0], fitted(method)
     if isinstance(method, ConditionalDiffusionImputer):
-        assert {len(one) for one in fitted.sample(X[:4])} == {4}
+        assert {len(one) for one in model.sample(X[:4])} == {4}
         return
 
-    record = fitted.explain(X[:4])
+    record = model.explain(X[:4])
 
     assert record
     assert {len(part) for part in record.values()} == {4}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=_name)
-def test_predictions_without_any_sensor_are_finite(method, data):
-    X, y = data
+def test_predictions_without_any_sensor_are_finite(method, data, fitted):
+    X, model = data[0], fitted(method)
     silent = Panel(
         {name: np.full_like(part[:2], np.nan) for name, part in X.values.items()},
         rates={m.name: m.rate for m in X.schema},
     )
 
-    fitted = clone(method).fit(X, y)
-
     if isinstance(method, ConditionalDiffusionImputer):
-        assert all(np.isfinite(part).all() for part in fitted.transform(silent).values.values())
+        assert all(np.isfinite(part).all() for part in model.transform(silent).values.values())
     else:
-        assert np.isfinite(getattr(fitted, "predict_proba", fitted.predict)(silent)).all()
+        assert np.isfinite(getattr(model, "predict_proba", model.predict)(silent)).all()

@@ -195,7 +195,7 @@ def test_it_learns_a_wholly_absent_sensor_from_another():
         "b": np.broadcast_to(level, (200, 1, 4)) + 0.1 * rng.normal(size=(200, 1, 4)),
     }
     imputer = ConditionalDiffusionImputer(
-        **{**SMALL, "max_epochs": 30, "lr": 1e-2, "batch_size": 32}
+        **{**SMALL, "max_epochs": 15, "lr": 1e-2, "batch_size": 32}
     )
     imputer.fit(Panel(values)[:160])
     test = Panel(values)[160:]

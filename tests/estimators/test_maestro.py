@@ -42,6 +42,7 @@ TINY = {
     "n_intra_layers": 1,
     "n_cross_layers": 1,
     "n_experts": 2,
+    "n_estimators": 1,
     "max_epochs": 1,
     "device": "cpu",
     "random_state": 0,

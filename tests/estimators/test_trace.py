@@ -84,6 +84,13 @@ def test_a_channel_never_observed_in_training_is_left_alone(imputer):
     assert np.isfinite(clf.predict_proba(X)).all()  # where it is observed after all
 
 
+@pytest.fixture(scope="module")
+def by_default():
+    """The panel of `_classification`, its classes, and a classifier with the default imputer."""
+    X, y = _classification()
+    return X, y, TraceClassifier(**SMALL).fit(X, y)
+
+
 @pytest.mark.parametrize("router", ["joint", "per_modality", "disjoint"])
 @pytest.mark.parametrize("imputer", [None, "nearest", PanelImputer(strategy="linear")])
 def test_it_fits_with_every_router_and_imputer(router, imputer):
@@ -100,7 +107,7 @@ def test_it_fits_with_every_router_and_imputer(router, imputer):
 
 def test_it_learns():
     X, y = make_panel_classification(n_samples=150, random_state=0)
-    options = {**SMALL, "max_epochs": 15, "batch_size": 16, "lr": 3e-3}
+    options = {**SMALL, "max_epochs": 8, "batch_size": 16, "lr": 1e-2}
     clf = TraceClassifier(imputer=None, **options)
 
     assert clf.fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.6
@@ -111,9 +118,9 @@ def test_binary_multilabel_and_regression_have_their_shapes():
     labels = np.stack([y == 0, y > 1, y < 2], axis=1).astype(int)
     Xr, yr = _regression()
 
-    binary = TraceClassifier(**SMALL).fit(X, y == 0)
-    several = TraceClassifier(**SMALL).fit(X, labels)
-    numbers = TraceRegressor(**SMALL).fit(Xr, np.stack([yr, -yr], axis=1))
+    binary = TraceClassifier(**SMALL, imputer="nearest").fit(X, y == 0)
+    several = TraceClassifier(**SMALL, imputer="nearest").fit(X, labels)
+    numbers = TraceRegressor(**SMALL, imputer="nearest").fit(Xr, np.stack([yr, -yr], axis=1))
 
     assert binary.predict_proba(X).shape == (60, 2)
     assert binary.predict(X).dtype == bool
@@ -180,11 +187,10 @@ def test_the_interval_widens_as_more_is_hidden(estimator, data):
     assert np.all(np.diff(parts) > 0)
 
 
-def test_statistics_stand_beside_the_series_unless_they_are_left_out():
-    X, y = _classification()
+def test_statistics_stand_beside_the_series_unless_they_are_left_out(by_default):
+    X, y, beside = by_default
 
-    beside = TraceClassifier(**SMALL).fit(X, y)
-    alone = TraceClassifier(**SMALL, statistics=False).fit(X, y)
+    alone = TraceClassifier(**SMALL, imputer="nearest", statistics=False).fit(X, y)
     averaged = TraceClassifier(**SMALL, imputer=NoisyImputer(), n_imputations=2).fit(X, y)
 
     assert all(list(kinds) == ["statistics"] for kinds in beside.features_.widths)
@@ -293,9 +299,8 @@ def test_by_default_it_imputes_by_diffusion_and_leaves_tokens_alone():
     )
 
 
-def test_by_default_a_silent_sensor_stays_absent():
-    X, y = _classification()
-    clf = TraceClassifier(**SMALL).fit(X, y)
+def test_by_default_a_silent_sensor_stays_absent(by_default):
+    X, _, clf = by_default
     name = X.schema.names[0]
     values = X.values[name].copy()
     values[:5] = np.nan
@@ -339,9 +344,8 @@ def test_the_published_setting_fits_and_predicts():
     assert clf.fit(X, y).predict_proba(X[:2]).shape == (2, 3)
 
 
-def test_a_short_sample_is_imputed_alike_with_or_without_a_long_one():
-    X, y = _classification()
-    clf = TraceClassifier(**SMALL).fit(X, y)
+def test_a_short_sample_is_imputed_alike_with_or_without_a_long_one(by_default):
+    X, _, clf = by_default
     name = X.schema.names[0]
     values = X.values[name][:4].copy()
     values[:2, :, 20:] = np.nan
@@ -400,9 +404,9 @@ def test_an_imputed_value_of_exactly_0_is_not_taken_for_an_empty_entry():
     assert clf.explain(silent)["available"].all()
 
 
-def test_explain_gives_routing_and_attention_by_sample():
-    X, y = _classification()
-    record = TraceClassifier(**SMALL).fit(X, y).explain(X)
+def test_explain_gives_routing_and_attention_by_sample(by_default):
+    X, _, clf = by_default
+    record = clf.explain(X)
 
     n_modalities = len(X.schema)
     assert record["routing"].shape == (len(X), 1, n_modalities, 8)
@@ -439,7 +443,7 @@ def test_an_imputer_that_changes_the_schema_is_refused():
 
 def test_regression_is_scored_by_mae_and_correlation():
     X, y = make_panel_regression(n_samples=150, random_state=0)
-    options = {**SMALL, "max_epochs": 20, "batch_size": 16, "lr": 3e-3}
+    options = {**SMALL, "max_epochs": 8, "batch_size": 16, "lr": 1e-2}
     reg = TraceRegressor(imputer=None, **options).fit(X[:100], y[:100])
 
     predictions = reg.predict(X[100:])

@@ -13,7 +13,8 @@ from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.panel import Panel, Vocabulary
 from mts_fusion.training import PanelNet, PatternModels
 
-SMALL = {"d_model": 8, "n_heads": 2, "max_epochs": 1, "device": "cpu", "random_state": 0}
+NETWORK = {"d_model": 8, "n_heads": 2, "max_epochs": 1, "device": "cpu", "random_state": 0}
+SMALL = {**NETWORK, "max_iter": 1}
 GROUPS = {"groups": {"a": [0, 1], "b": [2]}}
 
 WRONG = {
@@ -128,7 +129,7 @@ def test_every_wrong_value_is_refused_by_name_or_accepted(cls, data, untrained):
 )
 def test_wrong_contents_are_refused_by_name(data, untrained, parameters, message):
     with pytest.raises(ValueError, match=message):
-        MaestroClassifier(**{**SMALL, **parameters}).fit(*data)
+        MaestroClassifier(**{**NETWORK, **parameters}).fit(*data)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_wrong_contents_are_refused_by_name(data, untrained, parameters, message
     [({"x": 1}, r"strategy_params names \['x'\]"), ({"rank": 0}, "rank is at least 1, got 0")],
 )
 def test_wrong_parameters_of_a_strategy_are_refused(data, untrained, params, message):
-    clf = FusionClassifier(**SMALL, strategy="low_rank", strategy_params=params)
+    clf = FusionClassifier(**NETWORK, strategy="low_rank", strategy_params=params)
     with pytest.raises(ValueError, match=message):
         clf.fit(*data)
 
@@ -152,7 +153,7 @@ def _wrong_strategy_params():
 
 @pytest.mark.parametrize(("strategy", "key", "value"), list(_wrong_strategy_params()))
 def test_wrong_values_of_each_strategy_are_refused_by_name(data, untrained, strategy, key, value):
-    clf = FusionClassifier(**SMALL, strategy=strategy, strategy_params={key: value})
+    clf = FusionClassifier(**NETWORK, strategy=strategy, strategy_params={key: value})
     with pytest.raises(ValueError, match=rf"\b{key}\b"):
         clf.fit(*data)
 
