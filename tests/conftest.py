@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 TOLERANCE = 3e-6
 """Largest difference of a probability that batches of another size or content may make."""
+
+
+def pytest_configure(config):
+    """One thread a process where tests run in several: theirs would wait for one another."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,14 @@ DIFFUSION = {"d_model": 8, "n_heads": 2, "n_layers": 1, "n_encoder_layers": 1, "
 ALL = {
     FusionClassifier: (FusionClassifier(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
     FusionRegressor: (FusionRegressor(**FUSION, **TRAINING), {"strategy": ["late", "hybrid"]}),
-    MaestroClassifier: (MaestroClassifier(**MAESTRO, n_estimators=1, **TRAINING), {"n_experts": [1, 2]}),
-    MaestroRegressor: (MaestroRegressor(**MAESTRO, n_estimators=1, **TRAINING), {"n_experts": [1, 2]}),
+    MaestroClassifier: (
+        MaestroClassifier(**MAESTRO, n_estimators=1, **TRAINING),
+        {"n_experts": [1, 2]},
+    ),
+    MaestroRegressor: (
+        MaestroRegressor(**MAESTRO, n_estimators=1, **TRAINING),
+        {"n_experts": [1, 2]},
+    ),
     MaestroPretrainer: (
         MaestroPretrainer(
             estimator=MaestroClassifier(**MAESTRO, **TRAINING), max_epochs=1, random_state=0

@@ -105,7 +105,7 @@ DIFFUSION = {"d_model": 8, "n_heads": 2, "n_samples": 4, "max_epochs": 1, "rando
 IMPUTERS = {
     "own": "diffusion",
     "patches": ConditionalDiffusionImputer(patch_length=5, denoiser="state_space", **DIFFUSION),
-    "gaussian process": GaussianProcessImputer(random_state=0),
+    "gaussian process": GaussianProcessImputer(max_iter=5, random_state=0),
     "transport": ConditionalDiffusionImputer(prior="gaussian_process", **DIFFUSION),
 }
 

@@ -109,9 +109,8 @@ def test_tools_that_need_a_table_refuse_a_panel(tool, model, panel):
 @pytest.mark.parametrize("model", CHEAP, ids=_ids)
 @pytest.mark.parametrize("tool", NEED_TABLES)
 def test_the_same_tools_take_one_channel_as_a_table(tool, model):
-    few = (
-        TABLE[:, :: TABLE.shape[1] // 8] if tool in ("RFE", "SequentialFeatureSelector") else TABLE
-    )
+    each_column = ("RFE", "SequentialFeatureSelector", "permutation_importance")
+    few = TABLE[:, :: TABLE.shape[1] // 8] if tool in each_column else TABLE
 
     NEED_TABLES[tool](clone(model), few)
 

@@ -19,12 +19,16 @@ ALL = np.ones(TRUTH.shape, bool)
 
 def test_the_energy_score_is_that_of_scoringrules():
     scoringrules = pytest.importorskip("scoringrules")
-    wanted = scoringrules.es_ensemble(TRUTH.reshape(4, -1), DRAWS.reshape(9, 4, -1), m_axis=0)
+    wanted = scoringrules.es_ensemble(
+        TRUTH.reshape(4, -1), DRAWS.reshape(9, 4, -1), m_axis=0, backend="numpy"
+    )
     assert energy_score(TRUTH, DRAWS, ALL) == pytest.approx(wanted.mean())
     some = ALL.copy()
     some[1:] = False
     some[0, 0, 3:] = False
-    first = scoringrules.es_ensemble(TRUTH[0][some[0]], DRAWS[:, 0][:, some[0]], m_axis=0)
+    first = scoringrules.es_ensemble(
+        TRUTH[0][some[0]], DRAWS[:, 0][:, some[0]], m_axis=0, backend="numpy"
+    )
     assert energy_score(TRUTH, DRAWS, some) == pytest.approx(first)
 
 
@@ -32,12 +36,11 @@ def test_the_variogram_score_is_that_of_scoringrules():
     scoringrules = pytest.importorskip("scoringrules")
     one = ALL.copy()
     one[1:], one[0, 1] = False, False
-    total = scoringrules.vs_ensemble(TRUTH[0, 0], DRAWS[:, 0, 0], m_axis=0, p=0.5)
+    options = {"m_axis": 0, "p": 0.5, "backend": "numpy"}
+    total = scoringrules.vs_ensemble(TRUTH[0, 0], DRAWS[:, 0, 0], **options)
     assert variogram_score(TRUTH, DRAWS, one) == pytest.approx(total / 30)  # each pair twice
     near = np.abs(np.subtract.outer(np.arange(6), np.arange(6))) <= 1
-    some = scoringrules.vs_ensemble(
-        TRUTH[0, 0], DRAWS[:, 0, 0], w=near.astype(float), m_axis=0, p=0.5
-    )
+    some = scoringrules.vs_ensemble(TRUTH[0, 0], DRAWS[:, 0, 0], w=near.astype(float), **options)
     assert variogram_score(TRUTH, DRAWS, one, max_lag=1) == pytest.approx(some / 10)
 
 

@@ -49,7 +49,9 @@ def make_net(schema: Schema = MIXED, **parameters) -> WithFeatures:
     settings = {"d_model": 8, "n_heads": 2, "encoder": ALL, **parameters}
     kinds = {
         modality.name: (encoder, "statistics")
-        for modality, encoder in zip(schema, encoder_names(schema, settings["encoder"]), strict=True)
+        for modality, encoder in zip(
+            schema, encoder_names(schema, settings["encoder"]), strict=True
+        )
         if encoder in ("hydra", "multirocket")
     }
     features = SchemaFeatures(schema, kinds, n_groups=32)
