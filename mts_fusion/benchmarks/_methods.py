@@ -125,6 +125,7 @@ CLASSIFIERS: dict[str, Method] = {
     "PatternRidge, balanced decision": Method(
         partial(_pattern_ridge, decision="balanced"), groups=True
     ),
+    "PatternRidge, no groups": Method(_pattern_ridge),
     "PatternRidge, boosting head": Method(partial(_pattern_ridge, head="boosting"), groups=True),
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
