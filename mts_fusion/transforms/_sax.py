@@ -108,9 +108,9 @@ class SAXTokenizer(PanelTransformer):
 
     vocabularies_: dict[str, Vocabulary]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "alphabet_size": [Real, dict],
-        "segment_length": [Real, dict],
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "alphabet_size": "no_validation",
+        "segment_length": "no_validation",
         "scope": [str],
         "breakpoints": [str],
         "min_observed": [Real],

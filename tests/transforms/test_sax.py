@@ -392,6 +392,10 @@ def test_parameters_by_modality(panel):
             "alphabet_size is an integer from 2 to 32767, got 1 for modality 'acc'.",
         ),
         (
+            {"segment_length": "two"},
+            "segment_length is an integer of at least 1, got 'two' for modality 'acc'.",
+        ),
+        (
             {"segment_length": 0.5},
             "segment_length is an integer of at least 1, got 0.5 for modality 'acc'.",
         ),
