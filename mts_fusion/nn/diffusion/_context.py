@@ -140,9 +140,9 @@ class CrossModalContext(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.n_heads, -1).transpose(1, 2)
 
-    def _near(self, at: Tensor, clock: Tensor, n_groups: int) -> Tensor:
-        """Bias of the attention at times ``at (B, P_m)``, (B, H, P_m * G_m, P_m')."""
-        away = (at[:, :, None] - clock[:, None]).abs().repeat_interleave(n_groups, 1)
+    def _near(self, at: Tensor, clock: Tensor) -> Tensor:
+        """Bias of the attention of tokens at times ``at (B, N)``, (B, H, N, P_m')."""
+        away = (at[:, :, None] - clock[:, None]).abs()
         bias = -self.nearness.exp()[:, None, None] * away[:, None]
         return bias.clamp(min=_NEVER / 30)
 
@@ -155,28 +155,31 @@ class CrossModalContext(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Read the auxiliaries for each token of each modality."""
         weight = self._weights(encoded, observed)
-        keys = [self._heads(self.key(x)) for x in encoded]
-        values = [self._heads(self.value(x)) for x in encoded]
+        n_tokens = torch.tensor([q.shape[1] for q in query], device=weight.device)
+        own = weight.repeat_interleave(n_tokens, dim=1)  # (B, N, M, E)
+        q = self._heads(self.query(torch.cat(list(query), dim=1)))  # (B, H, N, D / H)
+        at = torch.cat(
+            [
+                t.repeat_interleave(x.shape[1] // t.shape[1], dim=1)
+                for t, x in zip(clock, query, strict=True)
+            ],
+            dim=1,
+        )
 
-        def read(m: int) -> Tensor:
-            q = self._heads(self.query(query[m]))
-            total = q.new_zeros(q.shape[0], q.shape[2], self.key.out_features)
-            for a, (k, v, o) in enumerate(zip(keys, values, observed, strict=True)):
-                if a == m:
-                    continue
-                bias = self._near(clock[m], clock[a], q.shape[2] // clock[m].shape[1])
-                # Finite, so that a row without any key is no NaN: its weight is 0 anyway.
-                out = grid_attend(q, k, v, torch.where(o[:, None, None], bias, _NEVER))
-                out = out.transpose(1, 2).flatten(2)  # (B, N_m, D)
-                # The experts are linear, so that they are mixed before they are applied, not after.
-                expert = torch.einsum("be,ecd->bcd", weight[:, m, a], self.expert)
-                total = total + out @ expert
-            return total
+        def read(a: int) -> Tensor:
+            """What all tokens read in an auxiliary, by expert, (B, N, E, D)."""
+            k, v = self._heads(self.key(encoded[a])), self._heads(self.value(encoded[a]))
+            # Finite, so that a row without any key is no NaN: its weight is 0 anyway, as is that of
+            # a modality for its own tokens.
+            bias = torch.where(observed[a][:, None, None], self._near(at, clock[a]), _NEVER)
+            out = grid_attend(q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, D)
+            return own[:, :, a, :, None] * out[:, :, None]
 
-        context = []
-        for m in range(len(query)):
-            if len(query) > MANY_MODALITIES:  # kept for the gradient, all pairs are too many
-                context.append(recompute(self, partial(read, m)))
+        mixed = q.new_zeros(())
+        for a in range(len(encoded)):
+            if len(encoded) > MANY_MODALITIES:  # kept for the gradient, all pairs are too many
+                mixed = mixed + recompute(self, partial(read, a))
             else:
-                context.append(read(m))
-        return torch.cat(context, dim=1), weight.sum(3)
+                mixed = mixed + read(a)
+        # The experts are linear, so that they are applied to sums over the auxiliaries.
+        return torch.einsum("bnec,ecd->bnd", mixed, self.expert), weight.sum(3)
