@@ -64,11 +64,11 @@ def _trace(*, seed: int, quick: bool, small: bool = False) -> Any:
     return TraceClassifier(imputer=imputer, random_state=seed, **short)
 
 
-def _trace_default(*, seed: int, quick: bool) -> Any:
+def _trace_default(*, seed: int, quick: bool, **settings: Any) -> Any:
     from ..estimators import TraceClassifier
 
     short: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    return TraceClassifier(random_state=seed, **short)
+    return TraceClassifier(random_state=seed, **short, **settings)
 
 
 def _trace_paper(*, seed: int, quick: bool) -> Any:
@@ -130,6 +130,7 @@ CLASSIFIERS: dict[str, Method] = {
     "Maestro": Method(_maestro),
     "Maestro, SAX": Method(_maestro_sax),
     "Trace, default": Method(_trace_default),
+    "Trace, boosting head": Method(partial(_trace_default, head="boosting")),
     "TRACE, as published": Method(_trace_paper),
     "Trace": Method(_trace),
     "Trace, small imputer": Method(partial(_trace, small=True)),

@@ -17,8 +17,6 @@ from mts_fusion.training import (
     ClassificationTask,
     Multiclass,
     Multilabel,
-    PanelDataset,
-    PanelNet,
     Regression,
     Task,
 )
@@ -207,18 +205,16 @@ class PanelClassifierMixin(ClassifierMixin):
             smoothing = _SMOOTHING if is_calibrated and is_many else 0.0
         self._task.label_smoothing = smoothing
 
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
-        if self.calibration is None or validation is None or not self._task.has_softmax:
+    def _calibrate(self, context: FitContext, outputs: np.ndarray, missing: np.ndarray) -> None:
+        if self.calibration is None or not self._task.has_softmax:
             return
         target = context.target[context.validation]
         # Held-out samples of subjects that were trained on are easier than those of new subjects.
         optimistic = self.calibration != "temperature" and not context.has_groups
         self._task.calibrate(
-            self._task.combine(nets[0].predict_ensemble(nets, [validation])),
+            outputs,
             target,
-            validation.missing,
+            missing,
             weight=None if context.weight is None else context.weight[context.validation],
             sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
         )
@@ -255,9 +251,7 @@ class PanelRegressorMixin(RegressorMixin):
     def _check_calibration(self, context: FitContext) -> None:
         """Do nothing: numbers have no temperature."""
 
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
+    def _calibrate(self, context: FitContext, outputs: np.ndarray, missing: np.ndarray) -> None:
         """Do nothing: numbers have no temperature."""
 
     def predict(self, X: PanelLike) -> np.ndarray:

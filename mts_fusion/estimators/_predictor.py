@@ -16,9 +16,10 @@ from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._stored import loaded_parts
 from mts_fusion.runs import fitting, phase, predicting
-from mts_fusion.training import PanelDataset, PanelNet, Task
+from mts_fusion.training import Task
 
 from ._base import PanelEstimator
+from ._boosted_head import BoostedHead
 from ._checks import check_groups, check_weight, check_X, check_y
 from ._context import FitContext
 
@@ -32,6 +33,7 @@ class PanelPredictor(PanelEstimator):
     """
 
     _task: Any
+    trees_: BoostedHead | None = None
 
     # Whether the weights of the last epoch are kept, not of the best, if a temperature is learnt.
     _KEEPS_LAST_EPOCH: ClassVar[bool] = False
@@ -59,10 +61,12 @@ class PanelPredictor(PanelEstimator):
         """Before the training, check that what was asked for can be learnt from the split."""
 
     @abstractmethod
-    def _calibrate(
-        self, context: FitContext, nets: list[PanelNet], validation: PanelDataset | None
-    ) -> None:
-        """Calibrate the task on the held-out samples."""
+    def _calibrate(self, context: FitContext, outputs: np.ndarray, missing: np.ndarray) -> None:
+        """Calibrate the task on the outputs ``(v, K)`` for the held-out samples."""
+
+    def _make_trees(self, context: FitContext) -> BoostedHead | None:
+        """Boosted trees, not fitted yet, whose scores are added to those of the networks."""
+        return None
 
     def _highest_modality_dropout(self) -> float:
         """The highest rate at which a sample may lose its modalities in training."""
@@ -133,9 +137,23 @@ class PanelPredictor(PanelEstimator):
                 needs_validation=self.calibration == "temperature",
             )
             self._check_calibration(context)
+            scores = self._fit_trees(context, continues)
             nets, validation = self._fit_networks(context, continues)
-            self._calibrate(context, nets, validation)
+            if validation is not None:
+                raw = nets[0].predict_ensemble(nets, [validation])
+                if self.trees_ is not None and scores is not None:
+                    if not continues:
+                        self.trees_.learn_shares(context, self._task.combine(raw), scores)
+                    raw = [self.trees_.add(one, scores) for one in raw]
+                self._calibrate(context, self._task.combine(raw), validation.missing)
             return self._end_fit(context, nets)
+
+    def _fit_trees(self, context: FitContext, continues: bool) -> np.ndarray | None:
+        """Fit the trees, if there are any. Return their scores for the held-out samples."""
+        if continues:
+            return None if self.trees_ is None else self.trees_.held_out_scores(context)
+        self.trees_ = self._make_trees(context)
+        return None if self.trees_ is None else self.trees_.fit(context)
 
     def _check_weight(self, sample_weight: Any, y: np.ndarray, panel: Panel) -> np.ndarray | None:
         """Weights ``(n,)`` of samples and classes; None for equal weights.
@@ -174,7 +192,14 @@ class PanelPredictor(PanelEstimator):
                 for panel in panels
                 for one in net.predict_ensemble(self.nets_, self._datasets(panel))
             ]
-        return raw, _missing(panels[0])
+        return self._with_trees(raw, panels[0]), _missing(panels[0])
+
+    def _with_trees(self, raw: list[np.ndarray], panel: Panel) -> list[np.ndarray]:
+        """Raw predictions with the scores of the trees added to each, if there are any."""
+        if self.trees_ is None:
+            return raw
+        scores = self.trees_.scores(panel)
+        return [self.trees_.add(one, scores) for one in raw]
 
     def _predict_outputs(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over imputations and networks."""
@@ -223,6 +248,7 @@ class PanelPredictor(PanelEstimator):
                 if count
                 for one in member.predict_dropout(self._datasets(panel), count, seed=seed)
             ]
+        raw = self._with_trees(raw, panel)
         return np.stack([self._task.link(one, _missing(panel)) for one in raw])
 
     def __sklearn_tags__(self) -> Tags:

@@ -62,6 +62,11 @@ _PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default
         and by a linear term of the logits. They do not depend on the imputed values, so ``"auto"``
         is True with ``n_imputations=1`` and False where an average over imputations carries their
         uncertainty. The papers have False.
+    head : {{"network", "boosting"}}, default="network"
+        ``"boosting"`` adds boosted trees on ``PanelSummarizer`` to the outputs of the network: log
+        probabilities (numbers for regression), each with a share that is learnt on the held-out
+        samples. Where thresholds decide, as the times of measurements on a ward do, trees learn
+        them better. Not in the papers.
     horizon_seconds : float or None, default=None
         Span of the reference times, from 0 s. None is the longest duration of the regular
         modalities; with irregular ones it is the time span of each sample, so that only the order
@@ -86,6 +91,8 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
     {CLASSIFIER_ATTRIBUTES}
     imputer_ : transformer or None
         The fitted imputer.
+    trees_ : object or None
+        The boosted trees of ``head="boosting"``; ``trees_.shares`` are those of network and trees.
 
     References
     ----------
@@ -159,6 +166,8 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
     {REGRESSOR_ATTRIBUTES}
     imputer_ : transformer or None
         The fitted imputer.
+    trees_ : object or None
+        The boosted trees of ``head="boosting"``; ``trees_.shares`` are those of network and trees.
 
     References
     ----------

@@ -13,9 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.nn import Trace
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.runs import predicting
-from mts_fusion.training import FixedFeatures, PanelDataset, choose_schedule
+from mts_fusion.training import FixedFeatures, Multilabel, PanelDataset, choose_schedule
 from mts_fusion.transforms import PanelImputer
 
+from ._boosted_head import BoostedHead
 from ._checks import check_X
 from ._context import FitContext
 from ._diffusion import ConditionalDiffusionImputer
@@ -62,6 +63,7 @@ class TraceEstimator(PanelPredictor):
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "statistics": ["boolean", StrOptions({"auto"})],
+        "head": [StrOptions({"network", "boosting"})],
         "horizon_seconds": [Interval(Real, 0, None, closed="neither"), None],
     }
 
@@ -86,6 +88,7 @@ class TraceEstimator(PanelPredictor):
         modality_dropout: float = 0.2,
         dropout: float = 0.1,
         statistics: bool | str = "auto",
+        head: str = "network",
         horizon_seconds: float | None = None,
         optimizer: str | Callable[..., Any] = "adamw",
         lr: float = 2e-3,
@@ -122,6 +125,7 @@ class TraceEstimator(PanelPredictor):
         self.modality_dropout = modality_dropout
         self.dropout = dropout
         self.statistics = statistics
+        self.head = head
         self.horizon_seconds = horizon_seconds
         self.optimizer = optimizer
         self.lr = lr
@@ -214,6 +218,18 @@ class TraceEstimator(PanelPredictor):
         if has_statistics == "auto":
             has_statistics = self.n_imputations == 1
         return FixedFeatures(context.schema, ("statistics",)) if has_statistics else None
+
+    def _make_trees(self, context: FitContext) -> BoostedHead | None:
+        if self.head == "network":
+            return None
+        if isinstance(self._task, Multilabel):
+            raise ValueError(
+                "head='boosting' is for one class a sample or for numbers, but y holds labels. "
+                "Set head='network'."
+            )
+        return BoostedHead(
+            context.n_outputs, has_softmax=context.has_softmax, seed=context.seed % 2**32
+        )
 
     def _make_module(
         self, context: FitContext, features: FixedFeatures | None, member: int
