@@ -19,7 +19,7 @@ from ..datasets import (
     fetch_wesad,
 )
 from ..panel import Panel
-from ..transforms import ModalityGrouper
+from ..transforms import ModalityGrouper, mask_panel
 from ._dsads_variants import as_actions, as_gestures, as_phone
 from ._folds import Data, Fold, hold_every_nth_group_out, leave_groups_out, subsample
 
@@ -174,6 +174,13 @@ def _japanese_vowels(data_home: str | None) -> tuple[Data, list[Fold]]:
     return _uea("JapaneseVowels", "japanese_vowels", groups, None)
 
 
+def _japanese_vowels_gaps(data_home: str | None) -> tuple[Data, list[Fold]]:
+    """The same with blocks hidden, 30 % of the timepoints: something for an imputer to fill."""
+    data, folds = _japanese_vowels(data_home)
+    panel = mask_panel(data.panel, pattern="block", fraction=0.3, seed=0)
+    return Data("japanese_vowels_gaps", panel, data.y, data.groups), folds
+
+
 def _uea(
     archive_name: str,
     name: str,
@@ -223,4 +230,5 @@ DATA: dict[str, Callable[[str | None], tuple[Data, list[Fold]]]] = {
     "pamap2_random": _pamap2_random,
     "basic_motions": _basic_motions,
     "japanese_vowels": _japanese_vowels,
+    "japanese_vowels_gaps": _japanese_vowels_gaps,
 }

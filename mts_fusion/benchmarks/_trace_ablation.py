@@ -8,6 +8,7 @@ from typing import Any
 
 from ._classification import classify, cost_table, notices, score_table
 from ._data import DATA, load_data
+from ._folds import Data, Fold, subsample
 from ._imputation import SSSD
 from ._methods import SMALL_IMPUTER, choose
 from ._protocol import Method
@@ -65,16 +66,17 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         for mask in ("random", "block", "modality", "historical", "mix")
     },
 }
-_SCORES = ("auroc", "auprc", "macro_f1", "nll", "ece", "entropy", "doubt_of_imputation")
+_SCORES = ("auroc", "auprc", "macro_f1", "nll", "ece", "entropy", "doubt_of_imputation", "coverage")
 
 
 def _make(changes: dict[str, Any], *, seed: int, quick: bool) -> Any:
-    from ..estimators import ConditionalDiffusionImputer, TraceClassifier
+    from ..estimators import ConditionalDiffusionImputer
+    from ._trace_sets import TraceWithSets
 
     short: dict[str, Any] = {"max_epochs": 1 if quick else 12}
     imputer = ConditionalDiffusionImputer(**{**SMALL_IMPUTER, "fill_absent": False, **short})
     few: dict[str, Any] = {"max_epochs": 2} if quick else {}
-    clf = TraceClassifier(imputer=imputer, statistics=False, random_state=seed, **few)
+    clf = TraceWithSets(imputer=imputer, statistics=False, random_state=seed, **few)
     return clf.set_params(**changes)
 
 
@@ -86,26 +88,41 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--group", choices=list(_GROUPS), default="routers", help="default: routers"
     )
     parser.add_argument("--folds", type=int, help="folds to compute; default: all")
+    parser.add_argument(
+        "--n-train", type=int, help="about how many samples to train on, for a shortened run"
+    )
+
+
+def _thinned(fold: Fold, data: Data, n_train: int) -> Fold:
+    """The fold with about so many training samples; its test part is whole."""
+    few = subsample(fold, data, max(1, len(fold.train) // n_train))
+    return Fold(fold.name, few.train, fold.test)
 
 
 def _run(settings: Settings) -> str:
     name, group = settings.options["dataset"], settings.options["group"]
     data, folds = load_data(name, settings.data_home)
-    n_folds = settings.options.get("folds") or len(folds)
+    folds = folds[: settings.options.get("folds") or len(folds)]
+    n_train = settings.options.get("n_train")
+    if n_train is not None:
+        folds = [_thinned(fold, data, n_train) for fold in folds]
     rows_there_are = {
         row: Method(partial(_make, changes)) for row, changes in _GROUPS[group].items()
     }
     methods = choose(rows_there_are, settings.methods, [*rows_there_are])
-    table = f"trace-ablation-{group}-{name}"
-    rows = classify(table, data, folds[:n_folds], methods, _FRACTIONS, settings)
+    shortened = "" if n_train is None else f"-{n_train}-train"
+    table = f"trace-ablation-{group}-{name}{shortened}"
+    rows = classify(table, data, folds, methods, _FRACTIONS, settings)
     names = list(methods)
     scored = [column for column in _SCORES if any(column in row for row in rows)]
     return page(
         [
-            f"{name}, TRACE without statistics, {group}, folds "
-            f"{[fold.name for fold in folds[:n_folds]]}, seeds {list(settings.seeds)}: each of "
+            f"{name}, TRACE without statistics, trained on four fifths (the rest sets the "
+            f"thresholds of the conformal sets), {group}, folds "
+            f"{[fold.name for fold in folds]}, seeds {list(settings.seeds)}: each of "
             f"{len(data.panel.schema)} modalities hidden with probability p; mean (sd over folds, "
             "sd over seeds).",
+            *([] if n_train is None else [f"SHORTENED (--n-train {n_train})."]),
             *notices(rows, settings),
             *(score_table(rows, names, column, _FRACTIONS) for column in scored),
             cost_table(rows, names),
