@@ -14,12 +14,13 @@ __all__ = ["TraceClassifier", "TraceRegressor"]
 
 _PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default="diffusion"
         Stage 1, fitted before the network. ``"diffusion"`` is a small
-        :class:`ConditionalDiffusionImputer` of all modalities of numbers, trained for as many
-        epochs as the network; modalities of tokens, and those of which nothing was observed in a
-        sample, stay as they are. ``"nearest"`` is ``PanelImputer()``. With None the network reads
-        observed values only: with ``statistics=False`` this is FuseMoE, not TRACE. A transformer is
-        fitted on ``(X, y)``, without channels never observed in X, with ``groups`` where its
-        ``fit`` takes them, and gets seeds where its ``random_state`` is None; pass one that is
+        :class:`ConditionalDiffusionImputer` of all modalities of numbers, trained for
+        ``max_epochs`` (``"auto"``: 300 steps and at least 3 epochs); modalities of tokens, and
+        those of which nothing was observed in a sample, stay as they are. ``"nearest"`` is
+        ``PanelImputer()``. With None the network reads observed values only: with
+        ``statistics=False`` this is FuseMoE, not TRACE. A transformer is fitted on ``(X, y)``,
+        without channels never observed in X, with ``groups`` where its ``fit`` takes them, and
+        gets seeds where its ``random_state`` is None; pass one that is
         already fitted as ``FrozenEstimator(imputer)``.
     n_imputations : int, default=1
         Number of imputations that each prediction is averaged over. 1 uses ``imputer.transform``.

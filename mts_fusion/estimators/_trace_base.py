@@ -36,6 +36,8 @@ _SMALL_DIFFUSION: dict[str, Any] = {
     "n_samples": 5,
     "n_steps": 2,
 }
+# Least epochs of it with max_epochs="auto"; up to 3,200 samples 300 steps are 12 or more.
+_IMPUTER_EPOCHS = 3
 
 
 class TraceEstimator(PanelPredictor):
@@ -188,7 +190,7 @@ class TraceEstimator(PanelPredictor):
                 len(panel),
                 batch_size=self.batch_size,
                 max_epochs=self.max_epochs,
-                min_epochs=self._MIN_EPOCHS,
+                min_epochs=_IMPUTER_EPOCHS,
                 min_steps=self._MIN_STEPS,
             )
             imputer = ConditionalDiffusionImputer(
