@@ -19,6 +19,7 @@ from mts_fusion.estimators import (
     TraceClassifier,
     TraceRegressor,
 )
+from mts_fusion.estimators._impute_then_scale import ImputeThenScale
 from mts_fusion.panel import Panel
 from mts_fusion.transforms import PanelImputer, PanelScaler, SAXTokenizer, mask_panel
 
@@ -466,3 +467,13 @@ def test_ctrl_c_in_the_first_stage_does_not_begin_the_second():
 
     with pytest.raises(NotFittedError):
         clf.predict(X)
+
+
+@pytest.mark.parametrize(("n", "epochs"), [(320, 30), (3200, 12), (20_000, 3)])
+def test_the_default_imputer_has_300_steps_and_at_least_3_epochs(monkeypatch, n, epochs):
+    monkeypatch.setattr(ImputeThenScale, "fit", lambda self, *_: self)
+    panel = Panel({"a": np.zeros((n, 1, 2), np.float32)})
+    stage = TraceClassifier()._fit_preprocessor(panel, None, None, 0)
+    assert stage.imputer.max_epochs == epochs
+    stage = TraceClassifier(max_epochs=7)._fit_preprocessor(panel, None, None, 0)
+    assert stage.imputer.max_epochs == 7
