@@ -337,7 +337,7 @@ FAULTS = [
     Fault(
         "all pairs of modalities are kept",
         "nn/diffusion/_context.py",
-        "if len(query) > MANY_MODALITIES:",
+        "if len(encoded) > MANY_MODALITIES:",
         "if False:",
         "nn/layers/test_recompute.py",
     ),
@@ -417,5 +417,19 @@ FAULTS = [
         "np.concatenate(clocks, axis=1).min(1)",
         "np.concatenate(clocks, axis=1)[:, 0]",
         "training/test_batch.py",
+    ),
+    Fault(
+        "trees that have seen the held-out samples",
+        "estimators/_boosted_head.py",
+        "self._train(context, context.training)",
+        "self._train(context, np.arange(len(context.panel)))",
+        "estimators/test_boosted_head.py",
+    ),
+    Fault(
+        "draws of dropout without the trees",
+        "estimators/_predictor.py",
+        "raw = self._with_trees(raw, panel)",
+        "raw = list(raw)",
+        "estimators/test_boosted_head.py",
     ),
 ]
