@@ -60,7 +60,8 @@ _PARAMETERS = f"""imputer : transformer, "diffusion", "nearest" or None, default
         Dropout in all layers.
     statistics : bool or "auto", default="auto"
         Whether summary statistics of the observed values of each modality are read too, as a token
-        and by a linear term of the logits. They do not depend on the imputed values, so ``"auto"``
+        and by a linear term of the logits; with irregular times also when and how often its
+        channels were observed. They do not depend on the imputed values, so ``"auto"``
         is True with ``n_imputations=1`` and False where an average over imputations carries their
         uncertainty. The papers have False.
     head : {{"network", "boosting"}}, default="network"

@@ -27,6 +27,9 @@ from ._trace_paper import fusion_settings
 __all__ = ["TraceEstimator"]
 
 
+# Of what statistics=True reads: with irregular times also when and how often it was observed.
+_KINDS = ("statistics", "timing")
+
 # What imputer="diffusion" is: long patches, few and short draws. A sensor that is wholly silent is
 # left to the fusion, as in the paper: generated, it made predictions worse (docs/trace.md).
 _SMALL_DIFFUSION: dict[str, Any] = {
@@ -219,7 +222,7 @@ class TraceEstimator(PanelPredictor):
         has_statistics = self.statistics
         if has_statistics == "auto":
             has_statistics = self.n_imputations == 1
-        return FixedFeatures(context.schema, ("statistics",)) if has_statistics else None
+        return FixedFeatures(context.schema, _KINDS) if has_statistics else None
 
     def _make_trees(self, context: FitContext) -> BoostedHead | None:
         if self.head == "network":

@@ -124,8 +124,13 @@ class CrossModalContext(nn.Module):
         self.expert = nn.Parameter(torch.empty(n_experts, d_model, d_model))
         nn.init.uniform_(self.expert, -(d_model**-0.5), d_model**-0.5)
 
-    def _weights(self, encoded: Sequence[Tensor], observed: Sequence[Tensor]) -> Tensor:
-        """Softmax of the gate for each target, over auxiliaries and experts, (B, M, M, E)."""
+    def _weights(
+        self, encoded: Sequence[Tensor], observed: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Weights of the auxiliaries of a target (B, M, M), of experts in each (B, M, E).
+
+        The gate is a softmax over auxiliaries and experts, so each weight is a product of these.
+        """
         pooled = torch.stack(
             [masked_mean(x, o[..., None], 1) for x, o in zip(encoded, observed, strict=True)],
             dim=1,
@@ -135,7 +140,7 @@ class CrossModalContext(nn.Module):
         else:
             logits = self.gate(pooled)  # (B, M, E)
         available = torch.stack([o.any(1) for o in observed], dim=1)  # (B, M)
-        return auxiliary_weights(logits, available)
+        return auxiliary_weights(logits, available).sum(3), logits.softmax(2)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.n_heads, -1).transpose(1, 2)
@@ -154,32 +159,33 @@ class CrossModalContext(nn.Module):
         clock: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Read the auxiliaries for each token of each modality."""
-        weight = self._weights(encoded, observed)
-        n_tokens = torch.tensor([q.shape[1] for q in query], device=weight.device)
-        own = weight.repeat_interleave(n_tokens, dim=1)  # (B, N, M, E)
+        gate, experts = self._weights(encoded, observed)
+        n_tokens = torch.tensor([q.shape[1] for q in query], device=gate.device)
+        weight = gate.repeat_interleave(n_tokens, dim=1)  # (B, N, M)
         q = self._heads(self.query(torch.cat(list(query), dim=1)))  # (B, H, N, D / H)
         at = torch.cat(
             [
-                t.repeat_interleave(x.shape[1] // t.shape[1], dim=1)
+                t.expand(len(x), -1).repeat_interleave(x.shape[1] // t.shape[1], dim=1)
                 for t, x in zip(clock, query, strict=True)
             ],
             dim=1,
         )
 
         def read(a: int) -> Tensor:
-            """What all tokens read in an auxiliary, by expert, (B, N, E, D)."""
+            """What all tokens read in an auxiliary, (B, N, D)."""
             k, v = self._heads(self.key(encoded[a])), self._heads(self.value(encoded[a]))
             # Finite, so that a row without any key is no NaN: its weight is 0 anyway, as is that of
             # a modality for its own tokens.
             bias = torch.where(observed[a][:, None, None], self._near(at, clock[a]), _NEVER)
-            out = grid_attend(q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, D)
-            return own[:, :, a, :, None] * out[:, :, None]
+            out = grid_attend(q, k, v, bias).transpose(1, 2).flatten(2)
+            # The experts are linear, so that they are mixed before they are applied, not after.
+            mixed = torch.einsum("be,ecd->bcd", experts[:, a], self.expert)
+            return (out * weight[:, :, a, None]) @ mixed
 
-        mixed = q.new_zeros(())
+        context = q.new_zeros(())
         for a in range(len(encoded)):
             if len(encoded) > MANY_MODALITIES:  # kept for the gradient, all pairs are too many
-                mixed = mixed + recompute(self, partial(read, a))
+                context = context + recompute(self, partial(read, a))
             else:
-                mixed = mixed + read(a)
-        # The experts are linear, so that they are applied to sums over the auxiliaries.
-        return torch.einsum("bnec,ecd->bnd", mixed, self.expert), weight.sum(3)
+                context = context + read(a)
+        return context, gate

@@ -1,5 +1,7 @@
 """The conditional diffusion network."""
 
+from statistics import median
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -70,17 +72,17 @@ def test_training_lowers_the_loss():
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     net.train()
 
-    def mean_loss():
-        with torch.no_grad():  # over several draws of what is hidden
-            return sum(net(values, observed).loss.item() for _ in range(10)) / 10
+    def typical_loss():
+        with torch.no_grad():  # of several draws of what is hidden: a few are far larger
+            return median(net(values, observed).loss.item() for _ in range(30))
 
-    before = mean_loss()
-    for _ in range(60):
+    before = typical_loss()
+    for _ in range(120):
         optimizer.zero_grad()
         net(values, observed).loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-    assert mean_loss() < before - 0.3
+    assert typical_loss() < before - 0.3
     net.eval()
     # A wholly absent modality is generated from the other.
     observed[0][:] = False
