@@ -77,7 +77,7 @@ def test_training_lowers_the_loss():
             return median(net(values, observed).loss.item() for _ in range(30))
 
     before = typical_loss()
-    for _ in range(120):
+    for _ in range(200):
         optimizer.zero_grad()
         net(values, observed).loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
