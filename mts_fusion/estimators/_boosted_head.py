@@ -6,8 +6,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.feature_selection import VarianceThreshold
-from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
 from mts_fusion.panel import Panel
@@ -98,9 +96,11 @@ class BoostedHead:
         both = panel.concat(mask_panel(panel, fraction=_HIDDEN, seed=self.seed))
         target = np.concatenate([context.target[rows]] * 2)
         weight = None if context.weight is None else np.concatenate([context.weight[rows]] * 2)
+        self.summarizer = PanelSummarizer().fit(both)
+        table = self.summarizer.transform(both)
         # The binning of scikit-learn 1.9 fails on a column without any number in training.
-        self.columns = make_pipeline(PanelSummarizer(), VarianceThreshold())
-        table = self.columns.fit_transform(both)
+        self.columns = np.flatnonzero(~np.isnan(table).all(0))
+        table = table[:, self.columns]
         kind, targets = HistGradientBoostingClassifier, [target]
         if not self.has_softmax:
             kind, targets = HistGradientBoostingRegressor, [*target.T]
@@ -164,7 +164,7 @@ class BoostedHead:
         array of shape (n, K)
             Log probabilities, or standardised numbers.
         """
-        table = self.columns.transform(panel)
+        table = self.summarizer.transform(panel)[:, self.columns]
         with _one_thread():
             if not self.has_softmax:
                 return np.stack([one.predict(table) for one in self.trees], axis=1)

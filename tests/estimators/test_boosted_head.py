@@ -239,6 +239,18 @@ def test_warm_start_keeps_the_trees():
     assert_array_equal(trees.shares, shares)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_channel_never_observed_is_left_out_without_a_warning():
+    X, y = _thresholds(60)
+    silent = np.concatenate([X.values["b"], np.full((60, 1, 20), np.nan)], axis=1)
+    head = BoostedHead(2, has_softmax=True)
+    head.fit(_context(X.replace(values={"b": silent}), y, []))
+    more = X.replace(values={"b": np.concatenate([X.values["b"], X.values["b"][:, :1]], axis=1)})
+    plain = BoostedHead(2, has_softmax=True)
+    plain.fit(_context(X, y, []))
+    assert_allclose(head.scores(more), plain.scores(X))
+
+
 def test_labels_are_refused_by_name():
     X, y = _thresholds(60)
     with pytest.raises(ValueError, match=r"head='boosting' .* Set head='network'"):
