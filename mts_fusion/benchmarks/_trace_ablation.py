@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from functools import partial
 from typing import Any
 
@@ -69,7 +70,7 @@ _GROUPS: dict[str, dict[str, dict[str, Any]]] = {
 _SCORES = ("auroc", "auprc", "macro_f1", "nll", "ece", "entropy", "doubt_of_imputation", "coverage")
 
 
-def _make(changes: dict[str, Any], *, seed: int, quick: bool) -> Any:
+def _make(changes: dict[str, Any], n_modalities: int, *, seed: int, quick: bool) -> Any:
     from ..estimators import ConditionalDiffusionImputer
     from ._trace_sets import TraceWithSets
 
@@ -77,6 +78,9 @@ def _make(changes: dict[str, Any], *, seed: int, quick: bool) -> Any:
     imputer = ConditionalDiffusionImputer(**{**SMALL_IMPUTER, "fill_absent": False, **short})
     few: dict[str, Any] = {"max_epochs": 2} if quick else {}
     clf = TraceWithSets(imputer=imputer, statistics=False, random_state=seed, **few)
+    if changes.get("router") == "disjoint":
+        # At least as many experts as the others have, the same number for each modality.
+        clf.set_params(n_experts=math.ceil(clf.n_experts / n_modalities) * n_modalities)
     return clf.set_params(**changes)
 
 
@@ -107,7 +111,8 @@ def _run(settings: Settings) -> str:
     if n_train is not None:
         folds = [_thinned(fold, data, n_train) for fold in folds]
     rows_there_are = {
-        row: Method(partial(_make, changes)) for row, changes in _GROUPS[group].items()
+        row: Method(partial(_make, changes, len(data.panel.schema)))
+        for row, changes in _GROUPS[group].items()
     }
     methods = choose(rows_there_are, settings.methods, [*rows_there_are])
     shortened = "" if n_train is None else f"-{n_train}-train"

@@ -1,5 +1,7 @@
 """The tables of TRACE: representations, intervals, ablations."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_corrected_intervals_are_wider_than_those_of_independent_scores():
 def test_every_group_of_the_ablation_is_made_of_parameters_there_are():
     for group in _GROUPS.values():
         for changes in group.values():
-            clf = _make(changes, seed=0, quick=True)
+            clf = _make(changes, 3, seed=0, quick=True)
             clf._validate_params()
             if not isinstance(clf.imputer, str | None):
                 clf.imputer._validate_params()
@@ -65,8 +67,20 @@ def test_conformal_sets_are_those_of_the_definition():
 def test_a_shortened_ablation_trains_on_fewer_and_tests_on_all(capsys):
     command = ["trace-ablation", "--dataset", "japanese_vowels_gaps", "--n-train", "50", "--quick"]
     assert (
-        main([*command, "--in-process", "--group", "routers", "--methods", "joint, softmax"]) == 0
+        main(
+            [
+                *command,
+                "--in-process",
+                "--group",
+                "routers",
+                "--methods",
+                "joint, softmax",
+                "disjoint, laplace",
+            ]
+        )
+        == 0
     )
     text = capsys.readouterr().out
     assert "SHORTENED (--n-train 50)" in text
-    assert "| joint, softmax |" in text
+    assert "INCOMPLETE" not in text
+    assert re.search(r"\| disjoint, laplace \| \.\d{3}", text)
