@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,8 @@ class TraceWithSets(TraceClassifier):
     """TraceClassifier, trained on four fifths of its samples; the rest tells how sure it may be.
 
     Split conformal prediction: a set has the classes whose probability is at least as high as that
-    of the true class in a share ``coverage`` of the held-out samples.
+    of the true class in a share ``coverage`` of the held-out samples. Nothing is held out of classes
+    with fewer than five samples: then the sets have all classes.
     """
 
     def fit(
@@ -48,14 +49,15 @@ class TraceWithSets(TraceClassifier):
         TraceWithSets
             Itself.
         """
-        y = np.asarray(y)
-        kept, held_out = train_test_split(
-            np.arange(len(y)), test_size=_SHARE, stratify=y, random_state=0
-        )
-        panel: Any = X
+        y, panel = np.asarray(y), cast(Any, X)
+        kept, held_out = np.arange(len(y)), np.arange(0)
+        if np.unique(y, return_counts=True)[1].min() >= 1 / _SHARE:
+            kept, held_out = train_test_split(kept, test_size=_SHARE, stratify=y, random_state=0)
         super().fit(panel[np.sort(kept)], y[np.sort(kept)])
-        p = self.predict_proba(panel[held_out])
-        self.held_out_ = p[np.arange(len(p)), np.searchsorted(self.classes_, y[held_out])]
+        self.held_out_ = np.zeros(0)
+        if len(held_out):
+            p = self.predict_proba(panel[held_out])
+            self.held_out_ = p[np.arange(len(p)), np.searchsorted(self.classes_, y[held_out])]
         return self
 
     def predict_set(self, X: PanelLike, *, coverage: float) -> NDArray[np.bool_]:
