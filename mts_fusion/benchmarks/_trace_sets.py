@@ -22,8 +22,8 @@ class TraceWithSets(TraceClassifier):
     """TraceClassifier, trained on four fifths of its samples; the rest tells how sure it may be.
 
     Split conformal prediction: a set has the classes whose probability is at least as high as that
-    of the true class in a share ``coverage`` of the held-out samples. Nothing is held out of classes
-    with fewer than five samples: then the sets have all classes.
+    of the true class in a share ``coverage`` of the held-out samples. Nothing is held out where a
+    class has fewer than five samples: then the sets have all classes.
     """
 
     def fit(
