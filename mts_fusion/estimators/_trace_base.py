@@ -38,6 +38,7 @@ _SMALL_DIFFUSION: dict[str, Any] = {
     "patch_length": 8,
     "n_samples": 5,
     "n_steps": 2,
+    "mask_strategy": "random",
 }
 # Least epochs of it with max_epochs="auto"; up to 3,200 samples 300 steps are 12 or more.
 _IMPUTER_EPOCHS = 3
