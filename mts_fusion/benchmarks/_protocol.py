@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ __all__ = [
 
 # Test masks and training masks are drawn from different seeds.
 _TEST_MASK_SEED = 1_000
+# Test samples at most for the scores of each set of modalities.
+_N_BY_SENSORS = 1000
 # Samples of which the multiply-accumulates are counted.
 _N_COUNTED = 4
 # Draws of the calibration error of right probabilities.
@@ -233,7 +236,12 @@ def _under_noise(
 
 
 def _by_sensors(estimator: Any, test: Panel, y: NDArray[Any]) -> list[dict[str, Any]]:
-    """Accuracy of each set of modalities, Shapley values of it, and attention between them."""
+    """Accuracy of each set of modalities, Shapley values of it, and attention between them.
+
+    Of at most 1,000 test samples, evenly spread: there are two predictions of each set.
+    """
+    every = np.arange(0, len(test), math.ceil(len(test) / _N_BY_SENSORS))
+    test, y = test[every], y[every]
     subsets = modality_subsets(estimator, test, y, scoring="accuracy", verbose=0)
     shapley = modality_importance(
         estimator, test, y, method="shapley", scoring="accuracy", verbose=0
