@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from mts_fusion.panel import Panel
 from mts_fusion.panel._align import silence
 from mts_fusion.runs import advance, phase
+from mts_fusion.training import TREE_SETTINGS
 from mts_fusion.transforms import PanelSummarizer, mask_panel
 
 from ._context import FitContext
@@ -106,9 +107,7 @@ class BoostedHead:
             kind, targets = HistGradientBoostingRegressor, [*target.T]
         with _one_thread():
             self.trees = [
-                kind(random_state=self.seed, early_stopping=False).fit(
-                    table, y, sample_weight=weight
-                )
+                kind(**TREE_SETTINGS, random_state=self.seed).fit(table, y, sample_weight=weight)
                 for y in targets
             ]
 

@@ -1,6 +1,7 @@
 """From a panel and a network to trained weights: batches, tasks and skorch's loop."""
 
 from ._batch import Inputs, PanelDataset, collate
+from ._boosting import TREE_SETTINGS
 from ._callbacks import (
     BestWeights,
     CosineSchedule,
@@ -38,6 +39,7 @@ __all__ = [
     "MANY_SAMPLES",
     "OPTIMIZERS",
     "PRECISIONS",
+    "TREE_SETTINGS",
     "BestWeights",
     "ClassificationTask",
     "CosineSchedule",

@@ -71,7 +71,9 @@ def test_trees_are_those_of_scikit_learn_on_samples_and_a_copy_with_hidden_modal
     oracle = make_pipeline(
         PanelSummarizer(),
         VarianceThreshold(),
-        HistGradientBoostingClassifier(random_state=5, early_stopping=False),
+        HistGradientBoostingClassifier(
+            learning_rate=0.05, max_iter=200, max_features=0.3, early_stopping=False, random_state=5
+        ),
     ).fit(both, np.concatenate([y, y]))
     p = np.maximum(oracle.predict_proba(X), np.exp(-15))
     assert_allclose(head.scores(X), np.log(p), atol=1e-12)
