@@ -65,6 +65,7 @@ LABELS = {
     "share_improved": "share improved",
     "step_64_ms": "training step, batch of 64, ms",
     "step_64_of_loops": "of the loops",
+    "torso + right_arm + left_arm + right_leg + left_leg": "all",
     "times_the_matrix_products": "times its matrix products",
     "value": "value",
 }
