@@ -160,12 +160,13 @@ class CrossModalContext(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Read the auxiliaries for each token of each modality."""
         gate, experts = self._weights(encoded, observed)
-        n_tokens = torch.tensor([q.shape[1] for q in query], device=gate.device)
-        weight = gate.repeat_interleave(n_tokens, dim=1)  # (B, N, M)
+        weight = torch.cat(
+            [gate[:, m, None].expand(-1, x.shape[1], -1) for m, x in enumerate(query)], dim=1
+        )  # (B, N, M)
         q = self._heads(self.query(torch.cat(list(query), dim=1)))  # (B, H, N, D / H)
         at = torch.cat(
             [
-                t.expand(len(x), -1).repeat_interleave(x.shape[1] // t.shape[1], dim=1)
+                t.expand(x.shape[0], -1).repeat_interleave(x.shape[1] // t.shape[1], dim=1)
                 for t, x in zip(clock, query, strict=True)
             ],
             dim=1,
