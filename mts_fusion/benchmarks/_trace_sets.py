@@ -41,8 +41,8 @@ class TraceWithSets(TraceClassifier):
             n samples.
         y : array of shape (n,)
             Classes.
-        sample_weight, groups : None
-            As those of :class:`TraceClassifier`; none are taken here.
+        sample_weight, groups : array of shape (n,), default=None
+            As those of :class:`TraceClassifier`.
 
         Returns
         -------
@@ -53,7 +53,9 @@ class TraceWithSets(TraceClassifier):
         kept, held_out = np.arange(len(y)), np.arange(0)
         if np.unique(y, return_counts=True)[1].min() >= 1 / _SHARE:
             kept, held_out = train_test_split(kept, test_size=_SHARE, stratify=y, random_state=0)
-        super().fit(panel[np.sort(kept)], y[np.sort(kept)])
+        kept = np.sort(kept)
+        given = [None if x is None else np.asarray(x)[kept] for x in (sample_weight, groups)]
+        super().fit(panel[kept], y[kept], *given)
         self.held_out_ = np.zeros(0)
         if len(held_out):
             p = self.predict_proba(panel[held_out])
