@@ -12,6 +12,7 @@ from mts_fusion.panel import Panel
 from mts_fusion.panel._align import silence
 from mts_fusion.runs import advance, phase
 from mts_fusion.training import TREE_SETTINGS
+from mts_fusion.training._task import end_weights
 from mts_fusion.transforms import PanelSummarizer, mask_panel
 
 from ._context import FitContext
@@ -24,14 +25,19 @@ _HIDDEN = 0.3
 # Lower limit of the log probabilities, negated.
 _MAX_SCORE = 15.0
 
+# Bounds of the logarithm of twice a share.
+_LOG_BOUNDS = (-5.0, 3.0)
+
 
 class BoostedHead:
     """Boosted trees on ``PanelSummarizer``, whose scores are added to the outputs of networks.
 
     ``outputs = a * network + b * trees``: log probabilities, or standardised numbers. The trees are
     trained on the samples and on a copy with 30 % of the modalities hidden. The shares ``a`` and
-    ``b`` are learnt on the held-out samples, from trees that were trained without them; the trees
-    kept are those of all samples. Where nothing is held out, each share is one half.
+    ``b`` of a sample lie between those with all modalities and those with none, on a log scale, by
+    the fraction that is missing. They are learnt on the held-out samples, from trees that were
+    trained without them; the trees kept are those of all samples. Where nothing is held out, each
+    share is one half.
 
     Parameters
     ----------
@@ -44,15 +50,15 @@ class BoostedHead:
 
     Attributes
     ----------
-    shares : array of shape (2,)
-        Of the networks and of the trees.
+    shares : array of shape (2, 2)
+        Of the networks and of the trees, the columns; with all modalities and with none, the rows.
     """
 
     def __init__(self, n_outputs: int, *, has_softmax: bool, seed: int = 0) -> None:
         self.n_outputs = n_outputs
         self.has_softmax = has_softmax
         self.seed = seed
-        self.shares = np.full(2, 0.5)
+        self.shares = np.full((2, 2), 0.5)
 
     def fit(self, context: FitContext) -> np.ndarray:
         """Train the trees: without the held-out samples for their scores, and on all samples.
@@ -111,8 +117,10 @@ class BoostedHead:
                 for y in targets
             ]
 
-    def learn_shares(self, context: FitContext, outputs: np.ndarray, scores: np.ndarray) -> None:
-        """The shares of the lowest loss on held-out samples, not negative.
+    def learn_shares(
+        self, context: FitContext, outputs: np.ndarray, scores: np.ndarray, missing: np.ndarray
+    ) -> None:
+        """The shares of the lowest loss on held-out samples, all above 0.
 
         Parameters
         ----------
@@ -122,15 +130,20 @@ class BoostedHead:
             Of the networks, for the held-out samples.
         scores : array of shape (v, K)
             Of trees that were trained without them.
+        missing : array of shape (v,)
+            Fraction of the modalities that are missing or silenced.
         """
         target = context.target[context.validation]
         n = len(target)
         weight = np.ones(n) if context.weight is None else context.weight[context.validation]
         weight = weight / weight.sum()
         terms = np.stack([self._as_scores(outputs), scores])  # (2, v, K)
+        ends = end_weights(missing)
 
-        def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
-            added = np.tensordot(shares, terms, 1)
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            logs = flat.reshape(2, 2)  # of twice the shares
+            shares = np.exp(ends @ logs) / 2  # (v, 2)
+            added = np.einsum("nk,knc->nc", shares, terms)
             if self.has_softmax:
                 truth = target[:, None] == np.arange(self.n_outputs)
                 each = -log_softmax(added, axis=1)[truth]
@@ -138,13 +151,15 @@ class BoostedHead:
             else:
                 slope = added - target
                 each = (slope**2).sum(1) / 2
-            # A weak pull to one half each, worth one sample.
-            away = shares - 0.5
-            gradient = np.einsum("knc,nc,n->k", terms, slope, weight) + away / n
-            return float(weight @ each + away @ away / (2 * n)), gradient
+            # Weak pulls, worth one sample: to one half each, and to the same with and without.
+            apart = logs[1] - logs[0]
+            pull = np.stack([logs[0] - apart, apart])
+            gradient = ends.T @ (np.einsum("knc,nc,n->nk", terms, slope, weight) * shares)
+            cost = (logs[0] @ logs[0] + apart @ apart) / (2 * n)
+            return float(weight @ each + cost), (gradient + pull / n).ravel()
 
-        result = minimize(loss, self.shares, jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
-        self.shares = np.asarray(result.x)
+        result = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4)
+        self.shares = np.exp(np.asarray(result.x)).reshape(2, 2) / 2
 
     def _as_scores(self, outputs: np.ndarray) -> np.ndarray:
         outputs = outputs.astype(np.float64)
@@ -172,7 +187,7 @@ class BoostedHead:
         scores[:, self.trees[0].classes_] = np.log(np.maximum(p, np.exp(-_MAX_SCORE)))
         return scores
 
-    def add(self, outputs: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def add(self, outputs: np.ndarray, scores: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Outputs of a network and scores of the trees, by their shares.
 
         Parameters
@@ -181,13 +196,16 @@ class BoostedHead:
             Of a network.
         scores : array of shape (n, K)
             Of the trees, for the same samples.
+        missing : array of shape (n,)
+            Fraction of the modalities that are missing.
 
         Returns
         -------
         array of shape (n, K)
             Log probabilities but for a constant of each sample, or standardised numbers.
         """
-        return self.shares[0] * self._as_scores(outputs) + self.shares[1] * scores
+        network, trees = np.exp(end_weights(missing) @ np.log(self.shares)).T[..., None]
+        return network * self._as_scores(outputs) + trees * scores
 
 
 def _one_thread() -> threadpool_limits:

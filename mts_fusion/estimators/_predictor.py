@@ -143,8 +143,9 @@ class PanelPredictor(PanelEstimator):
                 raw = nets[0].predict_ensemble(nets, [validation])
                 if self.trees_ is not None and scores is not None:
                     if not continues:
-                        self.trees_.learn_shares(context, self._task.combine(raw), scores)
-                    raw = [self.trees_.add(one, scores) for one in raw]
+                        combined = self._task.combine(raw)
+                        self.trees_.learn_shares(context, combined, scores, validation.missing)
+                    raw = [self.trees_.add(one, scores, validation.missing) for one in raw]
                 self._calibrate(context, self._task.combine(raw), validation.missing)
             return self._end_fit(context, nets)
 
@@ -199,7 +200,7 @@ class PanelPredictor(PanelEstimator):
         if self.trees_ is None:
             return raw
         scores = self.trees_.scores(panel)
-        return [self.trees_.add(one, scores) for one in raw]
+        return [self.trees_.add(one, scores, _missing(panel)) for one in raw]
 
     def _predict_outputs(self, X: Any) -> np.ndarray:
         """Probabilities, or numbers in the unit of y, averaged over imputations and networks."""

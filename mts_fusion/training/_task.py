@@ -146,7 +146,7 @@ class Multiclass:
 
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Probabilities ``(n, K)``."""
-        ends = _ends(np.broadcast_to(missing, len(prediction)))
+        ends = end_weights(np.broadcast_to(missing, len(prediction)))
         temperature = np.exp(ends @ np.log(self.temperature))
         return softmax(prediction.astype(np.float64) / temperature[:, None], axis=1)
 
@@ -200,7 +200,7 @@ class Multiclass:
         from scipy.optimize import minimize
 
         logits, rows = prediction.astype(np.float64), np.arange(len(y))
-        ends = _ends(np.broadcast_to(missing, len(y)))
+        ends = end_weights(np.broadcast_to(missing, len(y)))
         factor = 1.0 if weight is None else weight
         total = len(y) if weight is None else weight.sum()
 
@@ -229,8 +229,19 @@ class Multiclass:
         )
 
 
-def _ends(missing: np.ndarray) -> np.ndarray:
-    """Weights ``(n, 2)`` of the temperatures with all modalities, and with none."""
+def end_weights(missing: np.ndarray) -> np.ndarray:
+    """Weights of what was learnt for all modalities and for none, to interpolate between them.
+
+    Parameters
+    ----------
+    missing : array of shape (n,)
+        Fraction of the modalities that are missing in each sample.
+
+    Returns
+    -------
+    array of shape (n, 2)
+        ``1 - missing`` and ``missing``.
+    """
     return np.stack([1 - missing, missing], axis=1)
 
 

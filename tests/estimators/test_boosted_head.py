@@ -106,6 +106,14 @@ def test_held_out_scores_know_what_is_silenced():
     assert right[1::2].mean() > 0.9 > 0.75 > right[::2].mean()
 
 
+def _shares(X, y, outputs, scores, missing=0.0, **kwargs):
+    """Shares learnt on all samples, held out."""
+    context = _context(X, y, np.arange(len(y)), **kwargs)
+    head = BoostedHead(context.n_outputs, has_softmax=context.has_softmax)
+    head.learn_shares(context, outputs, scores, np.broadcast_to(missing, len(y)))
+    return head.shares
+
+
 @pytest.mark.parametrize("better", [0, 1])
 def test_shares_minimise_the_loss_of_held_out_samples(better):
     rng = np.random.default_rng(0)
@@ -113,23 +121,41 @@ def test_shares_minimise_the_loss_of_held_out_samples(better):
     y = rng.integers(0, 2, size=n)
     good, bad = 3 * (y[:, None] == [0, 1]) + rng.normal(size=(n, 2)), rng.normal(size=(n, 2))
     outputs, scores = (good, bad) if better == 0 else (bad, good)
+    missing = rng.choice([0.0, 0.25, 0.5], size=n)
     X, _ = _thresholds(n)
-    head = BoostedHead(2, has_softmax=True)
-    head.learn_shares(_context(X, y, np.arange(n)), outputs, log_softmax(scores, axis=1))
+    learnt = _shares(X, y, outputs, log_softmax(scores, axis=1), missing)
 
     def loss(shares):
-        added = shares[0] * log_softmax(outputs, axis=1) + shares[1] * log_softmax(scores, axis=1)
-        return log_loss(y, softmax(added, axis=1)) + np.sum((np.array(shares) - 0.5) ** 2) / 2 / n
+        first, ratio = shares[0], shares[1] / shares[0]
+        a, b = (first * ratio ** missing[:, None]).T[:, :, None]
+        added = a * log_softmax(outputs, axis=1) + b * log_softmax(scores, axis=1)
+        pull = np.sum(np.log(2 * first) ** 2) + np.sum(np.log(ratio) ** 2)
+        return log_loss(y, softmax(added, axis=1)) + pull / 2 / n
 
-    assert head.shares[better] > 3 * head.shares[1 - better]
-    best = loss(head.shares)
-    for step in (0.02, -0.02):
-        for i in (0, 1):
-            moved = np.maximum(head.shares + step * np.eye(2)[i], 0)
-            assert loss(moved) >= best - 1e-9
+    assert (learnt[:, better] > 3 * learnt[:, 1 - better]).all()
+    best = loss(learnt)
+    for factor in (1.02, 0.98):
+        for i in np.ndindex(2, 2):
+            moved = learnt.copy()
+            moved[i] *= factor
+            assert loss(moved) >= best - 1e-7
 
 
-def test_shares_are_weighted_and_not_negative():
+def test_shares_follow_what_is_missing():
+    rng = np.random.default_rng(0)
+    n = 6000
+    y = rng.integers(0, 2, size=n)
+    truth = 1.0 * (y[:, None] == [0, 1])
+    fails = np.arange(n) % 2 == 1  # the network knows nothing where half of the sensors fail
+    outputs = np.where(fails[:, None], 0, truth) + rng.normal(size=(n, 2))
+    X, _ = _thresholds(n)
+    scores = log_softmax(truth + rng.normal(size=(n, 2)), axis=1)
+    (network, trees), (network_alone, trees_alone) = _shares(X, y, outputs, scores, 0.5 * fails)
+    assert abs(network - trees) < 0.1 * trees
+    assert network_alone < 0.1 < 0.8 < trees_alone
+
+
+def test_shares_are_weighted_and_above_zero():
     rng = np.random.default_rng(0)
     n = 200
     y = rng.integers(0, 2, size=n)
@@ -140,26 +166,24 @@ def test_shares_are_weighted_and_not_negative():
     shares = []
     for factor in (0.01, 100.0):
         weight = np.where(is_first, factor, 1.0)
-        head = BoostedHead(2, has_softmax=True)
-        context = _context(X, y, np.arange(n), weight=weight / weight.mean())
-        head.learn_shares(context, outputs, np.full((n, 2), np.log(0.5)))
-        shares.append(head.shares[0])
-    assert shares[0] == 0 < 1 < shares[1]
+        scores = np.full((n, 2), np.log(0.5))
+        shares.append(_shares(X, y, outputs, scores, weight=weight / weight.mean())[0, 0])
+    assert 0 < shares[0] < 0.1 < 1 < shares[1]
 
 
 def test_shares_of_numbers_are_those_of_least_squares():
     rng = np.random.default_rng(0)
-    n = 300
+    n = 3000
     y = rng.normal(size=n)
     X, _ = _thresholds(n)
     task = Regression(y)
     target = task.encode(y).astype(float)
     terms = [target + 0.5 * rng.normal(size=(n, 1)), target + rng.normal(size=(n, 1))]
-    head = BoostedHead(1, has_softmax=False)
-    head.learn_shares(_context(X, y, np.arange(n), task=task), *terms)
-    design = np.concatenate([*terms], axis=1)
-    ridge = np.linalg.solve(design.T @ design + np.eye(2), design.T @ target[:, 0] + 0.5)
-    assert_allclose(head.shares, ridge, atol=1e-4)
+    shares = _shares(X, y, *terms, task=task)
+    design = np.concatenate(terms, axis=1)
+    squares = np.linalg.lstsq(design, target[:, 0])[0]
+    # Where nothing is missing, nothing sets those without any modality apart.
+    assert_allclose(shares, [squares, squares], rtol=0.03)
 
 
 def test_probabilities_are_the_network_and_the_trees_by_their_shares():
@@ -167,8 +191,11 @@ def test_probabilities_are_the_network_and_the_trees_by_their_shares():
     clf = TraceClassifier(**SMALL, validation_fraction=0.3, calibration=None).fit(X, y)
     alone = TraceClassifier(**{**SMALL, "head": "network"}, validation_fraction=0.3)
     alone.set_params(calibration=None).fit(X, y)
+    values = {"b": np.where(np.arange(len(y))[:, None, None] < 150, np.nan, X.values["b"])}
+    X = X.replace(values=values)
     panel = clf.preprocessor_.transform(X)
-    a, b = clf.trees_.shares
+    mean = np.sqrt(clf.trees_.shares.prod(0))  # one of two modalities is missing
+    a, b = np.where(np.arange(len(y))[:, None] < 150, mean, clf.trees_.shares[0]).T[..., None]
     mixed = a * np.log(alone.predict_proba(X)) + b * clf.trees_.scores(panel)
     assert_allclose(clf.predict_proba(X), softmax(mixed, axis=1), atol=1e-5)
     assert alone.trees_ is None
@@ -180,7 +207,7 @@ def test_trees_learn_thresholds_that_the_network_does_not():
     clf = TraceClassifier(**SMALL, validation_fraction=0.3).fit(X, y)
     alone = TraceClassifier(**{**SMALL, "head": "network"}, validation_fraction=0.3).fit(X, y)
     assert clf.score(test, truth) > 0.95 > 0.75 > alone.score(test, truth)
-    assert clf.trees_.shares[1] > clf.trees_.shares[0]
+    assert (clf.trees_.shares[:, 1] > clf.trees_.shares[:, 0]).all()
     # Without the sensor that tells, both know nothing, and say so.
     p = clf.predict_proba(test.replace(values={"a": np.full_like(test.values["a"], np.nan)}))
     assert log_loss(truth, p) < 0.9
@@ -189,7 +216,7 @@ def test_trees_learn_thresholds_that_the_network_does_not():
 def test_nothing_held_out_means_equal_shares():
     X, y = _thresholds(60)
     clf = TraceClassifier(**SMALL, validation_fraction=0.0).fit(X, y)
-    assert_array_equal(clf.trees_.shares, [0.5, 0.5])
+    assert_array_equal(clf.trees_.shares, np.full((2, 2), 0.5))
 
 
 def test_classes_of_any_type_with_weights_and_the_same_bits():
