@@ -31,8 +31,8 @@ __all__ = [
 
 # Levels of the quantiles behind CSDI's CRPS.
 LEVELS = np.arange(1, 20) / 20
-# Samples whose draws are scored.
-_N_ENERGY = 64
+# Samples whose draws are scored, and how many of each.
+_N_ENERGY, _N_DRAWS = 64, 20
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def evaluate_imputer(
                 model.set_params(**parameters)
             for fraction, test in hidden.items():
                 start = time.perf_counter()
-                filled, quantiles = _fill(model, seen(test.data), target)
+                filled, quantiles, draws = _fill(model, seen(test.data), target)
                 seconds = time.perf_counter() - start
                 simple = nearest.transform(test.data.select([target])).values[target]
                 error = np.asarray(mae_at_missing(test.truth, filled, test.masked, average=None))
@@ -155,7 +155,8 @@ def evaluate_imputer(
                         "mae_entries": float(
                             mae_at_missing(test.truth, filled, test.masked, average="entries")
                         ),
-                        **_probabilistic_scores(model, seen(test.data), test, quantiles, target),
+                        **_quantile_scores(test, quantiles),
+                        "energy": _energy(model, seen(test.data), test, draws, target),
                         "improved": float((error < of_nearest)[scored].mean()),
                         "impute_ms": 1e3 * seconds / len(test.data),
                     }
@@ -169,32 +170,46 @@ def evaluate_imputer(
     return [{**row, **costs} for row in rows]
 
 
-def _fill(model: Any, panel: Panel, target: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Filled values (n, C, L), and quantiles (19, n, C, L) where the model can tell them.
+def _fill(
+    model: Any, panel: Panel, target: str
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+    """Filled values (n, C, L), quantiles (19, n, C, L) where the model can tell them, and draws.
 
-    The median is one of the quantiles, so that a model is asked once.
+    The median is one of the quantiles, so that a model is asked once; so is one of PyPOTS, which
+    takes minutes for its draws (S, n, C, L).
     """
+    if hasattr(model, "draws"):
+        draws = model.draws(panel, _N_DRAWS)
+        quantiles = np.quantile(draws, LEVELS, axis=0)
+        return quantiles[len(LEVELS) // 2], quantiles, draws
     if not hasattr(model, "quantiles"):
-        return model.transform(panel).values[target], None
+        return model.transform(panel).values[target], None, None
     quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=LEVELS)])
-    return quantiles[len(LEVELS) // 2], quantiles
+    return quantiles[len(LEVELS) // 2], quantiles, None
 
 
-def _probabilistic_scores(
-    model: Any, panel: Panel, test: Hidden, quantiles: NDArray[Any] | None, target: str
-) -> dict[str, float | None]:
-    """CRPS and coverage by the quantiles, and the energy score of draws of the first samples."""
-    scores: dict[str, float | None] = {"crps": None, "coverage": None, "energy": None}
-    truth, masked = test.truth, test.masked
-    if quantiles is not None:
-        scores["crps"] = crps_from_quantiles(truth, quantiles, masked, levels=LEVELS)
-        low, high = quantiles[0][masked], quantiles[-1][masked]
-        scores["coverage"] = band_coverage(truth[masked], low, high)
-    if hasattr(model, "sample"):
-        few = slice(0, _N_ENERGY)
-        draws = np.stack([p.values[target] for p in model.sample(panel[few], n=20)])
-        scores["energy"] = energy_score(truth[few], draws, masked[few])
-    return scores
+def _quantile_scores(test: Hidden, quantiles: NDArray[Any] | None) -> dict[str, float | None]:
+    """CRPS and coverage by the quantiles."""
+    if quantiles is None:
+        return {"crps": None, "coverage": None}
+    low, high = quantiles[0][test.masked], quantiles[-1][test.masked]
+    return {
+        "crps": crps_from_quantiles(test.truth, quantiles, test.masked, levels=LEVELS),
+        "coverage": band_coverage(test.truth[test.masked], low, high),
+    }
+
+
+def _energy(
+    model: Any, panel: Panel, test: Hidden, draws: NDArray[Any] | None, target: str
+) -> float | None:
+    """Energy score of draws of the first samples."""
+    few = slice(0, _N_ENERGY)
+    if draws is None:
+        if not hasattr(model, "sample"):
+            return None
+        drawn = model.sample(panel[few], n=_N_DRAWS)
+        draws = np.stack([p.values[target] for p in drawn])
+    return energy_score(test.truth[few], draws[:, few], test.masked[few])
 
 
 def _simple(strategy: str) -> Callable[..., Any]:

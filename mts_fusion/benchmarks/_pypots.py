@@ -92,17 +92,9 @@ class PyPOTSImputer(BaseEstimator):
 
     @available_if(_draws_numbers)
     def draws(self, X: Panel, n: int) -> NDArray[Any]:
-        """Draws ``(n, samples, C, L)``; the last ones are kept, which take minutes."""
-        series = _series(X)
-        last = getattr(self, "last_", None)
-        if (
-            last is None
-            or last[1].shape[1] != n
-            or not np.array_equal(last[0], series["X"], equal_nan=True)
-        ):
-            drawn = np.asarray(self.model_.impute(series, n_sampling_times=n))
-            self.last_ = last = (series["X"], drawn)
-        return last[1].transpose(1, 0, 3, 2)
+        """Draws ``(n, samples, C, L)``."""
+        drawn = np.asarray(self.model_.impute(_series(X), n_sampling_times=n))
+        return drawn.transpose(1, 0, 3, 2)
 
     @property
     def n_weights(self) -> int:
