@@ -19,8 +19,9 @@ __all__ = ["TABLE", "corrected_interval"]
 _FRACTIONS = (0.0, 0.4)
 _DATASETS = {"mortality": "physionet2012_splits", "sepsis": "sepsis"}
 _BASELINE = "HistGradientBoosting on summaries"
+_OURS = ("Trace, default", "Trace, boosting head")
 _ROWS = [
-    "Trace, default",
+    *_OURS,
     "FuseMoE",
     "Maestro",
     "PatternRidge",
@@ -124,17 +125,19 @@ def _interval_table(rows: Sequence[dict[str, Any]], names: Sequence[str], column
 
 
 def _verdicts(rows: Sequence[dict[str, Any]], task: str) -> list[str]:
-    """Whether TRACE is level with boosted trees on summaries."""
+    """Whether TRACE, without and with trees beside it, is level with boosted trees on summaries."""
     verdicts = []
-    for fraction in _FRACTIONS:
-        ours, _ = _by_split(rows, "Trace, default", fraction, "auroc")
-        trees, _ = _by_split(rows, _BASELINE, fraction, "auroc")
-        if ours and trees:
-            word = "reached" if np.mean(ours) >= np.mean(trees) else "NOT reached"
-            verdicts.append(
-                f"Required, {task} at p = {fraction:g}: AUROC of TRACE at least that of boosting; "
-                f"{word} with {np.mean(ours):.3f} against {np.mean(trees):.3f}."
-            )
+    for name in _OURS:
+        for fraction in _FRACTIONS:
+            ours, _ = _by_split(rows, name, fraction, "auroc")
+            trees, _ = _by_split(rows, _BASELINE, fraction, "auroc")
+            if ours and trees:
+                word = "reached" if np.mean(ours) >= np.mean(trees) else "NOT reached"
+                verdicts.append(
+                    f"Required, {task} at p = {fraction:g}: AUROC of TRACE at least that of "
+                    f"boosting; {name}: {word} with {np.mean(ours):.3f} against "
+                    f"{np.mean(trees):.3f}."
+                )
     return verdicts
 
 

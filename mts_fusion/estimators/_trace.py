@@ -94,7 +94,8 @@ class TraceClassifier(PanelClassifierMixin, TraceEstimator):
     imputer_ : transformer or None
         The fitted imputer.
     trees_ : object or None
-        The boosted trees of ``head="boosting"``; ``trees_.shares`` are those of network and trees.
+        The boosted trees of ``head="boosting"``. ``trees_.shares``, of shape (2, 2), are those of
+        network and trees, with all modalities and with none.
 
     References
     ----------
@@ -169,7 +170,8 @@ class TraceRegressor(PanelRegressorMixin, TraceEstimator):
     imputer_ : transformer or None
         The fitted imputer.
     trees_ : object or None
-        The boosted trees of ``head="boosting"``; ``trees_.shares`` are those of network and trees.
+        The boosted trees of ``head="boosting"``. ``trees_.shares``, of shape (2, 2), are those of
+        network and trees, with all modalities and with none.
 
     References
     ----------

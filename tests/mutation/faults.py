@@ -432,4 +432,11 @@ FAULTS = [
         "raw = list(raw)",
         "estimators/test_boosted_head.py",
     ),
+    Fault(
+        "the same shares of network and trees whatever is missing",
+        "estimators/_boosted_head.py",
+        "np.exp(end_weights(missing) @ np.log(self.shares))",
+        "np.exp(end_weights(0 * missing) @ np.log(self.shares))",
+        "estimators/test_boosted_head.py",
+    ),
 ]
