@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from mts_fusion.panel import Panel
-from mts_fusion.panel._align import silence
+from mts_fusion.panel._align import without_modalities
 from mts_fusion.runs import advance, phase
 from mts_fusion.training import TREE_SETTINGS
 from mts_fusion.training._task import end_weights
@@ -94,7 +94,7 @@ class BoostedHead:
         array of shape (v, K)
             As :meth:`scores`.
         """
-        return self.scores(_without(context.panel[context.validation], context.silenced))
+        return self.scores(without_modalities(context.panel[context.validation], context.silenced))
 
     def _train(self, context: FitContext, rows: np.ndarray) -> None:
         """Train a classifier, or a regressor for each output."""
@@ -211,13 +211,3 @@ class BoostedHead:
 def _one_thread() -> threadpool_limits:
     """A block in which the trees use one thread, as the networks do."""
     return threadpool_limits(1, user_api="openmp")
-
-
-def _without(panel: Panel, silenced: np.ndarray) -> Panel:
-    """The panel with nothing observed of the modalities that are silenced ``(n, M)``."""
-    values, observed = {}, {}
-    for m, rows in zip(panel.schema, silenced.T, strict=True):
-        hidden = rows[:, None, None]
-        values[m.name] = np.where(hidden, silence(m, ()), panel.values[m.name])
-        observed[m.name] = panel.observed[m.name] & ~hidden
-    return panel.replace(values=values, observed=observed)

@@ -13,6 +13,7 @@ from sklearn.utils import check_consistent_length
 
 from mts_fusion.inspection._resampling import score_rows
 from mts_fusion.panel import Panel, PanelLike, as_panel
+from mts_fusion.panel._align import without_modalities
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
@@ -160,13 +161,8 @@ def _score(
 
 def hide_modalities(panel: Panel, names: Sequence[str]) -> Panel:
     """A copy of the panel in which the named modalities are missing in all samples."""
-    values, observed = {}, {}
-    for name in names:
-        vocabulary = panel.schema[name].vocabulary
-        missing = np.nan if vocabulary is None else vocabulary.missing
-        values[name] = np.full_like(panel.values[name], missing)
-        observed[name] = np.zeros(values[name].shape, bool)
-    return panel.replace(values=values, observed=observed)
+    hidden = np.isin(panel.schema.names, names)
+    return without_modalities(panel, np.broadcast_to(hidden, (len(panel), len(hidden))))
 
 
 def draw_repeats(random_state: int | np.random.RandomState | None, n_repeats: int) -> list[int]:

@@ -11,7 +11,15 @@ from ._checks import TOKEN_DTYPE
 from ._grid import fits_rate, lay_on_grid
 from ._schema import Modality, Schema, same_rate
 
-__all__ = ["aligned_parts", "gather_timepoints", "has_value", "joined_parts", "matches", "silence"]
+__all__ = [
+    "aligned_parts",
+    "gather_timepoints",
+    "has_value",
+    "joined_parts",
+    "matches",
+    "silence",
+    "without_modalities",
+]
 
 
 def matches(schema: Schema, other: Schema) -> bool:
@@ -69,6 +77,17 @@ def silence(m: Modality, shape: tuple[int, ...]) -> np.ndarray:
     if m.vocabulary is None:
         return np.full(shape, np.nan, np.float32)
     return np.full(shape, m.vocabulary.missing, TOKEN_DTYPE)
+
+
+def without_modalities(panel: Any, hidden: np.ndarray) -> Any:
+    """The panel with nothing observed of the modalities that are hidden ``(n, M)`` in a sample."""
+    values, observed = {}, {}
+    for m, rows in zip(panel.schema, hidden.T, strict=True):
+        if rows.any():
+            entries = rows[:, None, None]
+            values[m.name] = np.where(entries, silence(m, ()), panel.values[m.name])
+            observed[m.name] = panel.observed[m.name] & ~entries
+    return panel.replace(values=values, observed=observed)
 
 
 def _channel_order(wanted: Modality, got: Modality) -> list[int] | None:
