@@ -275,8 +275,9 @@ class GaussianProcessModel(PackedState):
         for entries, _, _ in self._chunks(panel, nothing):
             result = torch.zeros(2, *entries.time.shape, dtype=torch.float64)
             order = torch.where(entries.exists, entries.time, math.inf).argsort(dim=1, stable=True)
+            n_entries = max(int(entries.exists.sum(1).max()), 1)
             with isolated(1):
-                for index in order.split(self.max_entries, dim=1):
+                for index in order[:, :n_entries].split(self.max_entries, dim=1):
                     exists = entries.exists.gather(1, index)
                     one = leave_one_out(self.kernel, entries.take(index, exists))
                     moments = torch.stack([one.mean[:, 0], one.variance.sqrt()])

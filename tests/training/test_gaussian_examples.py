@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from mts_fusion.nn.diffusion import HideObserved
+from mts_fusion.nn.gaussian_process import leave_one_out
 from mts_fusion.panel import Panel
-from mts_fusion.training import GaussianExamples, GaussianProcessModel, gaussian_planes
+from mts_fusion.training import (
+    GaussianExamples,
+    GaussianProcessModel,
+    _gaussian_process,
+    gaussian_planes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +100,34 @@ def test_copies_differ_in_what_is_hidden(model, panel):
     assert (a[:, 0, 2] != a[:, 1, 2]).any()
     np.testing.assert_array_equal(a[:, :1], examples.transform(panel)[0])
     assert ((a[:, :, 1] + a[:, :, 2]) == panel.observed["a"].swapaxes(1, 2)[:, None]).all()
+
+
+def test_entries_are_left_out_alone_and_none_of_those_missing_is_computed(
+    model, panel, monkeypatch
+):
+    # Samples with all, a few and no entries in one batch.
+    values = {name: x.copy() for name, x in panel.values.items()}
+    values["a"][1:, :, 1:], values["b"][1:] = np.nan, np.nan
+    values["a"][2] = np.nan
+    few = panel.replace(values=values)
+    sizes = []
+    exact = leave_one_out
+
+    def watched(kernel, known):
+        sizes.append(known.n)
+        return exact(kernel, known)
+
+    monkeypatch.setattr(_gaussian_process, "leave_one_out", watched)
+    mean, width = np.concatenate(list(model.left_out(few[:3])), axis=1)
+    alone = [np.concatenate(list(model.left_out(few[i : i + 1])), axis=1) for i in range(3)]
+
+    n_observed = [int(sum(o[i].sum() for o in few.observed.values())) for i in range(3)]
+    assert n_observed == [13, 2, 0]
+    assert sizes == [13, 13, 2, 1]
+    np.testing.assert_allclose(np.stack([mean, width]), np.concatenate(alone, axis=1), atol=1e-12)
+    # Each is what is predicted where it is hidden.
+    hidden = {name: np.zeros_like(observed[:3]) for name, observed in few.observed.items()}
+    hidden["a"][:, 1, 0] = True
+    values["a"][:, 1, 0] = np.nan
+    predicted = np.concatenate(list(model.moments(few.replace(values=values)[:3], hidden)), axis=1)
+    np.testing.assert_allclose([mean[:2, 1], width[:2, 1]], predicted[:, :2, 1], atol=1e-10)
