@@ -251,7 +251,9 @@ class GaussianProcessImputer(LinkedReprMixin, ImputerMixin, Saveable, BaseEstima
             return self._from_errors(name, channel, mean, width, (drawn[2:] - mean) / width)
 
         def predict(scores: Panel, gaps: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-            return self.model_.draws(scores, gaps, n, self.seed_)
+            moments = self.model_.moments(scores, gaps)
+            draws = self.model_.draws(scores, gaps, n, self.seed_)
+            return map(np.concatenate, zip(moments, draws, strict=True))
 
         return self._fill(panel, n, predict, restore)
 

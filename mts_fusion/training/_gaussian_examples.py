@@ -156,8 +156,8 @@ def gaussian_planes(
         error, at = np.zeros(mean.shape), np.broadcast_to(channel, mean.shape)[known]
         of_known = ((values - mean) / width)[known]
         error[known] = model.shapes.scores(of_known, at, width[known])
-        noise = np.where(empty, rng.normal(size=drawn[2:].shape), 0.0)
-        normal = np.where(wanted, (drawn[2:] - mean) / width, noise)
+        noise = np.where(empty, rng.normal(size=drawn.shape), 0.0)
+        normal = np.where(wanted, (drawn - mean) / width, noise)
         planes = [error, given, wanted, mean, np.log(width), *normal]
         stacked = np.stack(planes, axis=1).astype(np.float32)  # (B, 5 + S, Q)
         yield [

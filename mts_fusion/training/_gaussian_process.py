@@ -302,8 +302,8 @@ class GaussianProcessModel(PackedState):
 
         Yields
         ------
-        array of shape (2 + S, B, Q)
-            Mean, standard deviation and draws; anything where there is no gap.
+        array of shape (S, B, Q)
+            Anything where there is no gap.
         """
         for entries, gap, rows in self._chunks(panel, gaps):
             inputs = PanelDataset(panel[rows]).__getitems__(np.arange(len(rows)))[0]
@@ -318,8 +318,7 @@ class GaussianProcessModel(PackedState):
                 for o, m in zip(observed, self.schema, strict=True)
             ]
             noise = _Noise(torch.cat(normal, dim=2).double(), torch.cat(late, dim=1))
-            drawn = self._each(entries, gap, noise)
-            yield np.concatenate([self._each(entries, gap, None), drawn])
+            yield self._each(entries, gap, noise)
 
     def _chunks(
         self, panel: Panel, gaps: Mapping[str, np.ndarray]
