@@ -27,7 +27,12 @@ from mts_fusion import (
     Panel,
     PanelImputer,
 )
-from mts_fusion.metrics import band_coverage, crps_from_samples, mae_at_missing
+from mts_fusion.metrics import (
+    band_coverage,
+    crps_from_samples,
+    mae_at_missing,
+    quantiles_from_samples,
+)
 
 RATES = {"accelerometer": 16.0, "gyroscope": 16.0, "effort": 4.0}
 NAME = "accelerometer"
@@ -64,7 +69,7 @@ def scores(imputer, truth, hidden):
     """Over the gaps: error of the median, CRPS, and the truth that lies in the bands of 90 %."""
     gap = truth.observed[NAME] & ~hidden.observed[NAME]
     draws = np.stack([drawn.values[NAME] for drawn in imputer.sample(hidden, n=100)])
-    low, median, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
+    low, median, high = quantiles_from_samples(draws, [0.05, 0.5, 0.95])
     return (
         mae_at_missing(truth.values[NAME], median, gap),
         crps_from_samples(truth.values[NAME], draws, gap),
@@ -128,7 +133,7 @@ def draw_one(ax, hidden, draws, truth):
     """One movement; where it was observed, samples, band and median are what was observed."""
     observed = hidden.observed[NAME][0, 0]
     t = np.arange(len(truth)) / RATES[NAME]
-    low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
+    low, middle, high = quantiles_from_samples(draws, [0.05, 0.5, 0.95])
     ax.fill_between(t, low, high, label="90 % of the samples", color="#0072B2", alpha=0.25, lw=0)
     ax.plot(t, draws[:5].T, color="#0072B2", lw=0.5, alpha=0.7)
     ax.plot(t, middle, color="#0072B2", lw=1.5, label="median")

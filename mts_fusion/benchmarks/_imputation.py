@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import band_coverage, crps_from_quantiles, energy_score, mae_at_missing
+from ..metrics import (
+    band_coverage,
+    crps_from_quantiles,
+    energy_score,
+    mae_at_missing,
+    quantiles_from_samples,
+)
 from ..panel import Panel
 from ..transforms import PanelImputer
 from ._costs import count_parameters, peak_memory
@@ -180,7 +186,7 @@ def _fill(
     """
     if hasattr(model, "draws"):
         draws = model.draws(panel, _N_DRAWS)
-        quantiles = np.quantile(draws, LEVELS, axis=0)
+        quantiles = quantiles_from_samples(draws, LEVELS)
         return quantiles[len(LEVELS) // 2], quantiles, draws
     if not hasattr(model, "quantiles"):
         return model.transform(panel).values[target], None, None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import crps_from_quantiles, mae_at_missing
+from ..metrics import crps_from_quantiles, mae_at_missing, quantiles_from_samples
 from ..panel import Panel
 from ..transforms import PanelScaler
 from ._cells import run_cells
@@ -58,7 +58,7 @@ def _trained(method: str, train: Panel, seed: int, budget: float) -> tuple[Any, 
 
 
 def _errors(hidden: Hidden, draws: NDArray[Any]) -> dict[str, float]:
-    quantiles = np.quantile(draws, LEVELS, axis=0)
+    quantiles = quantiles_from_samples(draws, LEVELS)
     median = quantiles[len(LEVELS) // 2]
     mae = mae_at_missing(hidden.truth, median, hidden.masked, average="entries")
     crps = crps_from_quantiles(hidden.truth, quantiles, hidden.masked, levels=LEVELS)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
+from ..metrics import quantiles_from_samples
 from ..panel import Panel
 from ._costs import processor_seconds
 
@@ -83,7 +84,7 @@ class PyPOTSImputer(BaseEstimator):
     @available_if(_draws_numbers)
     def quantiles(self, X: Panel, q: Sequence[float]) -> list[Panel]:
         """A panel for each level."""
-        return [self._fill(X, x) for x in np.quantile(self.draws(X, self.n_draws), q, axis=0)]
+        return [self._fill(X, x) for x in quantiles_from_samples(self.draws(X, self.n_draws), q)]
 
     @available_if(_draws_numbers)
     def sample(self, X: Panel, n: int) -> list[Panel]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from mts_fusion.metrics import quantiles_from_samples
 from mts_fusion.nn.diffusion import HideObserved
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.runs import fitting, phase, predicting
@@ -279,7 +280,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         return self._fill(panel, n, lambda draws: draws)
 
     def _quantiles(self, panel: Panel, levels: np.ndarray) -> list[Panel]:
-        return self._fill(panel, self.n_samples, lambda draws: np.quantile(draws, levels, axis=0))
+        return self._fill(
+            panel, self.n_samples, lambda draws: quantiles_from_samples(draws, levels)
+        )
 
     def _unit(self) -> PanelScaler:
         by_base = self.prior == "gaussian_process"

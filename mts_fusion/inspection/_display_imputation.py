@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mts_fusion.inspection._display import COLORS, label_time, new_axes
+from mts_fusion.metrics import quantiles_from_samples
 from mts_fusion.panel import PanelLike, as_panel
 from mts_fusion.panel._arguments import check_at_least, check_types
 
@@ -202,7 +203,7 @@ class ImputationDisplay:
         exists = ~np.isnan(self.times)  # padding has no time
         t, draws = self.times[exists], self.draws[:, exists]
         tail = (1 - self.level) / 2
-        low, median, high = np.quantile(draws, [tail, 0.5, 1 - tail], axis=0)
+        low, median, high = quantiles_from_samples(draws, [tail, 0.5, 1 - tail])
         self.band_ = ax.fill_between(
             t, low, high, color=color, alpha=0.2, lw=0, label=f"{100 * self.level:g} % band"
         )

@@ -13,6 +13,7 @@ from mts_fusion.metrics import (
     gap_means,
     lag_correlation,
     mae_at_missing,
+    quantiles_from_samples,
 )
 from mts_fusion.panel import PanelLike, as_panel
 from mts_fusion.panel._arguments import check_at_least, check_types
@@ -102,8 +103,8 @@ def _scores(
 ) -> dict[str, Any]:
     """Scores of one channel; ``truth (n, 1, L)``, ``draws (S, n, 1, L)``."""
     tail = (1 - level) / 2
-    entries = np.quantile(draws[:, hidden], [tail, 0.5, 1 - tail], axis=0)
-    low, high = np.quantile(gap_means(draws, hidden), [tail, 1 - tail], axis=0)
+    entries = quantiles_from_samples(draws[:, hidden], [tail, 0.5, 1 - tail])
+    low, high = quantiles_from_samples(gap_means(draws, hidden), [tail, 1 - tail])
     pairs = hidden[..., 1:] & hidden[..., :-1]
     known = truth[hidden]
     return {

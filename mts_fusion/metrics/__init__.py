@@ -20,6 +20,7 @@ from mts_fusion.metrics._imputation import (
     crps_from_samples,
     mae_at_missing,
     oracle_cosine_similarity,
+    quantiles_from_samples,
 )
 from mts_fusion.metrics._proper_scores import brier_score, negative_log_likelihood
 from mts_fusion.metrics._scorers import (
@@ -51,6 +52,7 @@ __all__ = [
     "neg_maximum_calibration_error_scorer",
     "negative_log_likelihood",
     "oracle_cosine_similarity",
+    "quantiles_from_samples",
     "reliability_curve",
     "variogram_score",
 ]

@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..panel._arguments import as_floats, check_types
 
-__all__ = ["crps_from_quantiles", "crps_from_samples", "mae_at_missing", "oracle_cosine_similarity"]
+__all__ = [
+    "crps_from_quantiles",
+    "crps_from_samples",
+    "mae_at_missing",
+    "oracle_cosine_similarity",
+    "quantiles_from_samples",
+]
 
 _CHUNK = 65_536  # entries whose draws are sorted at once: bounds the memory
 
@@ -217,7 +223,7 @@ def crps_from_quantiles(
     truth : array-like of shape (n, ...)
         What the values were.
     quantiles : array-like of shape (Q, n, ...)
-        The estimated quantiles, such as ``np.quantile(samples, levels, axis=0)``.
+        The estimated quantiles, such as those of :func:`quantiles_from_samples`.
     missing : array-like of bool of shape (n, ...) or None, default=None
         The entries to score; None: all.
     levels : array-like of shape (Q,) or None, default=None
@@ -259,7 +265,7 @@ def crps_from_quantiles(
         raise ValueError(
             f"quantiles has shape {estimate.shape}, but (n_levels, *truth.shape) = "
             f"{(len(level), *target.shape)} was wanted. "
-            "Make them with np.quantile(samples, levels, axis=0)."
+            "Make them with quantiles_from_samples(samples, levels)."
         )
     estimate, target = estimate[:, scored], target[scored]
     _check_finite("quantiles", estimate, "Estimate every missing entry.")
@@ -275,6 +281,50 @@ def crps_from_quantiles(
             "Use normalize=False."
         )
     return float(total / scale)
+
+
+def quantiles_from_samples(samples: ArrayLike, levels: ArrayLike) -> NDArray[np.float64]:
+    """Quantiles of a few draws, between which the truth lies as often as their levels say.
+
+    A level p is at place ``p (S + 1)`` of the sorted draws: where the draws are right, a share p of
+    all truths is below it. Between the quantiles of numpy's default, at place ``1 + p (S - 1)``,
+    there is less: .81 instead of .9 with 20 draws.
+
+    Parameters
+    ----------
+    samples : array-like of shape (S, ...)
+        Draws.
+    levels : array-like of shape (Q,)
+        In [0, 1]. Those below ``1 / (S + 1)`` have the lowest draw, those above
+        ``S / (S + 1)`` the highest.
+
+    Returns
+    -------
+    ndarray of shape (Q, ...)
+        The quantiles.
+
+    Raises
+    ------
+    ValueError
+        If there are no draws, or a level is outside [0, 1].
+
+    References
+    ----------
+    Hyndman and Fan, "Sample quantiles in statistical packages", The American Statistician, 1996,
+    definition 6.
+
+    Examples
+    --------
+    >>> quantiles_from_samples(np.arange(1, 20), [0.05, 0.5, 0.95])
+    array([ 1., 10., 19.])
+    """
+    check_types(quantiles_from_samples, locals())
+    draws, level = as_floats("samples", samples), np.atleast_1d(as_floats("levels", levels))
+    if not draws.ndim or not len(draws):
+        raise ValueError(f"samples has shape {draws.shape}, but draws (S, ...) were wanted.")
+    if level.ndim != 1 or not ((level >= 0) & (level <= 1)).all():
+        raise ValueError(f"levels is a list of numbers from 0 to 1, got {levels!r}.")
+    return np.asarray(np.quantile(draws, level, axis=0, method="weibull"))
 
 
 def _check_target(

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import paired_cosine_distances
 
 from mts_fusion.metrics import (
+    band_coverage,
     crps_from_quantiles,
     crps_from_samples,
     mae_at_missing,
     oracle_cosine_similarity,
+    quantiles_from_samples,
 )
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "metrics.json").read_text())
@@ -124,3 +126,39 @@ def test_cosine_similarity_equals_sklearn_and_forgets_the_length():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("n_draws", [5, 19, 20, 100])
+def test_bands_of_few_draws_hold_as_much_as_they_say(n_draws):
+    rng = np.random.default_rng(0)
+    truth, draws = rng.normal(size=20_000), rng.normal(size=(n_draws, 20_000))
+    level = 2 / 3 if n_draws == 5 else 0.9
+    low, high = quantiles_from_samples(draws, [(1 - level) / 2, (1 + level) / 2])
+    assert band_coverage(truth, low, high) == pytest.approx(level, abs=0.01)
+    below, above = (1 - level) / 2 * (n_draws + 1), (1 + level) / 2 * (n_draws + 1)
+    ordered = np.sort(draws, axis=0)
+    for place, quantile in ((below, low), (above, high)):
+        whole = int(np.floor(place + 1e-9))
+        one, other = ordered[whole - 1], ordered[min(whole, n_draws - 1)]
+        np.testing.assert_allclose(quantile, one + (place - whole) * (other - one))
+
+
+def test_quantiles_beyond_the_draws_are_the_outermost_and_the_median_is_the_median():
+    draws = np.random.default_rng(0).normal(size=(6, 3, 2))
+    low, middle, high = quantiles_from_samples(draws, [0.01, 0.5, 0.99])
+    np.testing.assert_array_equal(low, draws.min(0))
+    np.testing.assert_array_equal(high, draws.max(0))
+    np.testing.assert_allclose(middle, np.median(draws, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("draws", "levels", "message"),
+    [
+        (np.zeros((0, 2)), [0.5], r"samples has shape \(0, 2\)"),
+        (1.0, [0.5], r"samples has shape \(\)"),
+        (np.zeros((3, 2)), [1.5], r"levels is a list of numbers from 0 to 1"),
+    ],
+)
+def test_quantiles_of_nothing_and_levels_that_are_none_are_refused(draws, levels, message):
+    with pytest.raises(ValueError, match=message):
+        quantiles_from_samples(draws, levels)
