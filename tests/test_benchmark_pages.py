@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +139,33 @@ def test_the_figure_is_drawn_from_the_csv_files(tmp_path: Path) -> None:
     assert "Hydraulic valve, 17 sensors, PatternRidge: [(0.0, 0.996)" in drawn.info["Description"]
     assert stored.info["Description"] == drawn.info["Description"]
     assert stored.size == drawn.size
+
+
+def test_figures_of_a_run_replace_those_of_their_rows(tmp_path: Path) -> None:
+    for name in ("tables.py", "record.py"):
+        shutil.copy(FOLDER / name, tmp_path)
+    (tmp_path / "set.csv").write_text(
+        "dataset,method,share_missing,metric,mean,sd,folds,commit\n"
+        "set,trees,0,ece,0.500,,1,old\nset,other,0,ece,0.600,,1,old\n"
+    )
+    (tmp_path / "set.md").write_text(
+        "<!-- table: set.csv; dataset: set; metrics: ece, f1; shares: 0, 0.4 -->\n"
+    )
+    cells = [
+        {
+            "cell": {"method": "forest", "fold": fold, "seed": 0},
+            "rows": [
+                {"fraction": 0.0, "error": 0.1 + fold / 10, "f1": 0.9},
+                {"fraction": 0.4, "error": 0.3, "f1": None},
+            ],
+        }
+        for fold in (0, 1)
+    ]
+    (tmp_path / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    command = ["record.py", "cells.jsonl", "set.csv", "--dataset", "set", "--commit", "new"]
+    options = ["--metrics", "error=ece", "f1", "--rename", "forest=trees"]
+    subprocess.run([sys.executable, *command, *options], cwd=tmp_path, check=True)
+
+    text = (tmp_path / "set.md").read_text()
+    assert "| trees | .150 (.071) | .300 (.000) | .900 (.000) |  | 2 | new |" in text
+    assert "| other | .600 |  |  |  | 1 | old |" in text
