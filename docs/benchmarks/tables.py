@@ -61,6 +61,7 @@ LABELS = {
     "processor_seconds": "processor, s",
     "rmse": "RMSE",
     "samples_trained_on": "samples trained on",
+    "set_size": "classes in the set",
     "share_nearer": "nearer than nearest filling",
     "share_improved": "share improved",
     "step_64_ms": "training step, batch of 64, ms",
