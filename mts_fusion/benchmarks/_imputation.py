@@ -281,8 +281,10 @@ IMPUTERS: dict[str, Imputer] = {
     "mean": Imputer(_simple("mean"), target_only=True),
     "linear": Imputer(_simple("linear"), target_only=True),
     "Gaussian process": Imputer(_gaussian_process),
+    # 30 epochs, the default, are too few for joint draws (docs/decisions/0033); as many draws as
+    # CSDI has.
     "Gaussian process and flow": Imputer(
-        _diffusion(prior="gaussian_process", mask_strategy="random")
+        _diffusion(prior="gaussian_process", mask_strategy="random", max_epochs=130, n_samples=100)
     ),
     "CSDI": Imputer(_csdi(), target_only=True, settings=_STEPS),
     "CSDI, joint tokens": Imputer(
