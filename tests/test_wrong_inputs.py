@@ -360,6 +360,7 @@ def _metrics():
         "high": truth,
         "values": truth,
         "metric": metrics.brier_score,
+        "levels": [0.1, 0.9],
     }
     for name, function in vars(metrics).items():
         if name in metrics.__all__ and inspect.isfunction(function):

@@ -156,7 +156,7 @@ def test_quantiles_beyond_the_draws_are_the_outermost_and_the_median_is_the_medi
     [
         (np.zeros((0, 2)), [0.5], r"samples has shape \(0, 2\)"),
         (1.0, [0.5], r"samples has shape \(\)"),
-        (np.zeros((3, 2)), [1.5], r"levels is a list of numbers from 0 to 1"),
+        (np.zeros((3, 2)), [1.5], r"levels is a list of numbers between 0 and 1"),
     ],
 )
 def test_quantiles_of_nothing_and_levels_that_are_none_are_refused(draws, levels, message):
