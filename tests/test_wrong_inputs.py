@@ -61,6 +61,7 @@ ACCEPTED = {
     "*(informative)": "none empty",
     "*(missing)": "none",
     "*(levels)": "none",
+    "quantiles_from_samples(levels)": "truth",  # 1, the highest draw
     "*(max_size)": "none",
     "*(max_lag)": "none",
     "*(average)": "none",

@@ -295,7 +295,7 @@ def quantiles_from_samples(samples: ArrayLike, levels: ArrayLike) -> NDArray[np.
     samples : array-like of shape (S, ...)
         Draws.
     levels : array-like of shape (Q,)
-        In (0, 1). Those below ``1 / (S + 1)`` have the lowest draw, those above
+        In [0, 1]. Those below ``1 / (S + 1)`` have the lowest draw, those above
         ``S / (S + 1)`` the highest.
 
     Returns
@@ -306,7 +306,7 @@ def quantiles_from_samples(samples: ArrayLike, levels: ArrayLike) -> NDArray[np.
     Raises
     ------
     ValueError
-        If there are no draws, or a level is outside (0, 1).
+        If there are no draws, or a level is outside [0, 1].
 
     References
     ----------
@@ -322,8 +322,8 @@ def quantiles_from_samples(samples: ArrayLike, levels: ArrayLike) -> NDArray[np.
     draws, level = as_floats("samples", samples), np.atleast_1d(as_floats("levels", levels))
     if not draws.ndim or not len(draws):
         raise ValueError(f"samples has shape {draws.shape}, but draws (S, ...) were wanted.")
-    if level.ndim != 1 or not ((level > 0) & (level < 1)).all():
-        raise ValueError(f"levels is a list of numbers between 0 and 1, got {levels!r}.")
+    if level.ndim != 1 or not ((level >= 0) & (level <= 1)).all():
+        raise ValueError(f"levels is a list of numbers in [0, 1], got {levels!r}.")
     return np.asarray(np.quantile(draws, level, axis=0, method="weibull"))
 
 

@@ -145,7 +145,7 @@ def test_bands_of_few_draws_hold_as_much_as_they_say(n_draws):
 
 def test_quantiles_beyond_the_draws_are_the_outermost_and_the_median_is_the_median():
     draws = np.random.default_rng(0).normal(size=(6, 3, 2))
-    low, middle, high = quantiles_from_samples(draws, [0.01, 0.5, 0.99])
+    low, middle, high = quantiles_from_samples(draws, [0.0, 0.5, 0.99])
     np.testing.assert_array_equal(low, draws.min(0))
     np.testing.assert_array_equal(high, draws.max(0))
     np.testing.assert_allclose(middle, np.median(draws, axis=0))
@@ -156,7 +156,7 @@ def test_quantiles_beyond_the_draws_are_the_outermost_and_the_median_is_the_medi
     [
         (np.zeros((0, 2)), [0.5], r"samples has shape \(0, 2\)"),
         (1.0, [0.5], r"samples has shape \(\)"),
-        (np.zeros((3, 2)), [1.5], r"levels is a list of numbers between 0 and 1"),
+        (np.zeros((3, 2)), [1.5], r"levels is a list of numbers in \[0, 1\]"),
     ],
 )
 def test_quantiles_of_nothing_and_levels_that_are_none_are_refused(draws, levels, message):
