@@ -141,14 +141,17 @@ def test_encoders_that_are_trained_need_no_features(data):
 
 
 def test_long_panels_are_predicted_in_parts_with_the_same_bits(data, monkeypatch):
+    # The last part has 8 of the 40 samples: it differs by rounding (decision 24).
     X, y = data
     clf = FusionClassifier(n_estimators=2, **SMALL).fit(X, y)
-    X = X[:32]  # on some processors products of fewer than 16 rows round differently
     whole, record = clf.predict_proba(X), clf.explain(X)
     monkeypatch.setattr("mts_fusion.estimators._base._ROWS_AT_ONCE", 16)
-    np.testing.assert_array_equal(clf.predict_proba(X), whole)
-    for key, value in clf.explain(X).items():
-        np.testing.assert_array_equal(value, record[key])
+    for parts, complete in (
+        (clf.predict_proba(X), whole),
+        *((value, record[key]) for key, value in clf.explain(X).items()),
+    ):
+        np.testing.assert_array_equal(parts[:32], complete[:32])
+        np.testing.assert_allclose(parts, complete, rtol=0, atol=1e-6)
 
 
 def test_unknown_names_list_the_known_ones(data):
