@@ -158,7 +158,14 @@ class BoostedHead:
             cost = (logs[0] @ logs[0] + apart @ apart) / (2 * n)
             return float(weight @ each + cost), (gradient + pull / n).ravel()
 
-        result = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B", bounds=[_LOG_BOUNDS] * 4)
+        result = minimize(
+            loss,
+            np.zeros(4),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[_LOG_BOUNDS] * 4,
+            options={"ftol": 1e-13, "gtol": 1e-8},
+        )
         self.shares = np.exp(np.asarray(result.x)).reshape(2, 2) / 2
 
     def _as_scores(self, outputs: np.ndarray) -> np.ndarray:

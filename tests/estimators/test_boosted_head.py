@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import root
 from scipy.special import log_softmax, softmax
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import VarianceThreshold
@@ -138,7 +139,7 @@ def test_shares_minimise_the_loss_of_held_out_samples(better):
         for i in np.ndindex(2, 2):
             moved = learnt.copy()
             moved[i] *= factor
-            assert loss(moved) >= best - 1e-7
+            assert loss(moved) >= best - 1e-9
 
 
 def test_shares_follow_what_is_missing():
@@ -173,7 +174,7 @@ def test_shares_are_weighted_and_above_zero():
 
 def test_shares_of_numbers_are_those_of_least_squares():
     rng = np.random.default_rng(0)
-    n = 3000
+    n = 300
     y = rng.normal(size=n)
     X, _ = _thresholds(n)
     task = Regression(y)
@@ -181,9 +182,16 @@ def test_shares_of_numbers_are_those_of_least_squares():
     terms = [target + 0.5 * rng.normal(size=(n, 1)), target + rng.normal(size=(n, 1))]
     shares = _shares(X, y, *terms, task=task)
     design = np.concatenate(terms, axis=1)
-    squares = np.linalg.lstsq(design, target[:, 0])[0]
+
     # Where nothing is missing, nothing sets those without any modality apart.
-    assert_allclose(shares, [squares, squares], rtol=0.03)
+    def slope(logs):
+        own = np.exp(logs) / 2
+        return own * (design.T @ (design @ own - target[:, 0])) + logs
+
+    own = np.exp(root(slope, np.zeros(2), tol=1e-12).x) / 2
+    assert_allclose(shares, [own, own], atol=1e-4)
+    squares = np.linalg.lstsq(design, target[:, 0])[0]
+    assert_allclose(own, squares, atol=0.03)  # the pull is weak
 
 
 def test_probabilities_are_the_network_and_the_trees_by_their_shares():
