@@ -104,7 +104,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         starts from them, which needs few steps. ``"standard"`` is that of the paper.
         ``"gaussian_process"``: it starts from joint draws of a :class:`GaussianProcessImputer`,
         and an encoder and a flow [4]_ correct them; without training they stay as they are. On
-        3,200 stays their draws needed 3,000 steps, four times the default (docs/decisions/0033).
+        3,200 stays 3,000 steps, four times the default, were better (docs/decisions/0033).
     base : GaussianProcessImputer or None, default=None
         Parameters of that process; None takes its defaults. A copy of it is fitted.
     optimizer, lr, weight_decay, batch_size, max_epochs, patience, validation_fraction
