@@ -37,8 +37,8 @@ __all__ = [
 
 # Levels of the quantiles behind CSDI's CRPS.
 LEVELS = np.arange(1, 20) / 20
-# Samples whose draws are scored, and how many of each.
-_N_ENERGY, _N_DRAWS = 64, 20
+# Draws of each sample, of what has no number of its own.
+_N_DRAWS = 20
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def evaluate_imputer(
     list of dict
         One per setting and share: ``setting``, ``fraction``; ``mae``, mean over samples, and
         ``mae_entries``, mean over entries; ``crps`` and ``coverage``, of the band from the 5 % to
-        the 95 % quantile, None without quantiles; ``energy``, the energy score of 20 draws of the
-        first 64 samples, None without draws; ``improved``, the share of samples with a lower error
-        than nearest filling; ``impute_ms``, milliseconds a sample;
-        ``fit_seconds``, ``peak_mb``, ``parameters``.
+        the 95 % quantile, None without quantiles; ``energy``, the energy score of draws, fair to
+        any number of them, None without draws; ``improved``, the share of samples with a lower
+        error than nearest filling; ``impute_ms``, milliseconds a sample; ``fit_seconds``,
+        ``peak_mb``, ``parameters``.
     """
 
     def seen(panel: Panel) -> Panel:
@@ -147,6 +147,8 @@ def evaluate_imputer(
                 start = time.perf_counter()
                 filled, quantiles, draws = _fill(model, seen(test.data), target)
                 seconds = time.perf_counter() - start
+                if draws is None and hasattr(model, "sample"):
+                    draws = _draws(model, seen(test.data), target, _N_DRAWS)
                 simple = nearest.transform(test.data.select([target])).values[target]
                 error = np.asarray(mae_at_missing(test.truth, filled, test.masked, average=None))
                 of_nearest = np.asarray(
@@ -162,7 +164,7 @@ def evaluate_imputer(
                             mae_at_missing(test.truth, filled, test.masked, average="entries")
                         ),
                         **_quantile_scores(test, quantiles),
-                        "energy": _energy(model, seen(test.data), test, draws, target),
+                        "energy": _energy(test, draws),
                         "improved": float((error < of_nearest)[scored].mean()),
                         "impute_ms": 1e3 * seconds / len(test.data),
                     }
@@ -181,17 +183,24 @@ def _fill(
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
     """Filled values (n, C, L), quantiles (19, n, C, L) where the model can tell them, and draws.
 
-    The median is one of the quantiles, so that a model is asked once; so is one of PyPOTS, which
-    takes minutes for its draws (S, n, C, L).
+    The median is one of the quantiles, and draws (S, n, C, L) are made once where quantiles are
+    those of draws; None otherwise.
     """
     if hasattr(model, "draws"):
         draws = model.draws(panel, _N_DRAWS)
-        quantiles = quantiles_from_samples(draws, LEVELS)
-        return quantiles[len(LEVELS) // 2], quantiles, draws
-    if not hasattr(model, "quantiles"):
+    elif hasattr(model, "n_samples"):
+        draws = _draws(model, panel, target, model.n_samples)
+    elif hasattr(model, "quantiles"):
+        quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=LEVELS)])
+        return quantiles[len(LEVELS) // 2], quantiles, None
+    else:
         return model.transform(panel).values[target], None, None
-    quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=LEVELS)])
-    return quantiles[len(LEVELS) // 2], quantiles, None
+    quantiles = quantiles_from_samples(draws, LEVELS)
+    return quantiles[len(LEVELS) // 2], quantiles, draws
+
+
+def _draws(model: Any, panel: Panel, target: str, n: int) -> NDArray[Any]:
+    return np.stack([drawn.values[target] for drawn in model.sample(panel, n=n)])
 
 
 def _quantile_scores(test: Hidden, quantiles: NDArray[Any] | None) -> dict[str, float | None]:
@@ -205,17 +214,11 @@ def _quantile_scores(test: Hidden, quantiles: NDArray[Any] | None) -> dict[str, 
     }
 
 
-def _energy(
-    model: Any, panel: Panel, test: Hidden, draws: NDArray[Any] | None, target: str
-) -> float | None:
-    """Energy score of draws of the first samples."""
-    few = slice(0, _N_ENERGY)
+def _energy(test: Hidden, draws: NDArray[Any] | None) -> float | None:
+    """Energy score of draws."""
     if draws is None:
-        if not hasattr(model, "sample"):
-            return None
-        drawn = model.sample(panel[few], n=_N_DRAWS)
-        draws = np.stack([p.values[target] for p in drawn])
-    return energy_score(test.truth[few], draws[:, few], test.masked[few])
+        return None
+    return energy_score(test.truth, draws, test.masked, fair=len(draws) > 1)
 
 
 def _simple(strategy: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from mts_fusion.metrics import energy_score
 from mts_fusion.nn import GaussianTransport
 from mts_fusion.panel import Panel
 from mts_fusion.training import PanelDataset, PanelNet, gaussian_planes
@@ -16,7 +17,13 @@ from ._context import FitContext
 from ._gaps import make_samplers, rows_at_once, shortest_interval
 from ._gaussian_process import GaussianProcessImputer
 
-__all__ = ["check_transport", "draw_from_base", "fit_base", "make_transport"]
+__all__ = ["check_transport", "draw_from_base", "fit_base", "make_transport", "share_of_change"]
+
+# Planes of an example before its draws: error, shown, hidden, mean, logarithm of the width.
+_FIRST_DRAW = 5
+# Samples held out that are scored at most, and the shares that are tried.
+_N_SCORED = 500
+_SHARES = np.arange(10, -1, -1) / 10
 
 
 def check_transport(estimator: Any) -> None:
@@ -102,6 +109,50 @@ def make_transport(estimator: Any, context: FitContext) -> GaussianTransport:
     )
 
 
+def share_of_change(
+    nets: Sequence[PanelNet], held_out: PanelDataset | None, panel: Panel, **solver: Any
+) -> float:
+    """How much of what networks change of the draws is kept: what is best on samples held out.
+
+    Draws that move by the share s of the way, from those of the process to those of the networks,
+    are scored by their energy score in the unit of the process, and the best s of 0, .1, ..., 1
+    is taken.
+
+    Parameters
+    ----------
+    nets : sequence of PanelNet
+        Trained networks.
+    held_out : PanelDataset or None
+        Samples that were not trained on, with features; None or none of them: 1.
+    panel : Panel
+        Those samples and others, scaled as for the process.
+    **solver
+        ``n_steps`` and ``sampler``, as in :class:`ConditionalDiffusionImputer`.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    if held_out is None or not len(held_out):
+        return 1.0
+    rows = np.asarray(held_out.rows[:_N_SCORED])
+    planes = [np.asarray(part[rows, :1]) for part in held_out.features or []]
+    dataset = PanelDataset(panel[rows], schema=nets[0].module_.schema)
+    samplers = make_samplers(nets, planes[0].shape[2] - _FIRST_DRAW, **solver, seed=0)
+    moved = np.moveaxis(_move(samplers, dataset, planes), 1, 0)
+    flat = np.concatenate([part.reshape(*part.shape[:3], -1) for part in planes], axis=3)[:, 0]
+    error, hidden, width = flat[:, 0], flat[:, 2] > 0, np.exp(flat[:, 4])
+    if not hidden.any():
+        return 1.0
+    drawn = np.moveaxis(flat[:, _FIRST_DRAW:], 1, 0)
+    scores = [
+        energy_score(width * error, width * (drawn + s * (moved - drawn)), hidden, fair=True)
+        for s in _SHARES
+    ]
+    return float(_SHARES[np.argmin(scores)])
+
+
 def draw_from_base(
     base: GaussianProcessImputer,
     nets: Sequence[PanelNet],
@@ -109,8 +160,8 @@ def draw_from_base(
     gaps: Mapping[str, np.ndarray],
     n: int,
     *,
-    n_steps: int,
-    sampler: str,
+    share: float,
+    **solver: Any,
 ) -> Iterator[np.ndarray]:
     """Draws of the process that networks have moved, a few samples at a time.
 
@@ -126,8 +177,10 @@ def draw_from_base(
         Entries to fill.
     n : int
         Number of draws S.
-    n_steps, sampler
-        As in :class:`ConditionalDiffusionImputer`.
+    share : float
+        How much of what the networks change is kept, in [0, 1].
+    **solver
+        ``n_steps`` and ``sampler``, as in :class:`ConditionalDiffusionImputer`.
 
     Yields
     ------
@@ -135,20 +188,32 @@ def draw_from_base(
         Mean and width of the process, and draws in units of the width.
     """
     size = rows_at_once(nets, n)
-    samplers = make_samplers(nets, n, n_steps=n_steps, sampler=sampler, seed=base.seed_)
+    samplers = make_samplers(nets, n, **solver, seed=base.seed_)
     for start in range(0, len(panel), size):
         rows = slice(start, start + size)
         part = panel[rows]
         own = {name: gap[rows] for name, gap in gaps.items()}
         chunks = list(gaussian_planes(base.model_, part, part, own, n, base.seed_))
         planes = [np.concatenate(chunk)[:, None] for chunk in zip(*chunks, strict=True)]
-        dataset, drawn, first = PanelDataset(part, schema=base.schema_), [], 5
-        for net in samplers:
-            last = first + net.module.n_samples
-            given = [np.concatenate([x[:, :, :5], x[:, :, first:last]], axis=2) for x in planes]
-            raw = net.predict_raw([dataset.with_features(given)])
-            drawn.append(raw.reshape(len(part), last - first, -1))
-            first = last
-        moments = np.concatenate([x[:, 0, 3:5].reshape(len(part), 2, -1) for x in planes], axis=2)
+        moved = _move(samplers, PanelDataset(part, schema=base.schema_), planes)
+        flat = np.concatenate([x[:, 0, 3:].reshape(len(part), n + 2, -1) for x in planes], axis=2)
+        moments, drawn = flat[:, :2], flat[:, 2:]
         moments[:, 1] = np.exp(moments[:, 1])
-        yield np.moveaxis(np.concatenate([moments, *drawn], axis=1), 1, 0)
+        drawn = moved if share == 1 else drawn + share * (moved - drawn)
+        yield np.moveaxis(np.concatenate([moments, drawn], axis=1), 1, 0)
+
+
+def _move(
+    samplers: Sequence[PanelNet], dataset: PanelDataset, planes: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Draws ``(B, S, Q)`` that networks make of those in planes ``(B, 1, 5 + S, L, C)``."""
+    moved, first = [], _FIRST_DRAW
+    for net in samplers:
+        last = first + net.module.n_samples
+        given = [
+            np.concatenate([x[:, :, :_FIRST_DRAW], x[:, :, first:last]], axis=2) for x in planes
+        ]
+        raw = net.predict_raw([dataset.with_features(given)])
+        moved.append(raw.reshape(len(dataset), last - first, -1))
+        first = last
+    return np.concatenate(moved, axis=1)

@@ -26,7 +26,9 @@ __all__ = [
 _CELLS = 2**24  # numbers held at a time
 
 
-def energy_score(truth: ArrayLike, samples: ArrayLike, missing: ArrayLike) -> float:
+def energy_score(
+    truth: ArrayLike, samples: ArrayLike, missing: ArrayLike, *, fair: bool = False
+) -> float:
     """Mean energy score of the gaps of each sample; lower is better.
 
     ``E|X - y| - E|X - X'| / 2`` with the Euclidean distance between all missing entries of a sample
@@ -40,6 +42,10 @@ def energy_score(truth: ArrayLike, samples: ArrayLike, missing: ArrayLike) -> fl
         S draws of each value.
     missing : array-like of bool of shape (n, ...)
         The entries to score.
+    fair : bool, default=False
+        False scores the draws as the distribution that they are. True estimates the score of the
+        distribution that they come from, without bias however few they are: the distance of each
+        draw from itself does not count [2]_. To be fair takes at least 2 draws.
 
     Returns
     -------
@@ -50,20 +56,27 @@ def energy_score(truth: ArrayLike, samples: ArrayLike, missing: ArrayLike) -> fl
     Raises
     ------
     ValueError
-        If shapes do not fit, nothing is missing, or a scored value is not finite.
+        If shapes do not fit, nothing is missing, a scored value is not finite, or ``fair`` has a
+        single draw.
 
     References
     ----------
     .. [1] Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation",
        Journal of the American Statistical Association, 2007.
+    .. [2] Ferro, "Fair Scores for Ensemble Forecasts", Quarterly Journal of the Royal
+       Meteorological Society, 2014.
 
     Examples
     --------
     >>> float(energy_score([[0.0, 0.0]], [[[3.0, 4.0]]], [[True, True]]))
     5.0
     """
+    check_types(energy_score, locals())
     target, draws, scored = _check_draws(truth, samples, missing)
     n_draws, n = draws.shape[:2]
+    if fair and n_draws < 2:
+        raise ValueError("fair=True compares draws with each other, but samples has one of each.")
+    n_pairs = n_draws * (n_draws - 1 if fair else n_draws)
     total, n_scored = 0.0, 0
     chunk = max(_CELLS // max(n_draws * (n_draws + target.reshape(n, -1).shape[1]), 1), 1)
     for start in range(0, n, chunk):
@@ -75,7 +88,7 @@ def energy_score(truth: ArrayLike, samples: ArrayLike, missing: ArrayLike) -> fl
         products = error @ error.transpose(0, 2, 1)
         between = np.sqrt(np.maximum(square[:, :, None] + square[:, None] - 2 * products, 0.0))
         between[:, np.arange(n_draws), np.arange(n_draws)] = 0.0  # rounding, under the root
-        score = np.sqrt(square).mean(1) - between.mean((1, 2)) / 2
+        score = np.sqrt(square).mean(1) - between.sum((1, 2)) / (2 * n_pairs)
         some = mask.any(1)
         total, n_scored = total + float(score[some].sum()), n_scored + int(some.sum())
     return total / n_scored

@@ -21,6 +21,8 @@ __all__ = ["GaussianExamples", "gaussian_planes"]
 
 # Copies of a sample at most, and entries of all copies of all samples.
 _MAX_COPIES, _MAX_ENTRIES = 8, 2**24
+# Draws of each copy; sums of them with random weights are the noise of the training.
+_N_DRAWS = 4
 _SEED = 2**31  # seeds of draws and of masks differ
 
 
@@ -54,8 +56,8 @@ class GaussianExamples:
 
         Returns
         -------
-        list of M arrays of shape (n, R, 6, L, C)
-            Planes as :class:`GaussianTransport` reads them, with one draw.
+        list of M arrays of shape (n, R, 9, L, C)
+            Planes as :class:`GaussianTransport` reads them, with four draws.
         """
         n_entries = sum(values[0].size for values in panel.values.values())
         n_copies = max(min(_MAX_COPIES, _MAX_ENTRIES // (len(panel) * n_entries)), 1)
@@ -71,7 +73,7 @@ class GaussianExamples:
 
         Returns
         -------
-        list of M arrays of shape (n, 1, 6, L, C)
+        list of M arrays of shape (n, 1, 9, L, C)
             As for ``fit_transform``.
         """
         return self._copies(panel, 1)
@@ -87,14 +89,14 @@ class GaussianExamples:
         return [np.stack(parts, axis=1) for parts in zip(*copies, strict=True)]
 
     def _copy(self, panel: Panel, hidden: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Planes ``(n, 6, L, C)`` of each modality."""
+        """Planes ``(n, 9, L, C)`` of each modality."""
         values = {
             name: np.where(hidden[name], np.float32(np.nan), x) for name, x in panel.values.items()
         }
         shown = panel.replace(
             values=values, observed={k: o & ~hidden[k] for k, o in panel.observed.items()}
         )
-        parts = gaussian_planes(self.model, panel, shown, hidden, 1, self.seed + _SEED)
+        parts = gaussian_planes(self.model, panel, shown, hidden, _N_DRAWS, self.seed + _SEED)
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 

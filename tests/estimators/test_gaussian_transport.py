@@ -1,12 +1,19 @@
 """The imputer whose networks start from draws of a Gaussian process."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
 
 from mts_fusion.datasets import make_panel_classification
-from mts_fusion.estimators import ConditionalDiffusionImputer, GaussianProcessImputer
+from mts_fusion.estimators import (
+    ConditionalDiffusionImputer,
+    GaussianProcessImputer,
+    _gaussian_base,
+)
+from mts_fusion.estimators._gaps import find_gaps
+from mts_fusion.estimators._gaussian_base import draw_from_base
 from mts_fusion.metrics import crps_from_samples, energy_score
 
 PROCESS = {"max_iter": 5, "n_scales": 2, "rank": 2, "random_state": 0}
@@ -77,6 +84,67 @@ def test_the_same_seed_gives_the_same_bits(fitted, panel):
     assert_equal(again.transform(panel), fitted.transform(panel))
     assert_equal(pickle.loads(pickle.dumps(fitted)).transform(panel), fitted.transform(panel))
     assert np.isfinite(fitted.score(panel))
+
+
+def test_a_share_of_the_change_is_part_of_the_way(fitted, panel):
+    gaps = find_gaps(panel, fill_absent=True)
+    scaled = fitted.preprocessor_.transform(panel)
+    still, half, moved = (
+        next(
+            draw_from_base(
+                fitted.base_, fitted.nets_, scaled, gaps, 3, share=s, n_steps=2, sampler="flow2m"
+            )
+        )
+        for s in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_array_equal(still[:2], moved[:2])
+    np.testing.assert_allclose(half[2:], (still[2:] + moved[2:]) / 2, atol=1e-6)
+    assert np.abs(moved[2:] - still[2:]).max() > 0.01
+    unmoved = copy.copy(fitted)
+    unmoved.share_of_change_ = 0.0
+    for a, b in zip(unmoved.sample(panel, n=2), fitted.base_.sample(panel, n=2), strict=True):
+        assert_equal(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("lr", "low", "high"), [(0.3, 0.0, 0.3), (0.01, 0.7, 1.0)])
+def test_the_share_is_what_is_best_on_samples_held_out(lr, low, high, monkeypatch):
+    scoringrules = pytest.importorskip("scoringrules")
+    scored = []
+
+    def watched(truth, draws, hidden, *, fair):
+        scored.append((truth, draws, hidden))
+        return energy_score(truth, draws, hidden, fair=fair)
+
+    monkeypatch.setattr(_gaussian_base, "energy_score", watched)
+    rng = np.random.default_rng(0)
+    spread = np.where(rng.random((200, 1, 1)) < 0.5, 0.3, 3.0)
+    walks = spread * rng.normal(size=(200, 2, 12)).cumsum(2)
+    settings = {**SMALL, "lr": lr, "max_epochs": 20, "validation_fraction": 0.4}
+    imputer = ConditionalDiffusionImputer(**settings).fit({"a": walks})
+
+    assert len(scored) == 11
+    wanted = []
+    for truth, draws, hidden in scored:
+        assert truth.shape == hidden.shape == (200 - imputer.n_training_, 24)
+        wanted.append(
+            np.mean(
+                [
+                    scoringrules.es_ensemble(
+                        truth[i][m], draws[:, i][:, m], m_axis=0, estimator="fair", backend="numpy"
+                    )
+                    for i, m in enumerate(hidden)
+                    if m.any()
+                ]
+            )
+        )
+    assert imputer.share_of_change_ == pytest.approx(1 - np.argmin(wanted) / 10)
+    assert low <= imputer.share_of_change_ <= high
+    moved, still = scored[0][1], scored[-1][1]
+    np.testing.assert_allclose(scored[5][1], (moved + still) / 2, atol=1e-6)
+
+
+def test_with_no_samples_held_out_all_of_the_change_is_kept(fitted):
+    assert fitted.share_of_change_ == 1.0
 
 
 def test_the_process_that_was_given_is_not_fitted(fitted):

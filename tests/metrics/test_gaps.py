@@ -19,10 +19,10 @@ ALL = np.ones(TRUTH.shape, bool)
 
 def test_the_energy_score_is_that_of_scoringrules():
     scoringrules = pytest.importorskip("scoringrules")
-    wanted = scoringrules.es_ensemble(
-        TRUTH.reshape(4, -1), DRAWS.reshape(9, 4, -1), m_axis=0, backend="numpy"
-    )
-    assert energy_score(TRUTH, DRAWS, ALL) == pytest.approx(wanted.mean())
+    flat = TRUTH.reshape(4, -1), DRAWS.reshape(9, 4, -1)
+    for fair, estimator in ((False, "nrg"), (True, "fair")):
+        wanted = scoringrules.es_ensemble(*flat, m_axis=0, estimator=estimator, backend="numpy")
+        assert energy_score(TRUTH, DRAWS, ALL, fair=fair) == pytest.approx(wanted.mean())
     some = ALL.copy()
     some[1:] = False
     some[0, 0, 3:] = False
@@ -88,6 +88,7 @@ def test_bands():
         (lambda: energy_score(TRUTH, DRAWS[:, :2], ALL), "samples has shape"),
         (lambda: energy_score(TRUTH, DRAWS, ~ALL), "No entry is missing"),
         (lambda: energy_score(TRUTH, DRAWS * np.nan, ALL), "samples has NaN or infinity"),
+        (lambda: energy_score(TRUTH, DRAWS[:1], ALL, fair=True), "samples has one of each"),
         (lambda: variogram_score(TRUTH, DRAWS, ALL, p=0), "p is above 0, got 0"),
         (lambda: variogram_score(TRUTH, DRAWS, ALL, max_lag=0), "No channel misses two entries"),
         (lambda: lag_correlation(DRAWS[:1], ALL), "samples has 1 draws, but at least 2"),

@@ -95,8 +95,8 @@ def test_a_hidden_value_changes_its_own_error_alone(model, panel):
 def test_copies_differ_in_what_is_hidden(model, panel):
     examples = GaussianExamples(model, HideObserved("random"), seed=0)
     a, b = examples.fit_transform(panel, np.arange(30))
-    assert a.shape == (30, 8, 6, 6, 2)
-    assert b.shape == (30, 8, 6, 4, 1)
+    assert a.shape == (30, 8, 9, 6, 2)
+    assert b.shape == (30, 8, 9, 4, 1)
     assert (a[:, 0, 2] != a[:, 1, 2]).any()
     np.testing.assert_array_equal(a[:, :1], examples.transform(panel)[0])
     assert ((a[:, :, 1] + a[:, :, 2]) == panel.observed["a"].swapaxes(1, 2)[:, None]).all()

@@ -55,7 +55,9 @@ class GaussianTransport(nn.Module):
     Its planes: the error of each entry in units of its expected width (of what is shown, given all
     else that is shown), 1 where it is shown, 1 where it is hidden, the expected value, the
     logarithm of the expected width, and S draws of the process in that unit. ``values`` and
-    ``observed`` are not read. ``forward`` gives the training loss, with the first draw as noise.
+    ``observed`` are not read. ``forward`` gives the training loss. Its noise is the first draw, in
+    training a sum of all S of them with random weights whose squares sum to 1: of normal draws
+    that is a draw again, another one each time.
     Record: as for :class:`ConditionalDiffusion`. :meth:`sample` gives the errors.
 
     References
@@ -134,8 +136,10 @@ class GaussianTransport(nn.Module):
             copy = torch.randint(n_copies, (1,), generator=generator, device=device)
             spread = torch.randperm(n, generator=generator, device=device)
             u = torch.rand(n, generator=generator, device=device)
-        parts = [x.index_select(1, copy)[:, 0].unbind(1) for x in planes]
-        errors, shown, hidden, mean, width, noise = list(zip(*parts, strict=True))[: _N_PLANES + 1]
+        copies = [x.index_select(1, copy)[:, 0] for x in planes]
+        parts = [x[:, :_N_PLANES].unbind(1) for x in copies]
+        errors, shown, hidden, mean, width = zip(*parts, strict=True)
+        noise = self._noise([x[:, _N_PLANES:] for x in copies])
         given = [x > 0 for x in shown]
         moments = [torch.stack(pair, dim=1) for pair in zip(mean, width, strict=True)]
         condition = self.condition(errors, given, times, list(range(len(planes))), moments)
@@ -156,6 +160,15 @@ class GaussianTransport(nn.Module):
         )
         tensors = {"gate": condition.gate, "error": error} if record else {}
         return ModuleOutput(loss.new_zeros(n, 0), loss, tensors)
+
+    def _noise(self, draws: list[Tensor]) -> list[Tensor]:
+        """A draw ``(B, L, C)`` of each modality from S of them: in training a mixture."""
+        if not self.training:
+            return [x[:, 0] for x in draws]
+        size, device = draws[0].shape[:2], draws[0].device
+        weight = torch.randn(size, generator=self.generator, device=device)
+        weight = weight / weight.norm(dim=1, keepdim=True)
+        return [torch.einsum("bs,bslc->blc", weight, x) for x in draws]
 
     def sample(
         self,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mts_fusion.nn import GaussianTransport
+from mts_fusion.nn.networks import _gaussian_transport
 from mts_fusion.panel import Modality, Schema
 
 SHAPES = [(12, 3), (5, 1)]
@@ -102,6 +103,34 @@ def test_training_reads_all_copies_and_evaluation_the_first(net):
             losses.append(float(run(net, "forward", parts).loss.detach()))
         reads_the_first.add(losses[0] == losses[1])
     assert reads_the_first == {True, False}
+
+
+def test_noise_of_training_is_a_sum_of_draws_that_is_a_draw_again(net, monkeypatch):
+    seen = []
+
+    def watched(denoiser, schedule, condition, entries, **options):
+        seen.append(entries.noise)
+        return exact(denoiser, schedule, condition, entries, **options)
+
+    exact = _gaussian_transport.denoising_loss
+    monkeypatch.setattr(_gaussian_transport, "denoising_loss", watched)
+    features = planes()
+    for x in features:
+        x[:, :, 5:] = torch.eye(3, x.shape[3])[:, :, None]  # draw k is 1 at timepoint k, else 0
+    net.train()
+    net.generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        run(net, "forward", features)
+    run(net.eval(), "forward", features)
+    noise = [x.split([36, 5], dim=1) for x in seen]
+    first, second, evaluated = [a.reshape(-1, 12, 3)[:, :3, 0] for a, _ in noise]
+    torch.testing.assert_close((first**2).sum(1), torch.ones(4))
+    assert (first != second).all()
+    assert len(set(first[:, 0].tolist())) == 4
+    assert (first < 0).any()
+    for (_, other), weight in zip(noise, (first, second, evaluated), strict=True):
+        torch.testing.assert_close(other[:, :3], weight)  # the same in all modalities
+    torch.testing.assert_close(evaluated, torch.eye(3)[:1].expand(4, -1))
 
 
 def test_features_are_needed(net):
