@@ -183,12 +183,12 @@ def _fill(
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
     """Filled values (n, C, L), quantiles (19, n, C, L) where the model can tell them, and draws.
 
-    The median is one of the quantiles, and draws (S, n, C, L) are made once where quantiles are
-    those of draws; None otherwise.
+    The median is one of the quantiles. Draws (S, n, C, L) are made once where quantiles are those
+    of draws, as of networks; otherwise, as of a process, they are None.
     """
     if hasattr(model, "draws"):
         draws = model.draws(panel, _N_DRAWS)
-    elif hasattr(model, "n_samples"):
+    elif hasattr(model, "nets_"):
         draws = _draws(model, panel, target, model.n_samples)
     elif hasattr(model, "quantiles"):
         quantiles = np.stack([p.values[target] for p in model.quantiles(panel, q=LEVELS)])

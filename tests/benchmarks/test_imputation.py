@@ -6,13 +6,14 @@ import pytest
 
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._engines_imputation import hide_outages
-from mts_fusion.benchmarks._imputation import IMPUTERS, Hidden, evaluate_imputer
+from mts_fusion.benchmarks._imputation import IMPUTERS, LEVELS, Hidden, evaluate_imputer
 from mts_fusion.benchmarks._imputation_runs import ImputationRun, run_imputation
 from mts_fusion.benchmarks._imputation_speed import _measure, _text
 from mts_fusion.benchmarks._physionet2012_imputation import hide
 from mts_fusion.benchmarks._pypots import PyPOTSImputer
 from mts_fusion.benchmarks._tables import Settings
 from mts_fusion.datasets import make_panel_classification, make_trace_benchmark
+from mts_fusion.metrics import crps_from_quantiles
 from mts_fusion.panel import Panel
 
 
@@ -70,6 +71,21 @@ def test_draws_are_scored_together(parts):
     row = evaluate_imputer(imputer, parts.train.data, hidden_of(parts.test), "series", seed=0)[0]
     assert row["coverage"] == 1.0
     assert row["energy"] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Gaussian process", "Gaussian process and flow"])
+def test_quantiles_are_those_that_the_imputer_gives(name):
+    rng = np.random.default_rng(0)
+    panel = Panel({"stay": rng.normal(size=(12, 2, 8)).cumsum(2)}, rates={"stay": 1.0})
+    test = hide(panel, 0.4, seed=0)
+    (row,) = evaluate_imputer(
+        IMPUTERS[name], panel, {0.4: test}, "stay", seed=0, max_epochs=1, quick=True
+    )
+    model = IMPUTERS[name].make(seed=0, max_epochs=1).set_params(n_samples=3).fit(panel)
+    quantiles = [p.values["stay"] for p in model.quantiles(test.data, q=LEVELS)]
+    crps = crps_from_quantiles(test.truth, np.stack(quantiles), test.masked, levels=LEVELS)
+    assert row["crps"] == pytest.approx(crps, rel=1e-5)
+    assert row["energy"] > 0
 
 
 def test_simple_rules_have_no_crps(parts):
