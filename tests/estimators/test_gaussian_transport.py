@@ -192,5 +192,5 @@ def test_networks_learn_what_a_process_cannot_describe():
         draws = np.stack([p.values["a"] for p in one.sample(hidden, n=50)])
         crps = crps_from_samples(truth[missing], draws[:, missing])
         scores.append([crps, energy_score(truth, draws, missing)])
-    assert scores[0][0] < 0.98 * scores[1][0]  # measured .968
-    assert scores[0][1] < 0.99 * scores[1][1]  # measured .982
+    assert scores[0][0] < 0.97 * scores[1][0]  # measured .958
+    assert scores[0][1] < 0.98 * scores[1][1]  # measured .968
