@@ -145,6 +145,8 @@ def share_of_change(
     error, hidden, width = flat[:, 0], flat[:, 2] > 0, np.exp(flat[:, 4])
     if not hidden.any():
         return 1.0
+    if not np.isfinite(moved).all():  # a training that went astray
+        return 0.0
     drawn = np.moveaxis(flat[:, _FIRST_DRAW:], 1, 0)
     scores = [
         energy_score(width * error, width * (drawn + s * (moved - drawn)), hidden, fair=True)
@@ -195,11 +197,12 @@ def draw_from_base(
         own = {name: gap[rows] for name, gap in gaps.items()}
         chunks = list(gaussian_planes(base.model_, part, part, own, n, base.seed_))
         planes = [np.concatenate(chunk)[:, None] for chunk in zip(*chunks, strict=True)]
-        moved = _move(samplers, PanelDataset(part, schema=base.schema_), planes)
         flat = np.concatenate([x[:, 0, 3:].reshape(len(part), n + 2, -1) for x in planes], axis=2)
         moments, drawn = flat[:, :2], flat[:, 2:]
         moments[:, 1] = np.exp(moments[:, 1])
-        drawn = moved if share == 1 else drawn + share * (moved - drawn)
+        if share > 0:
+            moved = _move(samplers, PanelDataset(part, schema=base.schema_), planes)
+            drawn = drawn + share * (moved - drawn)
         yield np.moveaxis(np.concatenate([moments, drawn], axis=1), 1, 0)
 
 

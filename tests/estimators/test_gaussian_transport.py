@@ -143,6 +143,17 @@ def test_the_share_is_what_is_best_on_samples_held_out(lr, low, high, monkeypatc
     np.testing.assert_allclose(scored[5][1], (moved + still) / 2, atol=1e-6)
 
 
+def test_networks_without_finite_draws_are_left_out(panel, monkeypatch):
+    def astray(samplers, dataset, planes):
+        return np.full((len(dataset), 4, sum(x[0, 0, 0].size for x in planes)), np.nan)
+
+    monkeypatch.setattr(_gaussian_base, "_move", astray)
+    imputer = ConditionalDiffusionImputer(**SMALL, validation_fraction=0.5).fit(panel)
+    assert imputer.share_of_change_ == 0.0
+    for a, b in zip(imputer.sample(panel, n=2), imputer.base_.sample(panel, n=2), strict=True):
+        assert_equal(a, b, atol=1e-4, rtol=1e-4)
+
+
 def test_with_no_samples_held_out_all_of_the_change_is_kept(fitted):
     assert fitted.share_of_change_ == 1.0
 

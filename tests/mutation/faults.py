@@ -449,8 +449,8 @@ FAULTS = [
     Fault(
         "all of what networks change is kept",
         "estimators/_gaussian_base.py",
-        "drawn + share * (moved - drawn)",
-        "moved",
+        "drawn = drawn + share * (moved - drawn)",
+        "drawn = moved",
         "estimators/test_gaussian_transport.py",
     ),
     Fault(
