@@ -37,7 +37,7 @@ __all__ = [
 
 # Levels of the quantiles behind CSDI's CRPS.
 LEVELS = np.arange(1, 20) / 20
-# Draws of each sample, of what has no number of its own.
+# Draws of each sample, where an imputer has no number of its own.
 _N_DRAWS = 20
 
 

@@ -43,9 +43,9 @@ def energy_score(
     missing : array-like of bool of shape (n, ...)
         The entries to score.
     fair : bool, default=False
-        False scores the draws as the distribution that they are. True estimates the score of the
-        distribution that they come from, without bias however few they are: the distance of each
-        draw from itself does not count [2]_. To be fair takes at least 2 draws.
+        False: the score of the empirical distribution of the draws, which is worse the fewer they
+        are. True: an unbiased estimate of the score of the distribution that they are drawn from,
+        which does not count the distance of a draw from itself [2]_. Needs at least 2 draws.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def energy_score(
     target, draws, scored = _check_draws(truth, samples, missing)
     n_draws, n = draws.shape[:2]
     if fair and n_draws < 2:
-        raise ValueError("fair=True compares draws with each other, but samples has one of each.")
+        raise ValueError("samples has 1 draw, but fair=True needs 2. Draw more, or set fair=False.")
     n_pairs = n_draws * (n_draws - 1 if fair else n_draws)
     total, n_scored = 0.0, 0
     chunk = max(_CELLS // max(n_draws * (n_draws + target.reshape(n, -1).shape[1]), 1), 1)

@@ -88,7 +88,10 @@ def test_bands():
         (lambda: energy_score(TRUTH, DRAWS[:, :2], ALL), "samples has shape"),
         (lambda: energy_score(TRUTH, DRAWS, ~ALL), "No entry is missing"),
         (lambda: energy_score(TRUTH, DRAWS * np.nan, ALL), "samples has NaN or infinity"),
-        (lambda: energy_score(TRUTH, DRAWS[:1], ALL, fair=True), "samples has one of each"),
+        (
+            lambda: energy_score(TRUTH, DRAWS[:1], ALL, fair=True),
+            "samples has 1 draw, but fair=True needs 2",
+        ),
         (lambda: variogram_score(TRUTH, DRAWS, ALL, p=0), "p is above 0, got 0"),
         (lambda: variogram_score(TRUTH, DRAWS, ALL, max_lag=0), "No channel misses two entries"),
         (lambda: lag_correlation(DRAWS[:1], ALL), "samples has 1 draws, but at least 2"),
