@@ -28,7 +28,7 @@ from ._gaps import (
     shortest_interval,
     unscale,
 )
-from ._gaussian_base import check_transport, draw_from_base, fit_base, share_of_change
+from ._gaussian_base import check_transport, correction_weight, draw_from_base, fit_base
 from ._imputer_mixin import ImputerMixin
 from ._trace_paper import diffusion_settings
 
@@ -132,9 +132,9 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
         Shortest sampling interval in seconds; 1 where neither rates nor times are known.
     base_ : GaussianProcessImputer
         The fitted process, with ``prior="gaussian_process"``.
-    share_of_change_ : float
-        With that prior: how much of what the networks change of the draws of the process is kept,
-        in [0, 1]; what has the lowest energy score on samples held out, and 1 without these.
+    correction_weight_ : float
+        With that prior: weight of the corrections that the networks make to draws of the process,
+        in [0, 1]; the one with the lowest energy score on held-out samples, 1 without these.
     seed_ : int
         Seed of the noise; the noise of a sample depends on it and on the content of the sample.
     n_features_in_ : int
@@ -257,7 +257,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
             context = self._make_context(panel, strata, groups, seeds)
             nets, held_out = self._fit_networks(context, continues)
             if self.prior == "gaussian_process":
-                self.share_of_change_ = share_of_change(nets, held_out, panel, **self._solver())
+                self.correction_weight_ = correction_weight(nets, held_out, panel, **self._solver())
             self.time_unit_ = shortest_interval(panel)
             if not continues:
                 self.seed_ = seed
@@ -315,7 +315,7 @@ class ConditionalDiffusionImputer(ImputerMixin, DiffusionEstimator):
                 return fill_gaps(panel, rows, draws, reduce, gaps=gaps, restore=back)
             base = self.base_
             every = find_gaps(scaled, fill_absent=True)
-            solver["share"] = self.share_of_change_
+            solver["weight"] = self.correction_weight_
             draws = draw_from_base(base, self.nets_, scaled, every, n_samples, **solver)
 
             def restore(name: str, channel: np.ndarray, drawn: np.ndarray) -> np.ndarray:

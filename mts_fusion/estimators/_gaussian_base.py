@@ -17,13 +17,13 @@ from ._context import FitContext
 from ._gaps import make_samplers, rows_at_once, shortest_interval
 from ._gaussian_process import GaussianProcessImputer
 
-__all__ = ["check_transport", "draw_from_base", "fit_base", "make_transport", "share_of_change"]
+__all__ = ["check_transport", "correction_weight", "draw_from_base", "fit_base", "make_transport"]
 
 # Planes of an example before its draws: error, shown, hidden, mean, logarithm of the width.
 _FIRST_DRAW = 5
-# Samples held out that are scored at most, and the shares that are tried.
+# Held-out samples that are scored at most, and the weights that are tried.
 _N_SCORED = 500
-_SHARES = np.arange(10, -1, -1) / 10
+_WEIGHTS = np.arange(10, -1, -1) / 10
 
 
 def check_transport(estimator: Any) -> None:
@@ -109,14 +109,13 @@ def make_transport(estimator: Any, context: FitContext) -> GaussianTransport:
     )
 
 
-def share_of_change(
+def correction_weight(
     nets: Sequence[PanelNet], held_out: PanelDataset | None, panel: Panel, **solver: Any
 ) -> float:
-    """How much of what networks change of the draws is kept: what is best on samples held out.
+    """Weight of the corrections that networks make to draws: what is best on held-out samples.
 
-    Draws that move by the share s of the way, from those of the process to those of the networks,
-    are scored by their energy score in the unit of the process, and the best s of 0, .1, ..., 1
-    is taken.
+    With weight w a draw moves by the part w of the way from the process to the networks. The w of
+    0, .1, ..., 1 with the lowest energy score, in the unit of the process, is taken.
 
     Parameters
     ----------
@@ -145,14 +144,14 @@ def share_of_change(
     error, hidden, width = flat[:, 0], flat[:, 2] > 0, np.exp(flat[:, 4])
     if not hidden.any():
         return 1.0
-    if not np.isfinite(moved).all():  # a training that went astray
+    if not np.isfinite(moved).all():  # training diverged
         return 0.0
     drawn = np.moveaxis(flat[:, _FIRST_DRAW:], 1, 0)
     scores = [
-        energy_score(width * error, width * (drawn + s * (moved - drawn)), hidden, fair=True)
-        for s in _SHARES
+        energy_score(width * error, width * (drawn + w * (moved - drawn)), hidden, fair=True)
+        for w in _WEIGHTS
     ]
-    return float(_SHARES[np.argmin(scores)])
+    return float(_WEIGHTS[np.argmin(scores)])
 
 
 def draw_from_base(
@@ -162,7 +161,7 @@ def draw_from_base(
     gaps: Mapping[str, np.ndarray],
     n: int,
     *,
-    share: float,
+    weight: float,
     **solver: Any,
 ) -> Iterator[np.ndarray]:
     """Draws of the process that networks have moved, a few samples at a time.
@@ -179,8 +178,8 @@ def draw_from_base(
         Entries to fill.
     n : int
         Number of draws S.
-    share : float
-        How much of what the networks change is kept, in [0, 1].
+    weight : float
+        Of the corrections of the networks, in [0, 1].
     **solver
         ``n_steps`` and ``sampler``, as in :class:`ConditionalDiffusionImputer`.
 
@@ -200,9 +199,9 @@ def draw_from_base(
         flat = np.concatenate([x[:, 0, 3:].reshape(len(part), n + 2, -1) for x in planes], axis=2)
         moments, drawn = flat[:, :2], flat[:, 2:]
         moments[:, 1] = np.exp(moments[:, 1])
-        if share > 0:
+        if weight > 0:
             moved = _move(samplers, PanelDataset(part, schema=base.schema_), planes)
-            drawn = drawn + share * (moved - drawn)
+            drawn = drawn + weight * (moved - drawn)
         yield np.moveaxis(np.concatenate([moments, drawn], axis=1), 1, 0)
 
 

@@ -86,28 +86,28 @@ def test_the_same_seed_gives_the_same_bits(fitted, panel):
     assert np.isfinite(fitted.score(panel))
 
 
-def test_a_share_of_the_change_is_part_of_the_way(fitted, panel):
+def test_a_weight_of_one_half_moves_draws_half_of_the_way(fitted, panel):
     gaps = find_gaps(panel, fill_absent=True)
     scaled = fitted.preprocessor_.transform(panel)
     still, half, moved = (
         next(
             draw_from_base(
-                fitted.base_, fitted.nets_, scaled, gaps, 3, share=s, n_steps=2, sampler="flow2m"
+                fitted.base_, fitted.nets_, scaled, gaps, 3, weight=w, n_steps=2, sampler="flow2m"
             )
         )
-        for s in (0.0, 0.5, 1.0)
+        for w in (0.0, 0.5, 1.0)
     )
     np.testing.assert_array_equal(still[:2], moved[:2])
     np.testing.assert_allclose(half[2:], (still[2:] + moved[2:]) / 2, atol=1e-6)
     assert np.abs(moved[2:] - still[2:]).max() > 0.01
     unmoved = copy.copy(fitted)
-    unmoved.share_of_change_ = 0.0
+    unmoved.correction_weight_ = 0.0
     for a, b in zip(unmoved.sample(panel, n=2), fitted.base_.sample(panel, n=2), strict=True):
         assert_equal(a, b, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("lr", "low", "high"), [(0.3, 0.0, 0.3), (0.01, 0.7, 1.0)])
-def test_the_share_is_what_is_best_on_samples_held_out(lr, low, high, monkeypatch):
+def test_the_weight_is_what_is_best_on_samples_held_out(lr, low, high, monkeypatch):
     scoringrules = pytest.importorskip("scoringrules")
     scored = []
 
@@ -137,25 +137,25 @@ def test_the_share_is_what_is_best_on_samples_held_out(lr, low, high, monkeypatc
                 ]
             )
         )
-    assert imputer.share_of_change_ == pytest.approx(1 - np.argmin(wanted) / 10)
-    assert low <= imputer.share_of_change_ <= high
+    assert imputer.correction_weight_ == pytest.approx(1 - np.argmin(wanted) / 10)
+    assert low <= imputer.correction_weight_ <= high
     moved, still = scored[0][1], scored[-1][1]
     np.testing.assert_allclose(scored[5][1], (moved + still) / 2, atol=1e-6)
 
 
 def test_networks_without_finite_draws_are_left_out(panel, monkeypatch):
-    def astray(samplers, dataset, planes):
+    def diverged(samplers, dataset, planes):
         return np.full((len(dataset), 4, sum(x[0, 0, 0].size for x in planes)), np.nan)
 
-    monkeypatch.setattr(_gaussian_base, "_move", astray)
+    monkeypatch.setattr(_gaussian_base, "_move", diverged)
     imputer = ConditionalDiffusionImputer(**SMALL, validation_fraction=0.5).fit(panel)
-    assert imputer.share_of_change_ == 0.0
+    assert imputer.correction_weight_ == 0.0
     for a, b in zip(imputer.sample(panel, n=2), imputer.base_.sample(panel, n=2), strict=True):
         assert_equal(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_with_no_samples_held_out_all_of_the_change_is_kept(fitted):
-    assert fitted.share_of_change_ == 1.0
+def test_with_no_samples_held_out_the_weight_is_1(fitted):
+    assert fitted.correction_weight_ == 1.0
 
 
 def test_the_process_that_was_given_is_not_fitted(fitted):

@@ -447,14 +447,14 @@ FAULTS = [
         "nn/networks/test_gaussian_transport.py",
     ),
     Fault(
-        "all of what networks change is kept",
+        "corrections of networks have weight 1",
         "estimators/_gaussian_base.py",
-        "drawn = drawn + share * (moved - drawn)",
+        "drawn = drawn + weight * (moved - drawn)",
         "drawn = moved",
         "estimators/test_gaussian_transport.py",
     ),
     Fault(
-        "the share of the change is that of the worst score",
+        "the weight of corrections is that of the worst score",
         "estimators/_gaussian_base.py",
         "np.argmin(scores)",
         "np.argmax(scores)",
