@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from ..panel import Panel
+from ..panel import Panel, PanelLike
+from ..transforms._base import PanelTransformer
 from ._classification import classify, cost_table, notices, score_table
 from ._data import load_data
 from ._folds import Data, Fold
@@ -43,20 +44,20 @@ _MEANINGS = {
 }
 
 
-class SlowestClock(TransformerMixin, BaseEstimator):
+class SlowestClock(PanelTransformer):
     """Temporal alignment by dropping rows: only the times at which every sensor has a value remain.
 
     That is what the rows of a merged table without NaN are: all modalities on the clock of the
-    slowest one, and nothing where one of them lacks anything.
+    slowest one, or at the times of an irregular one, and nothing where one of them lacks anything.
     """
 
-    def fit(self, X: Panel, y: Any = None) -> Self:
-        """Nothing is learnt.
+    def fit(self, X: PanelLike, y: Any = None) -> Self:
+        """Learn the schema.
 
         Parameters
         ----------
-        X : Panel
-            Samples of regular modalities with rates.
+        X : Panel or what ``as_panel`` takes
+            Samples of modalities with rates; one of them may have times instead.
         y : None
             Ignored.
 
@@ -65,40 +66,59 @@ class SlowestClock(TransformerMixin, BaseEstimator):
         SlowestClock
             Itself.
         """
-        self.is_fitted_ = True
+        self._check_fit(X)
         return self
 
-    def transform(self, X: Panel) -> Panel:
+    def transform(self, X: PanelLike) -> Panel:
         """The rows that remain.
 
         Parameters
         ----------
-        X : Panel
-            Samples of regular modalities with rates.
+        X : Panel or what ``as_panel`` takes
+            Samples of modalities with rates; one of them may have times instead.
 
         Returns
         -------
         Panel
-            All modalities at one rate; NaN at the times that were dropped.
+            All modalities at the lowest rate, or at the times of the irregular one; NaN at the
+            times that were dropped.
 
         Raises
         ------
         ValueError
-            If a modality has no rate.
+            If several modalities have no rate.
         """
-        rates = {m.name: m.rate for m in X.schema if m.rate is not None}
-        if len(rates) < len(X.schema):
-            unknown = [m.name for m in X.schema if m.rate is None]
-            raise ValueError(f"Rows are aligned by rates, but modalities {unknown} have none.")
-        rate = min(rates.values())
-        length = min(int(m.n_timepoints / rates[m.name] * rate) for m in X.schema)
+        panel = self._check_transform(X)
+        rates = {m.name: m.rate for m in panel.schema if m.rate is not None}
+        others = [name for name in panel.schema.names if name not in rates]
+        irregular = [times for name in others if (times := panel.times[name]) is not None]
+        if len(others) > 1 or len(irregular) < len(others):
+            raise ValueError(
+                f"Rows are aligned by rates, or by the times of one modality; of {others} the "
+                "rates are unknown. Give them."
+            )
+        times = irregular[0] if irregular else _ticks(panel, min(rates.values()))
         values = {}
-        for m in X.schema:
-            at = np.round(np.arange(length) * rates[m.name] / rate).astype(int)
-            values[m.name] = X.values[m.name][:, :, np.minimum(at, m.n_timepoints - 1)]
+        for m in panel.schema:
+            x = panel.values[m.name]
+            if m.name in rates:
+                at = np.round(np.nan_to_num(times, nan=-1.0) * rates[m.name]).astype(int)  # (n, L)
+                inside = (at >= 0) & (at < x.shape[2])
+                x = np.take_along_axis(x, np.where(inside, at, 0)[:, None], axis=2)
+                x = np.where(inside[:, None], x, np.nan)
+            values[m.name] = x
         complete = np.all([~np.isnan(x).any(axis=1) for x in values.values()], axis=0)  # (n, L)
         kept = {name: np.where(complete[:, None], x, np.nan) for name, x in values.items()}
-        return Panel(kept, rates=dict.fromkeys(kept, rate))
+        if irregular:
+            return Panel(kept, times=dict.fromkeys(kept, times))
+        return Panel(kept, rates=dict.fromkeys(kept, min(rates.values())))
+
+
+def _ticks(panel: Panel, rate: float) -> NDArray[np.float64]:
+    """Times (n, L) of a clock that ends with the shortest modality."""
+    seconds = min(m.n_timepoints / m.rate for m in panel.schema if m.rate is not None)
+    ticks = np.arange(int(np.floor(seconds * rate + 1e-6))) / rate
+    return np.broadcast_to(ticks, (len(panel), len(ticks)))
 
 
 def _fusion(strategy: str, epochs: int | None, *, seed: int, quick: bool) -> Any:

@@ -16,7 +16,8 @@ def schema_of(model: Any) -> tuple[Schema, str]:
     ----------
     model : Schema or fitted estimator
         An estimator or transformer of this library, or one of scikit-learn that holds one, such as
-        Pipeline, GridSearchCV, CalibratedClassifierCV, VotingClassifier or BaggingClassifier.
+        Pipeline (whose first step has it), FeatureUnion, GridSearchCV, CalibratedClassifierCV,
+        VotingClassifier or BaggingClassifier.
 
     Returns
     -------
@@ -28,7 +29,8 @@ def schema_of(model: Any) -> tuple[Schema, str]:
     Raises
     ------
     TypeError
-        If no schema is found, because the model is not fitted or sees no panel.
+        If no schema is found: the model is not fitted, sees no panel, or is a pipeline whose first
+        step keeps none.
 
     Examples
     --------
@@ -44,7 +46,8 @@ def schema_of(model: Any) -> tuple[Schema, str]:
     if result is None:
         raise TypeError(
             f"No schema is found in {type(model).__name__}; a Schema or a fitted estimator that "
-            "takes panels is wanted. Fit it first."
+            "takes panels is wanted. Fit it first; the first step of a pipeline has to be one that "
+            "keeps ``schema_``."
         )
     return result
 
@@ -77,15 +80,14 @@ def _find(model: Any) -> tuple[Schema, str] | None:
 
 def _inside(model: Any) -> list[Any]:
     """The fitted estimators that get the X of this one, the likeliest first."""
-    inner: list[Any] = []
     if isinstance(getattr(model, "steps", None), list):
-        inner += [step for _, step in model.steps[:1] if not isinstance(step, str)]
-        inner += [step for _, step in model.steps[1:] if not isinstance(step, str)]
-    for name in ("best_estimator_", "estimator_", "classifier_", "regressor_"):
-        if getattr(model, name, None) is not None:
-            inner.append(getattr(model, name))
+        # Only the first step gets the X of a pipeline: behind it the clock may be another.
+        return [step for _, step in model.steps if step not in (None, "passthrough")][:1]
+    names = ("best_estimator_", "estimator_", "classifier_", "regressor_")
+    inner = [getattr(model, name, None) for name in names]
     for name in ("calibrated_classifiers_", "estimators_"):
-        inner += list(getattr(model, name, []))[:1]
+        inner += list(getattr(model, name, []))
+    inner += [one for _, one in getattr(model, "transformer_list", []) if not isinstance(one, str)]
     if "Calibrated" in type(model).__name__ or "Frozen" in type(model).__name__:
         inner.append(getattr(model, "estimator", None))
     return [one for one in inner if one is not None]

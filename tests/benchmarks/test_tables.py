@@ -5,7 +5,14 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import make_pipeline
 
-from mts_fusion.benchmarks import _ablation, _dsads, _fusion, _maestro, _maestro_extras
+from mts_fusion.benchmarks import (
+    _ablation,
+    _dsads,
+    _fusion,
+    _maestro,
+    _maestro_extras,
+    _pamap2,
+)
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._cells import run_cells
 from mts_fusion.benchmarks._data import load_data
@@ -212,6 +219,21 @@ def test_the_pamap2_table_has_attention_and_the_temperature(pamap2_home, capsys)
     assert "| importance (Shapley value of accuracy) | hand" in text
 
 
+def test_a_pipeline_that_drops_rows_has_a_row_of_the_pamap2_table(pamap2_home, monkeypatch, capsys):
+    def make(seed, quick):
+        trees = ExtraTreesClassifier(5, random_state=seed)
+        return make_pipeline(SlowestClock(), PanelSummarizer(), trees)
+
+    monkeypatch.setattr(
+        _pamap2, "_methods", lambda epochs: {"rows with gaps dropped": Method(make)}
+    )
+    command = ["pamap2", "--data-home", str(pamap2_home), "--in-process", "--quick"]
+    assert main([*command, "--splits", "random"]) == 0
+    text = capsys.readouterr().out
+    assert "INCOMPLETE" not in text
+    assert "hand + chest + ankle + heart_rate" in text
+
+
 def test_the_slowest_clock_keeps_the_rows_at_which_every_sensor_has_a_value():
     fast, slow = np.arange(8.0).reshape(1, 1, 8), np.array([[[5.0, 6.0, np.nan, 8.0]]])
     X = Panel({"fast": fast, "slow": slow}, rates={"fast": 4.0, "slow": 2.0})
@@ -221,6 +243,28 @@ def test_the_slowest_clock_keeps_the_rows_at_which_every_sensor_has_a_value():
     assert [m.rate for m in rows.schema] == [2.0, 2.0]
     np.testing.assert_array_equal(rows.values["fast"], [[[0, 2, np.nan, 6]]])
     np.testing.assert_array_equal(rows.values["slow"], [[[5, 6, np.nan, 8]]])
+
+
+def test_rows_lie_at_the_times_of_an_irregular_modality():
+    fast, heart = np.arange(8.0).reshape(1, 1, 8), np.array([[[60.0, 61.0, 62.0, np.nan]]])
+    fast[0, 0, 4] = np.nan
+    times = np.array([[0.26, 1.0, 1.7, np.nan]])
+    X = Panel({"fast": fast, "heart": heart}, rates={"fast": 4.0}, times={"heart": times})
+
+    rows = SlowestClock().fit_transform(X)
+
+    np.testing.assert_array_equal(rows.values["fast"], [[[1, np.nan, 7, np.nan]]])
+    np.testing.assert_array_equal(rows.values["heart"], [[[60, np.nan, 62, np.nan]]])
+    np.testing.assert_array_equal(rows.times["fast"], times)
+
+    beyond = X.replace(times={"heart": times + 2})
+    assert not SlowestClock().fit_transform(beyond).available.any()
+
+
+def test_rows_without_a_common_clock_are_refused():
+    X = Panel({"fast": np.zeros((1, 1, 8)), "slow": np.zeros((1, 1, 4))}, rates={"slow": 2.0})
+    with pytest.raises(ValueError, match=r"of \['fast'\] the rates are unknown"):
+        SlowestClock().fit_transform(X)
 
 
 def test_the_maestro_table_has_ablations_attention_and_noise_beside_the_paper(

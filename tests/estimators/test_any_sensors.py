@@ -10,12 +10,13 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from mts_fusion.datasets import segment
 from mts_fusion.estimators import FusionClassifier
 from mts_fusion.panel import Panel, as_panel, schema_of
-from mts_fusion.transforms import PanelScaler
+from mts_fusion.transforms import PanelScaler, PanelSummarizer
 
 CLF = FusionClassifier(
     d_model=8, n_heads=2, n_groups=4, max_epochs=1, device="cpu", random_state=0, n_estimators=1
@@ -117,6 +118,19 @@ def test_the_schema_is_found_in_every_wrapper(model):
     assert owner in ("FusionClassifier", "PanelScaler")
     acc, _ = _one()
     assert Panel({"acc": acc}).align(schema).schema.names == ("acc", "hr")
+
+
+def test_the_schema_of_features_side_by_side_and_of_no_first_step():
+    X, y = _data()
+    union = FeatureUnion([("first", "passthrough"), ("second", PanelSummarizer())])
+    union.transformer_list[1][1].fit(X)
+    assert schema_of(make_pipeline("passthrough", union))[0] == X.schema
+
+    unknown = make_pipeline(FunctionTransformer(), clone(CLF)).fit(X, y)
+    with pytest.raises(
+        TypeError, match=r"No schema is found in Pipeline.*first step of a pipeline"
+    ):
+        schema_of(unknown)
 
 
 def test_a_rate_that_contradicts_fit_is_an_error(model):

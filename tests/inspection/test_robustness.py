@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, make_scorer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from mts_fusion.datasets import make_panel_classification
 from mts_fusion.estimators import PatternRidgeClassifier
@@ -163,6 +165,23 @@ def test_many_modalities_are_sampled_and_it_is_said():
     counts = table["n_modalities"].value_counts()
     assert counts.drop(17).min() >= 5
     assert table["score"].tolist() == table["n_modalities"].tolist()
+
+
+def _every_second(panel):
+    values = {name: x[:, :, ::2] for name, x in panel.values.items()}
+    return Panel(values, rates=dict.fromkeys(values, 4.0))
+
+
+def test_a_pipeline_is_inspected_on_what_its_first_step_gets():
+    X, y = make_panel_classification(
+        40, modalities={"acc": (2, 8.0), "hr": (1, 8.0)}, random_state=0
+    )
+    slower = make_pipeline(FunctionTransformer(_every_second), PatternRidgeClassifier()).fit(X, y)
+    alone = PatternRidgeClassifier().fit(_every_second(X), y)
+
+    table = modality_subsets(slower, X, y, verbose=0)
+
+    assert table.equals(modality_subsets(alone, _every_second(X), y, verbose=0))
 
 
 def test_tokens_fall_silent_as_the_missing_token():
