@@ -1,8 +1,8 @@
-"""Checks of X, y and groups that all estimators share."""
+"""Checks of X, y and weights that all estimators share."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,17 @@ from sklearn.utils.validation import (
 
 from mts_fusion.panel import SERIES, Panel, Schema, as_panel
 from mts_fusion.panel._arguments import as_floats
-from mts_fusion.panel._arrays import as_array, is_missing
-from mts_fusion.panel._frames import as_pandas, is_frame
+from mts_fusion.panel._frames import is_frame
+from mts_fusion.panel._targets import check_order, missing_rows, plain_column
 from mts_fusion.panel._timepoints import observed_timepoints
 
 from ._lengths import names_of_one_length, warn_of_lengths
 
 __all__ = [
     "check_X",
-    "check_groups",
     "check_numbers",
     "check_weight",
     "check_y",
-    "group_labels",
 ]
 
 
@@ -117,15 +115,15 @@ def check_y(estimator: Any, y: Any, panel: Panel) -> np.ndarray:
     is_list = hasattr(y, "__len__") or hasattr(y, "__array__")
     if not is_list or isinstance(y, (str, Mapping, Set)) or getattr(y, "ndim", 1) == 0:
         raise TypeError(f"y holds one target a sample, got {y!r}.")
-    _check_ids("y", y, panel)
-    missing = _missing_rows(y)
+    check_order("y", y, panel)
+    missing = missing_rows(y)
     if missing.size:
         raise ValueError(
             f"Input y contains NaN: {missing.size} of the targets are None, NaN, NA or masked, the "
             f"first is that of sample {missing[0]}. Leave those samples out."
         )
     y = check_array(
-        _plain(y),
+        plain_column(y),
         ensure_2d=False,
         dtype=None,
         input_name="y",
@@ -166,84 +164,6 @@ def check_numbers(y: np.ndarray) -> np.ndarray:
     )
 
 
-def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
-    """Convert groups to a plain array with one label for each sample.
-
-    Parameters
-    ----------
-    groups : array of shape (n,) or None
-        Labels that can be sorted: numbers, strings, dates or tuples.
-    panel : Panel
-        n samples.
-
-    Returns
-    -------
-    array of shape (n,) or None
-        None if no groups are given.
-
-    Raises
-    ------
-    ValueError
-        If a sample has no label or several, or the labels have different types; if the index has
-        the ids of the samples in another order.
-    """
-    if groups is None:
-        return None
-    groups = as_pandas(groups)
-    if not hasattr(groups, "__len__") or isinstance(groups, (str, bytes, Mapping)):
-        raise TypeError(f"groups is one label a sample, got {groups!r}.")
-    check_consistent_length(panel, groups)
-    _check_ids("groups", groups, panel)
-    missing = _missing_rows(groups)
-    if missing.size:
-        raise ValueError(
-            f"groups is one label a sample, got none for sample {missing[0]}. Give it a group, or "
-            "leave it out."
-        )
-    return group_labels(groups)
-
-
-def group_labels(groups: Any, wanted: str = "one label a sample") -> np.ndarray:
-    """Convert labels of groups, which have one type, to a plain array.
-
-    Parameters
-    ----------
-    groups : array, column or list of shape (k,)
-        Labels that can be sorted: numbers, strings, dates or tuples.
-    wanted : str, default="one label a sample"
-        What ``groups`` is, for messages.
-
-    Returns
-    -------
-    array of shape (k,)
-        Tuples as objects; dates in microseconds, so that the unit of a date does not matter.
-
-    Raises
-    ------
-    ValueError
-        If there are several axes, or the labels have different types.
-    """
-    labels = _plain(as_pandas(groups))
-    if isinstance(labels, (list, tuple)):
-        given, labels = labels, np.empty(len(labels), dtype=object)
-        for i, label in enumerate(given):  # tuples stay tuples
-            labels[i] = label
-    labels = np.asarray(labels)
-    if labels.ndim != 1:
-        raise ValueError(f"groups is {wanted}, got shape {labels.shape}.")
-    if labels.dtype == object:
-        entries = labels.tolist()
-        several = [label for label in entries if not isinstance(label, Hashable)]
-        if several:
-            raise ValueError(f"groups is {wanted}, got {several[0]!r} for a label.")
-        kinds = {"number" if isinstance(e, (int, float, np.number)) else type(e) for e in entries}
-        if len(kinds) > 1:
-            names = sorted({type(label).__name__ for label in entries})
-            raise ValueError(f"groups mixes {names}. Give all labels as strings, or as numbers.")
-        labels = labels if tuple in kinds else np.asarray(entries)
-    return labels.astype("M8[us]") if labels.dtype.kind == "M" else labels
-
-
 def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
     """Convert weights to float64; None to ones.
 
@@ -266,14 +186,14 @@ def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
         are 0; if the index has the ids of the samples in another order.
     """
     if sample_weight is not None:
-        _check_ids("sample_weight", sample_weight, panel)
-        missing = _missing_rows(sample_weight)
+        check_order("sample_weight", sample_weight, panel)
+        missing = missing_rows(sample_weight)
         if missing.size:
             raise ValueError(
                 f"sample_weight contains NaN: that of sample {missing[0]} is None, NaN, NA or "
                 "masked. Give 0 to leave a sample out."
             )
-        sample_weight = as_floats("sample_weight", _plain(sample_weight))
+        sample_weight = as_floats("sample_weight", plain_column(sample_weight))
         if sample_weight.shape != (len(panel),):
             raise ValueError(
                 f"sample_weight has shape {sample_weight.shape}; ({len(panel)},) is wanted."
@@ -283,60 +203,6 @@ def check_weight(sample_weight: Any, panel: Panel) -> np.ndarray:
     if not (weight >= 0).all() or not weight.sum() > 0:
         raise ValueError("sample_weight needs to be >= 0 with a positive sum. Check its signs.")
     return weight
-
-
-def _check_ids(what: str, x: Any, panel: Panel) -> None:
-    """Raise if the index of a column has the ids of the samples in another order."""
-    if panel.sample_ids is None or not (hasattr(x, "iloc") and hasattr(x, "index")):
-        return
-    ids, index = panel.sample_ids.tolist(), x.index.tolist()
-    if ids != index and len(ids) == len(index) and set(ids) == set(index):
-        raise ValueError(
-            f"The index of {what} holds the ids of the samples of X in another order: {index[:3]} "
-            f"come first there, {ids[:3]} in X. Give {what}.loc[as_panel(X).sample_ids], or "
-            f"{what}.to_numpy() if its order is that of X."
-        )
-
-
-def _plain(x: Any) -> Any:
-    """Convert columns of pandas and polars, masked arrays and tensors to plain arrays."""
-    x = as_array(as_pandas(x))
-    dtype = getattr(x, "dtype", None)
-    if dtype is None or isinstance(dtype, np.dtype):
-        return x
-    kind = getattr(dtype, "kind", "O")  # of a nullable or arrow column
-    return x.to_numpy(dtype=getattr(dtype, "numpy_dtype", None) if kind in "iufb" else None)
-
-
-def _missing_rows(x: Any) -> np.ndarray:
-    """Rows in which an entry is None, NaN, NaT, NA or masked."""
-    if isinstance(x, np.ma.MaskedArray):
-        masked = np.ma.getmaskarray(x)
-        if masked.any():
-            return np.flatnonzero(masked.reshape(len(x), -1).any(1))
-    x = as_pandas(x)
-    if hasattr(x, "iloc"):  # a frame or series, whatever its dtypes
-        missing = x.isna().to_numpy()
-    elif isinstance(x, (list, tuple)):
-        missing = np.array([_holds_missing(entry) for entry in x], dtype=bool)
-    else:
-        x = np.atleast_1d(np.asarray(as_array(x)))
-        if x.dtype.kind in "fc":
-            missing = np.isnan(x)
-        elif x.dtype.kind in "mM":
-            missing = np.isnat(x)
-        elif x.dtype == object:
-            cells = [_holds_missing(entry) for entry in x.ravel()]
-            missing = np.array(cells, dtype=bool).reshape(x.shape)
-        else:
-            return np.zeros(0, dtype=int)
-    return np.flatnonzero(missing.reshape(len(missing), -1).any(1)) if missing.size else missing
-
-
-def _holds_missing(entry: Any) -> bool:
-    if isinstance(entry, (list, tuple, np.ndarray)) and np.ndim(entry) > 0:
-        return bool(_missing_rows(entry).size)
-    return is_missing(entry)
 
 
 def _as_table(X: Any, panel: Panel) -> Any:

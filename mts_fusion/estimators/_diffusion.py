@@ -12,11 +12,12 @@ from sklearn.utils import check_random_state
 from mts_fusion.metrics import quantiles_from_samples
 from mts_fusion.nn.diffusion import HideObserved
 from mts_fusion.panel import Panel, PanelLike
+from mts_fusion.panel._targets import check_groups
 from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import GaussianExamples
 from mts_fusion.transforms import PanelScaler
 
-from ._checks import check_groups, check_X
+from ._checks import check_X
 from ._context import FitContext
 from ._diffusion_base import DiffusionEstimator
 from ._gaps import (

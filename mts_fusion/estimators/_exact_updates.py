@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.panel import PanelLike
+from mts_fusion.panel._targets import group_labels
 from mts_fusion.runs import fitting
 from mts_fusion.training import GroupFolds, PatternModels
 
-from ._checks import check_weight, check_X, check_y, group_labels
+from ._checks import check_weight, check_X, check_y
 from ._distinct_rows import content_keys
 
 __all__ = ["ExactUpdatesMixin"]

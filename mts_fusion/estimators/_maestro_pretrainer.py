@@ -15,13 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from mts_fusion.nn.networks import MaskedReconstruction
 from mts_fusion.panel import PanelLike
+from mts_fusion.panel._targets import check_groups
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import phase, predicting, run
 from mts_fusion.training import FixedFeatures, Regression
 from mts_fusion.transforms._base import check_parameters
 from mts_fusion.transforms._doc_link import LinkedReprMixin
 
-from ._checks import check_groups, check_X
+from ._checks import check_X
 from ._context import FitContext
 from ._maestro import MaestroClassifier, _Maestro
 from ._mixins import PanelRegressorMixin

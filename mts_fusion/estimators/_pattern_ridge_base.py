@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.nn.features import FEATURE_KINDS, LAST_TIMES
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
+from mts_fusion.panel._targets import check_groups
 from mts_fusion.persistence import Saveable
 from mts_fusion.runs import advance, fitting, phase, predicting
 from mts_fusion.training import (
@@ -32,7 +33,7 @@ from mts_fusion.transforms import PanelScaler
 from mts_fusion.transforms._base import check_parameters
 from mts_fusion.transforms._doc_link import LinkedReprMixin
 
-from ._checks import check_groups, check_weight, check_X, check_y
+from ._checks import check_weight, check_X, check_y
 from ._distinct_rows import distinct_rows
 from ._exact_updates import ExactUpdatesMixin
 from ._pattern_explanations import PatternExplanationsMixin

@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from mts_fusion.panel import Panel, PanelLike
 from mts_fusion.panel._arguments import check_types
 from mts_fusion.panel._stored import loaded_parts
+from mts_fusion.panel._targets import check_groups
 from mts_fusion.runs import fitting, phase, predicting
 from mts_fusion.training import Task
 
 from ._base import PanelEstimator
 from ._boosted_head import BoostedHead
-from ._checks import check_groups, check_weight, check_X, check_y
+from ._checks import check_weight, check_X, check_y
 from ._context import FitContext
 
 __all__ = ["PanelPredictor"]

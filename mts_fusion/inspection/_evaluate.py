@@ -17,6 +17,7 @@ from mts_fusion.panel._align import without_modalities
 from mts_fusion.panel._arguments import check_seed
 from mts_fusion.panel._frames import as_frame
 from mts_fusion.panel._model import has_schema
+from mts_fusion.panel._targets import check_order
 from mts_fusion.runs import advance, keeping, phase, run
 
 __all__ = [
@@ -76,6 +77,7 @@ def check_panel_and_scorer(
     if not hasattr(y, "__len__") or isinstance(y, str):
         raise TypeError(f"y holds the targets of the samples of X, got {y!r}.")
     check_consistent_length(panel, y)
+    check_order("y", y, panel)
     if isinstance(scoring, str):
         name = scoring
     elif scoring is None:

@@ -124,7 +124,7 @@ def modality_importance(
         raise ValueError(f"n_repeats is at least 1, got {n_repeats!r}.")
 
     seeds = draw_seeds(random_state, n_repeats)
-    resamples = draw_rows(groups, len(panel), n_resamples, seeds[0])
+    resamples = draw_rows(groups, panel, n_resamples, seeds[0])
 
     def score_all(tasks: Sequence[tuple[Callable[..., Panel], tuple[Any, ...]]]) -> list[Scores]:
         return evaluate(

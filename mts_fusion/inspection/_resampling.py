@@ -12,6 +12,9 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
 
+from mts_fusion.panel import Panel
+from mts_fusion.panel._targets import check_groups
+
 __all__ = ["draw_rows", "interval", "score_rows"]
 
 _PREDICTIONS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
@@ -50,15 +53,15 @@ class _Predicted:
         return self._estimator.score(X[self.rows], y)
 
 
-def draw_rows(groups: Any, n: int, n_resamples: int, seed: int) -> list[NDArray[np.intp]]:
+def draw_rows(groups: Any, panel: Panel, n_resamples: int, seed: int) -> list[NDArray[np.intp]]:
     """Rows of as many groups as there are, drawn with replacement, for each resample.
 
     Parameters
     ----------
     groups : array-like of shape (n,) or None
         Group of each sample; None for no resamples.
-    n : int
-        Number of samples.
+    panel : Panel
+        n samples.
     n_resamples : int
         Number of resamples.
     seed : int
@@ -72,19 +75,15 @@ def draw_rows(groups: Any, n: int, n_resamples: int, seed: int) -> list[NDArray[
     Raises
     ------
     ValueError
-        If there is not one label a sample, there are fewer than two groups, or ``n_resamples`` is
-        below 2.
+        If there is not one label a sample, of one type and in the order of X, there are fewer than
+        two groups, or ``n_resamples`` is below 2.
     """
     if n_resamples < 2:
         raise ValueError(f"n_resamples is at least 2, got {n_resamples!r}.")
-    if groups is None:
+    labels = check_groups(groups, panel)
+    if labels is None:
         return []
-    labels = np.asarray(groups)
-    if labels.shape != (n,):
-        raise ValueError(f"groups has one label a sample ({n}), got {groups!r}.")
-    if any(label is None or label != label for label in labels.tolist()):
-        raise ValueError("groups has missing labels.")
-    code = np.unique([str(label) for label in labels.tolist()], return_inverse=True)[1]
+    code = np.unique(labels, return_inverse=True)[1]
     members = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
     if len(members) < 2:
         raise ValueError("groups has a single group; an interval needs at least two.")

@@ -83,7 +83,8 @@ def missingness_curve(
     Raises
     ------
     ValueError
-        If a fraction is not in [0, 1), ``n_repeats`` is below 1, or X and y differ in length.
+        If a fraction is not in [0, 1), ``n_repeats`` is below 1, X, y and groups differ in length,
+        or y or groups has an index with the samples of X in another order.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def missingness_curve(
         for fraction in hidden
         for repeat in range(1 if fraction == 0 else n_repeats)
     ]
-    rows = draw_rows(groups, len(panel), n_resamples, seeds[0])
+    rows = draw_rows(groups, panel, n_resamples, seeds[0])
     scores = evaluate(
         [(_hide, (fraction, pattern, seeds[repeat])) for fraction, repeat in cells],
         estimator,
@@ -184,7 +185,8 @@ def modality_subsets(
     Raises
     ------
     ValueError
-        If ``max_size`` is not in [1, M], or ``max_subsets`` is smaller than the number of sizes.
+        If ``max_size`` is not in [1, M], or ``max_subsets`` is smaller than the number of sizes;
+        if X, y and groups differ in length or order.
 
     Examples
     --------
@@ -212,7 +214,7 @@ def modality_subsets(
         )
     seed = draw_seeds(random_state, 1)[0]
     rng = np.random.default_rng(seed)
-    rows = draw_rows(groups, len(panel), n_resamples, seed)
+    rows = draw_rows(groups, panel, n_resamples, seed)
     subsets = _choose_subsets(names, largest, max_subsets, rng)
     labels = [
         {"subset": subset, "n_modalities": len(subset), "sampled": sampled}

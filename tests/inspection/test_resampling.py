@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mts_fusion.inspection import (
@@ -139,16 +140,39 @@ def test_scoring_that_changes_x_is_refused(people):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [1, 2]}, "groups has one label a sample (60), got [1, 2]."),
+        ({"groups": [1, 2]}, "inconsistent numbers of samples: [60, 2]"),
+        ({"groups": 3}, "groups is one label a sample, got 3."),
+        ({"groups": np.zeros((N, 2))}, f"groups is one label a sample, got shape ({N}, 2)."),
+        ({"groups": [1, "1"] * (N // 2)}, "groups mixes ['int', 'str']."),
+        ({"groups": pd.Series([pd.NA] + [1] * (N - 1))}, "got none for sample 0."),
         ({"groups": np.zeros(N)}, "groups has a single group; an interval needs at least two."),
-        ({"groups": np.full(N, np.nan)}, "groups has missing labels."),
+        ({"groups": np.full(N, np.nan)}, "groups is one label a sample, got none for sample 0."),
         ({"groups": np.arange(N), "n_resamples": 1}, "n_resamples is at least 2, got 1."),
     ],
 )
 def test_wrong_groups_are_refused(people, options, message):
     X, y, _ = people
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         missingness_curve(Counts(), X, y, verbose=0, **options)
+
+
+def test_labels_and_targets_in_the_order_of_other_samples_are_refused(people):
+    X, y, person = people
+    X = Panel(X.values, sample_ids=[f"window {i}" for i in range(N)])
+    other = X.sample_ids[::-1]
+    with pytest.raises(ValueError, match="The index of groups holds the ids of the samples"):
+        missingness_curve(Counts(), X, y, groups=pd.Series(person, other), verbose=0)
+    with pytest.raises(ValueError, match="The index of y holds the ids of the samples"):
+        missingness_curve(Counts(), X, pd.Series(y, other), verbose=0)
+
+
+def test_groups_of_any_kind_give_the_same_intervals(people):
+    X, y, person = people
+    options = {"fractions": [0], "scoring": accuracy, "random_state": 0, "verbose": 0}
+    wanted = missingness_curve(Counts(), X, y, groups=person, **options)
+    tuples = [("ward", int(p)) for p in person]
+    for groups in (tuples, pd.Series(person, dtype="Int64"), [f"{p:02d}" for p in person]):
+        assert wanted.equals(missingness_curve(Counts(), X, y, groups=groups, **options))
 
 
 def test_draws_of_new_people_cover_the_interval():
