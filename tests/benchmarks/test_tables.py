@@ -12,6 +12,7 @@ from mts_fusion.benchmarks import (
     _maestro,
     _maestro_extras,
     _pamap2,
+    _protocol,
 )
 from mts_fusion.benchmarks.__main__ import main
 from mts_fusion.benchmarks._cells import run_cells
@@ -20,6 +21,7 @@ from mts_fusion.benchmarks._pamap2 import SlowestClock
 from mts_fusion.benchmarks._protocol import Method
 from mts_fusion.benchmarks._tables import TABLES, load, summarise
 from mts_fusion.datasets import make_panel_classification
+from mts_fusion.inspection import modality_importance
 from mts_fusion.nn.encoders import ENCODERS
 from mts_fusion.nn.strategies import STRATEGIES
 from mts_fusion.panel import Panel
@@ -354,3 +356,19 @@ def test_the_maestro_table_counts_searches_and_pretrains(tmp_path, monkeypatch, 
     assert text.count("| paper") == 5
     assert "| inf" in text
     assert "| series and features, pre-trained" in text
+
+
+def test_sensors_alone_and_their_importance_take_one_prediction_of_each_set(monkeypatch):
+    X, y = make_panel_classification(60, modalities=3, random_state=0)
+    model = make_pipeline(PanelSummarizer(), ExtraTreesClassifier(5, random_state=0)).fit(X, y)
+    predict, seen = type(model).predict, []
+    monkeypatch.setattr(type(model), "predict", lambda self, X: seen.append(X) or predict(self, X))
+
+    rows = _protocol._by_sensors(model, X, y)
+
+    assert len(seen) == 8
+    alone = {row["sensors"]: row["sensors_accuracy"] for row in rows if "sensors" in row}
+    assert len(alone) == 7
+    shapley = modality_importance(model, X, y, method="shapley", scoring="accuracy", verbose=0)
+    assert [row["importance"] for row in rows if "importance" in row] == list(shapley["importance"])
+    assert len(seen) == 16
