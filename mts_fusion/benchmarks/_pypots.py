@@ -66,6 +66,8 @@ class PyPOTSImputer(BaseEstimator):
         epochs = self.epochs
         if self.seconds is not None:
             few = X[: _N_TRIAL[self.network]]
+            # The first training of a process takes longer, by what is set up once.
+            self._make(X, 1).fit(_series(few))
             an_epoch = processor_seconds(lambda: self._make(X, 1).fit(_series(few)))
             passes = self.seconds * len(few) / (an_epoch * len(X))
             X = X[: len(X) if passes >= 1 else max(32, math.floor(passes * len(X)))]
