@@ -42,7 +42,7 @@ class PanelClassifierMixin(ClassifierMixin):
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
             self.classes_ = np.arange(y.shape[1])
-            return Multilabel(y.shape[1])
+            return Multilabel(y.shape[1], frequencies=np.average(y, axis=0, weights=weight))
         if y.ndim > 1:
             raise ValueError(
                 f"y has shape {y.shape} with more than two values a column; classes (n,) or "
@@ -54,7 +54,8 @@ class PanelClassifierMixin(ClassifierMixin):
                 f"{type(self).__name__} needs at least two classes, but y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        return Multiclass(self.classes_)
+        is_class = y[:, None] == self.classes_
+        return Multiclass(self.classes_, frequencies=np.average(is_class, axis=0, weights=weight))
 
     @property
     def temperature_(self) -> np.ndarray:
@@ -209,13 +210,17 @@ class PanelClassifierMixin(ClassifierMixin):
         if self.calibration is None or not self._task.has_softmax:
             return
         target = context.target[context.validation]
+        weight = None if context.weight is None else context.weight[context.validation]
         # Held-out samples of subjects that were trained on are easier than those of new subjects.
         optimistic = self.calibration != "temperature" and not context.has_groups
+        some = missing < 1  # elsewhere the networks are not asked
+        if not some.any():
+            return
         self._task.calibrate(
-            outputs,
-            target,
-            missing,
-            weight=None if context.weight is None else context.weight[context.validation],
+            outputs[some],
+            target[some],
+            missing[some],
+            weight=None if weight is None else weight[some],
             sharpening_cost=_SHARPENING_COST if optimistic else 0.0,
         )
         if self._task.is_at_bound:

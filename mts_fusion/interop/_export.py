@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -213,45 +214,65 @@ def _example(schema: Schema) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
 # Links: predictions (N, B, K) of N networks, and fractions of missing modalities (B,), to (B, K)
 
 
-class _Softmax(nn.Module):
+class _TaskLink(nn.Module):
+    """Abstract: the answer of the networks, and what is known where all modalities are missing."""
+
+    known: Tensor
+
+    def __init__(self, known: Any) -> None:
+        super().__init__()
+        self.knows = known is not None
+        if self.knows:
+            self.register_buffer("known", torch.as_tensor(known).double())
+
+    def forward(self, raw: Tensor, missing: Tensor) -> Tensor:
+        given = self._link(raw, missing)
+        return torch.where((missing == 1).unsqueeze(1), self.known, given) if self.knows else given
+
+    @abstractmethod
+    def _link(self, raw: Tensor, missing: Tensor) -> Tensor:
+        """The answer of the networks."""
+
+
+class _Softmax(_TaskLink):
     """Mean probability of the networks, at a temperature that depends on what is missing."""
 
     log_temperature: Tensor
 
     def __init__(self, task: Any) -> None:
-        super().__init__()
+        super().__init__(getattr(task, "frequencies", None))
         temperature = torch.as_tensor(getattr(task, "temperature", [1.0, 1.0]))
         self.register_buffer("log_temperature", temperature.double().log())
 
-    def forward(self, raw: Tensor, missing: Tensor) -> Tensor:
+    def _link(self, raw: Tensor, missing: Tensor) -> Tensor:
         combined = raw.log_softmax(2).exp().mean(0).log() if len(raw) > 1 else raw[0]
         whole, silent = self.log_temperature
         temperature = ((1 - missing) * whole + missing * silent).exp()
         return (combined / temperature.unsqueeze(1)).softmax(1)
 
 
-class _Sigmoid(nn.Module):
+class _Sigmoid(_TaskLink):
     """Probability of each label, from the mean logit."""
 
     def __init__(self, task: Any) -> None:
-        super().__init__()
+        super().__init__(getattr(task, "frequencies", None))
 
-    def forward(self, raw: Tensor, missing: Tensor) -> Tensor:
+    def _link(self, raw: Tensor, missing: Tensor) -> Tensor:
         return raw.mean(0).sigmoid()
 
 
-class _Rescale(nn.Module):
+class _Rescale(_TaskLink):
     """Mean number, in the unit of y."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, task: Any) -> None:
-        super().__init__()
+        super().__init__(task.mean if isinstance(task, Regression) else None)
         self.register_buffer("mean", torch.as_tensor(task.mean))
         self.register_buffer("scale", torch.as_tensor(task.scale))
 
-    def forward(self, raw: Tensor, missing: Tensor) -> Tensor:
+    def _link(self, raw: Tensor, missing: Tensor) -> Tensor:
         return raw.mean(0) * self.scale + self.mean
 
 

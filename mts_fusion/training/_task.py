@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy.special import entr, expit, log_softmax, logit, logsumexp, softmax
 from torch import Tensor
 
-from ._targets import check_labels, mean_and_scale
+from ._targets import check_labels, check_n_targets, mean_and_scale, numbered, where_nothing
 
 __all__ = ["ClassificationTask", "Multiclass", "Multilabel", "Regression", "Task"]
 
@@ -57,7 +57,8 @@ class Task(Protocol):
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Outputs ``(n, n_outputs)`` as probabilities, or in the unit of y.
 
-        ``missing (n,)`` is the fraction of the modalities that are missing.
+        ``missing (n,)`` is the fraction of the modalities that are missing. Where it is 1 the
+        answer is what is known without any of them: the mean of the encoded targets.
         """
 
     def decode(self, p: np.ndarray) -> np.ndarray:
@@ -83,6 +84,9 @@ class Multiclass:
         The labels, sorted, at least two.
     label_smoothing : float, default=0.0
         Fraction of the target that is spread evenly over all classes, in [0, 1).
+    frequencies : array of shape (K,), default=None
+        Shares of the classes in training, the answer where all modalities are missing; None for
+        that of the network.
 
     Attributes
     ----------
@@ -101,10 +105,17 @@ class Multiclass:
 
     has_softmax: ClassVar[bool] = True
 
-    def __init__(self, classes: np.ndarray, *, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        classes: np.ndarray,
+        *,
+        label_smoothing: float = 0.0,
+        frequencies: np.ndarray | None = None,
+    ) -> None:
         self.classes = classes
         self.n_outputs = len(classes)
         self.label_smoothing = label_smoothing
+        self.frequencies = frequencies
         self.temperature = np.ones(2)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -126,7 +137,7 @@ class Multiclass:
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum for each class in y."""
-        return _numbered(y)
+        return numbered(y)
 
     def needed(self, y: np.ndarray) -> np.ndarray:
         """The class of each sample, ``(n, K)``."""
@@ -148,7 +159,8 @@ class Multiclass:
         """Probabilities ``(n, K)``."""
         ends = end_weights(np.broadcast_to(missing, len(prediction)))
         temperature = np.exp(ends @ np.log(self.temperature))
-        return softmax(prediction.astype(np.float64) / temperature[:, None], axis=1)
+        p = softmax(prediction.astype(np.float64) / temperature[:, None], axis=1)
+        return where_nothing(missing, self.frequencies, p)
 
     def decode(self, p: np.ndarray) -> np.ndarray:
         """The label of the largest probability."""
@@ -252,6 +264,8 @@ class Multilabel:
     ----------
     n_outputs : int
         Number of labels.
+    frequencies : array of shape (n_outputs,), default=None
+        As for :class:`Multiclass`.
 
     Examples
     --------
@@ -261,8 +275,9 @@ class Multilabel:
 
     has_softmax: ClassVar[bool] = False
 
-    def __init__(self, n_outputs: int) -> None:
+    def __init__(self, n_outputs: int, *, frequencies: np.ndarray | None = None) -> None:
         self.n_outputs = n_outputs
+        self.frequencies = frequencies
 
     def encode(self, y: np.ndarray) -> np.ndarray:
         """float32 ``(n, n_outputs)``."""
@@ -275,11 +290,11 @@ class Multilabel:
 
     def check_targets(self, y: np.ndarray) -> None:
         """Raise if y has another number of labels than the first fit."""
-        _check_n_targets(y, self.n_outputs)
+        check_n_targets(y, self.n_outputs)
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """One stratum for each combination of labels."""
-        return _numbered(y)
+        return numbered(y)
 
     def needed(self, y: np.ndarray) -> np.ndarray:
         """Which labels each sample has, and which not, ``(n, 2 * n_outputs)``."""
@@ -296,7 +311,7 @@ class Multilabel:
 
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Probabilities ``(n, n_outputs)`` of the labels."""
-        return expit(prediction.astype(np.float64))
+        return where_nothing(missing, self.frequencies, expit(prediction.astype(np.float64)))
 
     def decode(self, p: np.ndarray) -> np.ndarray:
         """1 where the probability is above 0.5, else 0."""
@@ -347,13 +362,13 @@ class Regression:
 
     def check_targets(self, y: np.ndarray) -> None:
         """Raise if y has another number of targets than the first fit."""
-        _check_n_targets(y, self.n_outputs)
+        check_n_targets(y, self.n_outputs)
 
     def strata(self, y: np.ndarray) -> np.ndarray:
         """Five strata of about equal size: the quintiles of the first target."""
         first = y.reshape(len(y), -1)[:, 0].astype(float)
         limits = np.unique(np.quantile(first, [0.2, 0.4, 0.6, 0.8]))
-        return _numbered(np.searchsorted(limits, first))
+        return numbered(np.searchsorted(limits, first))
 
     def needed(self, y: np.ndarray) -> np.ndarray:
         """Nothing: numbers are interpolated."""
@@ -369,21 +384,9 @@ class Regression:
 
     def link(self, prediction: np.ndarray, missing: np.ndarray | float = 0.0) -> np.ndarray:
         """Predictions in the unit of y, ``(n, n_outputs)``."""
-        return prediction.astype(np.float64) * self.scale + self.mean
+        given = prediction.astype(np.float64) * self.scale + self.mean
+        return where_nothing(missing, self.mean, given)
 
     def decode(self, p: np.ndarray) -> np.ndarray:
         """``(n,)`` if y was, else ``(n, n_outputs)``."""
         return p[:, 0] if self.is_flat else p
-
-
-def _check_n_targets(y: np.ndarray, n_outputs: int) -> None:
-    if y.reshape(len(y), -1).shape[1] != n_outputs:
-        raise ValueError(
-            f"warm_start continues with the {n_outputs} targets of the first fit, but y has the "
-            f"shape {y.shape}. Set warm_start=False to start anew."
-        )
-
-
-def _numbered(y: np.ndarray) -> np.ndarray:
-    """Number ``(n,)`` of the distinct value, or row, that each sample has."""
-    return np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)

@@ -583,3 +583,32 @@ def test_predictions_without_any_sensor_are_finite(method, data, fitted):
         assert all(np.isfinite(part).all() for part in model.transform(silent).values.values())
     else:
         assert np.isfinite(getattr(model, "predict_proba", model.predict)(silent)).all()
+
+
+PREDICTORS = [one for one, _ in ALL.values() if is_classifier(one) or is_regressor(one)]
+
+
+@pytest.mark.parametrize("estimator", PREDICTORS, ids=_name)
+def test_without_any_sensor_the_answer_is_that_of_all_training_samples(estimator, data):
+    X, y = data
+    weight = np.where(y == 0, 3.0, 1.0)
+    target = y if is_classifier(estimator) else 40.0 + 2 * y
+    model = clone(estimator).fit(X, target, sample_weight=weight)
+    one_left = X[:3].replace(values={"hr": np.full_like(X.values["hr"][:3], np.nan)})
+    values = {name: part.copy() for name, part in one_left.values.items()}
+    values["acc"][1] = np.nan
+
+    mixed = one_left.replace(values=values)
+
+    answer = getattr(model, "predict_proba", model.predict)
+    share = np.average(y, weights=weight)
+    expected = [1 - share, share] if is_classifier(estimator) else 40 + 2 * share
+    np.testing.assert_allclose(answer(mixed)[1], expected, rtol=1e-6)
+    np.testing.assert_array_equal(answer(mixed)[[0, 2]], answer(one_left)[[0, 2]])
+    if is_classifier(estimator):
+        assert model.predict(mixed)[1] == int(share > 0.5)
+    if hasattr(model, "predict_uncertainty") and is_classifier(estimator):
+        parts = model.predict_uncertainty(mixed)
+        entropy = -(expected * np.log(expected)).sum()
+        assert parts["epistemic"][1] == pytest.approx(0, abs=1e-9)
+        assert parts["total"][1] == pytest.approx(entropy)

@@ -114,13 +114,14 @@ def test_the_module_gives_numbers_in_the_unit_of_y(data):
 
 def test_the_module_gives_the_probability_of_each_label(data):
     X, y, spoiled = data
-    model = PatternRidgeClassifier(kinds=("statistics",), random_state=0)
-    model.fit(X, np.stack([y == 0, y > 0, y == 2], 1).astype(int))
+    labels = np.stack([y == 0, y > 0, y == 2], 1).astype(int)
+    ridge = PatternRidgeClassifier(kinds=("statistics",), random_state=0).fit(X, labels)
+    fusion = FusionClassifier(**TINY, n_groups=2, device="cpu").fit(X, labels)
 
-    with torch.no_grad():
-        answers = _program(model, "all").eval()(*_tensors(spoiled)).numpy()
-
-    assert_allclose(answers, model.predict_proba(spoiled), atol=1e-5)
+    for model in (ridge, fusion):
+        with torch.no_grad():
+            answers = _program(model, "all").eval()(*_tensors(spoiled)).numpy()
+        assert_allclose(answers, model.predict_proba(spoiled), atol=1e-5)
 
 
 def test_the_module_reads_symbols(data):
