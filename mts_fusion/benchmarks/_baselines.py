@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -82,9 +83,13 @@ class FilledClassifier(ClassifierMixin, BaseEstimator):
         self.ends_ = {
             name: float(np.nanmax(times)) for name, times in X.times.items() if times is not None
         }
-        means = [np.nanmean(values, axis=(0, 2)) for values in X.values.values()]
+        with warnings.catch_warnings():  # of a channel that is never observed
+            warnings.filterwarnings(
+                "ignore", "Mean of empty slice|Degrees of freedom", RuntimeWarning
+            )
+            means = [np.nanmean(values, axis=(0, 2)) for values in X.values.values()]
+            spreads = [np.nanstd(values, axis=(0, 2)) for values in X.values.values()]
         self.means_ = np.nan_to_num(np.concatenate(means))
-        spreads = [np.nanstd(values, axis=(0, 2)) for values in X.values.values()]
         self.spreads_ = np.nan_to_num(np.concatenate(spreads)) + 1e-6
         self.classifier_ = clone(self.classifier).fit(self._fill(X), y)
         self.classes_ = np.unique(y)
