@@ -67,6 +67,8 @@ LABELS = {
     "step_64_ms": "training step, batch of 64, ms",
     "step_64_of_loops": "of the loops",
     "torso + right_arm + left_arm + right_leg + left_leg": "all",
+    "bvp + acc + eda + temp + hr": "all",
+    "ece_plain": "ECE without the temperature",
     "times_the_matrix_products": "times its matrix products",
     "value": "value",
 }
