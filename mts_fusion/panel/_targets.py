@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length
 
 from ._arrays import as_array, is_missing
 from ._frames import as_pandas
@@ -41,7 +40,11 @@ def check_groups(groups: Any, panel: Panel) -> np.ndarray | None:
     groups = as_pandas(groups)
     if not hasattr(groups, "__len__") or isinstance(groups, (str, bytes, Mapping)):
         raise TypeError(f"groups is one label a sample, got {groups!r}.")
-    check_consistent_length(panel, groups)
+    if len(groups) != len(panel):
+        raise ValueError(  # the second sentence is that of scikit-learn
+            "groups is one label a sample. Found input variables with inconsistent numbers of "
+            f"samples: [{len(panel)}, {len(groups)}]"
+        )
     check_order("groups", groups, panel)
     missing = missing_rows(groups)
     if missing.size:

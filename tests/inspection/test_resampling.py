@@ -140,7 +140,11 @@ def test_scoring_that_changes_x_is_refused(people):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [1, 2]}, "inconsistent numbers of samples: [60, 2]"),
+        (
+            {"groups": [1, 2]},
+            "groups is one label a sample. Found input variables with inconsistent numbers of "
+            "samples: [60, 2]",
+        ),
         ({"groups": 3}, "groups is one label a sample, got 3."),
         ({"groups": np.zeros((N, 2))}, f"groups is one label a sample, got shape ({N}, 2)."),
         ({"groups": [1, "1"] * (N // 2)}, "groups mixes ['int', 'str']."),
